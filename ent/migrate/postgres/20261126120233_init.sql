@@ -1,0 +1,579 @@
+-- +goose Up
+-- create "api_keys" table
+CREATE TABLE "api_keys" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "kind" character varying NOT NULL, "prefix" character varying NOT NULL, "hash" bytea NOT NULL, "scopes" jsonb NOT NULL, "created_at" timestamptz NOT NULL, "expires_at" timestamptz NULL, "last_used_at" timestamptz NULL, "revoked_at" timestamptz NULL, "app_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "apikey_hash" to table: "api_keys"
+CREATE INDEX "apikey_hash" ON "api_keys" ("hash");
+-- create index "apikey_workspace_id_id" to table: "api_keys"
+CREATE INDEX "apikey_workspace_id_id" ON "api_keys" ("workspace_id", "id");
+-- create "accesses" table
+CREATE TABLE "accesses" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "subject_id" uuid NOT NULL, "reason" character varying NOT NULL, "conversation_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "access_workspace_id_conversation_id_subject_id_reason" to table: "accesses"
+CREATE UNIQUE INDEX "access_workspace_id_conversation_id_subject_id_reason" ON "accesses" ("workspace_id", "conversation_id", "subject_id", "reason");
+-- create index "access_workspace_id_subject_id_conversation_id" to table: "accesses"
+CREATE INDEX "access_workspace_id_subject_id_conversation_id" ON "accesses" ("workspace_id", "subject_id", "conversation_id");
+-- create "agents" table
+CREATE TABLE "agents" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "display_name" character varying NOT NULL, "email" bytea NOT NULL, "email_blind" character varying NOT NULL, "active" boolean NOT NULL DEFAULT true, "locale" character varying NULL, "password_hash" character varying NULL, "invitation_hash" bytea NULL, "invitation_until" timestamptz NULL, "role_id" uuid NOT NULL, "capacity_profile_id" uuid NOT NULL, "status_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "agent_invitation_hash" to table: "agents"
+CREATE INDEX "agent_invitation_hash" ON "agents" ("invitation_hash");
+-- create index "agent_workspace_id_email_blind" to table: "agents"
+CREATE UNIQUE INDEX "agent_workspace_id_email_blind" ON "agents" ("workspace_id", "email_blind");
+-- create index "agent_workspace_id_id" to table: "agents"
+CREATE INDEX "agent_workspace_id_id" ON "agents" ("workspace_id", "id");
+-- create "agent_loads" table
+CREATE TABLE "agent_loads" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "used" bigint NOT NULL DEFAULT 0, "used_by" jsonb NOT NULL, "count" bigint NOT NULL DEFAULT 0, "blocker_id" uuid NULL, "idle_since" timestamptz NOT NULL, "misses" bigint NOT NULL DEFAULT 0, "version" bigint NOT NULL DEFAULT 1, "agent_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "agent_loads_agent_id_key" to table: "agent_loads"
+CREATE UNIQUE INDEX "agent_loads_agent_id_key" ON "agent_loads" ("agent_id");
+-- create index "agentload_workspace_id_agent_id" to table: "agent_loads"
+CREATE UNIQUE INDEX "agentload_workspace_id_agent_id" ON "agent_loads" ("workspace_id", "agent_id");
+-- create "agent_status" table
+CREATE TABLE "agent_status" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "state" character varying NOT NULL, "reason" character varying NULL, "set_by_id" uuid NULL, "since" timestamptz NOT NULL, "ended_at" timestamptz NULL, "agent_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "agentstatus_agent_id_since" to table: "agent_status"
+CREATE INDEX "agentstatus_agent_id_since" ON "agent_status" ("agent_id", "since");
+-- create index "agentstatus_workspace_id_agent_id" to table: "agent_status"
+CREATE UNIQUE INDEX "agentstatus_workspace_id_agent_id" ON "agent_status" ("workspace_id", "agent_id") WHERE (ended_at IS NULL);
+-- create index "agentstatus_workspace_id_id" to table: "agent_status"
+CREATE INDEX "agentstatus_workspace_id_id" ON "agent_status" ("workspace_id", "id");
+-- create "apps" table
+CREATE TABLE "apps" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "display_name" character varying NOT NULL, "scopes" jsonb NOT NULL, "enabled" boolean NOT NULL DEFAULT true, PRIMARY KEY ("id"));
+-- create index "app_workspace_id_id" to table: "apps"
+CREATE INDEX "app_workspace_id_id" ON "apps" ("workspace_id", "id");
+-- create "assignments" table
+CREATE TABLE "assignments" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "kind" character varying NOT NULL, "reason" character varying NOT NULL, "started_at" timestamptz NOT NULL, "ended_at" timestamptz NULL, "agent_id" uuid NOT NULL, "queue_id" uuid NULL, "offer_id" uuid NULL, "interaction_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "assignment_interaction_id_started_at" to table: "assignments"
+CREATE INDEX "assignment_interaction_id_started_at" ON "assignments" ("interaction_id", "started_at");
+-- create index "assignment_workspace_id_agent_id_started_at" to table: "assignments"
+CREATE INDEX "assignment_workspace_id_agent_id_started_at" ON "assignments" ("workspace_id", "agent_id", "started_at");
+-- create index "assignment_workspace_id_id" to table: "assignments"
+CREATE INDEX "assignment_workspace_id_id" ON "assignments" ("workspace_id", "id");
+-- create "attachments" table
+CREATE TABLE "attachments" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "creator_id" uuid NULL, "name" character varying NOT NULL, "content_type" character varying NOT NULL DEFAULT 'application/octet-stream', "kind" character varying NOT NULL DEFAULT 'FILE', "bytes" bigint NOT NULL DEFAULT 0, "sha256" character varying NOT NULL DEFAULT '', "state" character varying NOT NULL DEFAULT 'EXPECTED', "error" text NULL, "media" jsonb NULL, "created_at" timestamptz NOT NULL, "message_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "attachment_message_id" to table: "attachments"
+CREATE INDEX "attachment_message_id" ON "attachments" ("message_id");
+-- create index "attachment_workspace_id_id" to table: "attachments"
+CREATE INDEX "attachment_workspace_id_id" ON "attachments" ("workspace_id", "id");
+-- create index "attachment_workspace_id_state_created_at" to table: "attachments"
+CREATE INDEX "attachment_workspace_id_state_created_at" ON "attachments" ("workspace_id", "state", "created_at");
+-- create "capacity_profiles" table
+CREATE TABLE "capacity_profiles" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "units" bigint NOT NULL DEFAULT 4, "rules" jsonb NOT NULL, "built_in" boolean NOT NULL DEFAULT false, PRIMARY KEY ("id"));
+-- create index "capacityprofile_workspace_id_id" to table: "capacity_profiles"
+CREATE INDEX "capacityprofile_workspace_id_id" ON "capacity_profiles" ("workspace_id", "id");
+-- create index "capacityprofile_workspace_id_name" to table: "capacity_profiles"
+CREATE UNIQUE INDEX "capacityprofile_workspace_id_name" ON "capacity_profiles" ("workspace_id", "name");
+-- create "channels" table
+CREATE TABLE "channels" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "kind" character varying NOT NULL, "name" character varying NOT NULL, "enabled" boolean NOT NULL DEFAULT true, "config" jsonb NOT NULL, "secrets" bytea NULL, "hook_secret" bytea NOT NULL, "public_key" character varying NOT NULL DEFAULT '', "locale" character varying NULL, "join_open" boolean NOT NULL DEFAULT true, "join_within_hours" bigint NOT NULL DEFAULT 72, "reopen_within_days" bigint NOT NULL DEFAULT 14, "last_inbound_at" timestamptz NULL, "last_outbound_at" timestamptz NULL, "last_error" text NULL, "last_error_at" timestamptz NULL, "queue_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "channel_public_key" to table: "channels"
+CREATE INDEX "channel_public_key" ON "channels" ("public_key");
+-- create index "channel_workspace_id_id" to table: "channels"
+CREATE INDEX "channel_workspace_id_id" ON "channels" ("workspace_id", "id");
+-- create index "channel_workspace_id_name" to table: "channels"
+CREATE UNIQUE INDEX "channel_workspace_id_name" ON "channels" ("workspace_id", "name");
+-- create "conversations" table
+CREATE TABLE "conversations" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "number" bigint NOT NULL, "subject" text NULL, "state" character varying NOT NULL DEFAULT 'OPEN', "priority" character varying NOT NULL DEFAULT 'NORMAL', "audience" jsonb NOT NULL, "last_message_at" timestamptz NULL, "waiting_since" timestamptz NULL, "outcome" character varying NULL, "opened_at" timestamptz NOT NULL, "first_responded_at" timestamptz NULL, "resolved_at" timestamptz NULL, "owner_id" uuid NULL, "team_id" uuid NULL, "related_id" uuid NULL, "last_message_id" uuid NULL, "customer_id" uuid NOT NULL, PRIMARY KEY ("id"), CONSTRAINT "conversations_conversations_followed_by" FOREIGN KEY ("related_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
+-- create index "conversation_customer_id_state" to table: "conversations"
+CREATE INDEX "conversation_customer_id_state" ON "conversations" ("customer_id", "state");
+-- create index "conversation_workspace_id_id" to table: "conversations"
+CREATE INDEX "conversation_workspace_id_id" ON "conversations" ("workspace_id", "id");
+-- create index "conversation_workspace_id_number" to table: "conversations"
+CREATE UNIQUE INDEX "conversation_workspace_id_number" ON "conversations" ("workspace_id", "number");
+-- create index "conversation_workspace_id_updated_at_id" to table: "conversations"
+CREATE INDEX "conversation_workspace_id_updated_at_id" ON "conversations" ("workspace_id", "updated_at", "id");
+-- create "counters" table
+CREATE TABLE "counters" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "name" character varying NOT NULL, "last" bigint NOT NULL DEFAULT 0, PRIMARY KEY ("id"));
+-- create index "counter_workspace_id_name" to table: "counters"
+CREATE UNIQUE INDEX "counter_workspace_id_name" ON "counters" ("workspace_id", "name");
+-- create "customers" table
+CREATE TABLE "customers" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "display_name" character varying NOT NULL DEFAULT '', "locale" character varying NULL, "last_contact_at" timestamptz NULL, PRIMARY KEY ("id"));
+-- create index "customer_workspace_id_id" to table: "customers"
+CREATE INDEX "customer_workspace_id_id" ON "customers" ("workspace_id", "id");
+-- create "events" table
+CREATE TABLE "events" ("id" bigint NOT NULL GENERATED BY DEFAULT AS IDENTITY, "workspace_id" uuid NOT NULL, "seq" bigint NOT NULL, "type" character varying NOT NULL, "at" timestamptz NOT NULL, "subject_id" uuid NOT NULL, "subject_version" bigint NOT NULL, "conversation_id" uuid NULL, "interaction_id" uuid NULL, "customer_id" uuid NULL, "queue_id" uuid NULL, "identity_id" uuid NULL, "actor_id" uuid NULL, "agent_id" uuid NULL, "changed" jsonb NOT NULL, "audience" jsonb NOT NULL, "private" boolean NOT NULL DEFAULT false, "caused_by_key" character varying NULL, PRIMARY KEY ("id"));
+-- create index "event_at" to table: "events"
+CREATE INDEX "event_at" ON "events" ("at");
+-- create index "event_identity_id_seq" to table: "events"
+CREATE INDEX "event_identity_id_seq" ON "events" ("identity_id", "seq");
+-- create index "event_workspace_id_seq" to table: "events"
+CREATE UNIQUE INDEX "event_workspace_id_seq" ON "events" ("workspace_id", "seq");
+-- create "idempotency_keys" table
+CREATE TABLE "idempotency_keys" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "actor_id" uuid NOT NULL, "key" character varying NOT NULL, "input_hash" character varying NOT NULL, "result_id" uuid NULL, "at" timestamptz NOT NULL, PRIMARY KEY ("id"));
+-- create index "idempotencykey_at" to table: "idempotency_keys"
+CREATE INDEX "idempotencykey_at" ON "idempotency_keys" ("at");
+-- create index "idempotencykey_workspace_id_actor_id_key" to table: "idempotency_keys"
+CREATE UNIQUE INDEX "idempotencykey_workspace_id_actor_id_key" ON "idempotency_keys" ("workspace_id", "actor_id", "key");
+-- create "identities" table
+CREATE TABLE "identities" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "kind" character varying NOT NULL, "scope" character varying NOT NULL DEFAULT '', "value" bytea NOT NULL, "value_blind" character varying NOT NULL, "claim" character varying NOT NULL DEFAULT '', "verification" character varying NOT NULL, "first_seen_at" timestamptz NOT NULL, "last_seen_at" timestamptz NOT NULL, "visible_count" bigint NOT NULL DEFAULT 0, "read_up_to" bigint NOT NULL DEFAULT 0, "delivered_up_to" bigint NOT NULL DEFAULT 0, "customer_id" uuid NOT NULL, "channel_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "identity_customer_id" to table: "identities"
+CREATE INDEX "identity_customer_id" ON "identities" ("customer_id");
+-- create index "identity_workspace_id_id" to table: "identities"
+CREATE INDEX "identity_workspace_id_id" ON "identities" ("workspace_id", "id");
+-- create index "identity_workspace_id_kind_scope_value_blind_claim" to table: "identities"
+CREATE UNIQUE INDEX "identity_workspace_id_kind_scope_value_blind_claim" ON "identities" ("workspace_id", "kind", "scope", "value_blind", "claim");
+-- create "interactions" table
+CREATE TABLE "interactions" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "channel_kind" character varying NOT NULL, "thread_key" character varying NOT NULL DEFAULT '', "thread" bytea NOT NULL, "direction" character varying NOT NULL DEFAULT 'INBOUND', "state" character varying NOT NULL, "live" boolean NOT NULL DEFAULT false, "connecting" boolean NOT NULL DEFAULT false, "priority" character varying NOT NULL DEFAULT 'NORMAL', "joined_by" character varying NOT NULL, "last_number" bigint NOT NULL DEFAULT 0, "cost" bigint NOT NULL DEFAULT 0, "refused" jsonb NOT NULL, "unanswered_since" timestamptz NULL, "prefer_id" uuid NULL, "prefer_until" timestamptz NULL, "started_at" timestamptz NOT NULL, "queued_at" timestamptz NULL, "accepted_at" timestamptz NULL, "first_responded_at" timestamptz NULL, "ended_at" timestamptz NULL, "wrap_up_until" timestamptz NULL, "abandoned" boolean NOT NULL DEFAULT false, "conversation_id" uuid NOT NULL, "customer_id" uuid NOT NULL, "channel_id" uuid NULL, "identity_id" uuid NULL, "queue_id" uuid NULL, "agent_id" uuid NULL, "previous_agent_id" uuid NULL, "open_offer_id" uuid NULL, "continued_from_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "interactions_interactions_continued_by" FOREIGN KEY ("continued_from_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
+-- create index "interaction_conversation_id_id" to table: "interactions"
+CREATE INDEX "interaction_conversation_id_id" ON "interactions" ("conversation_id", "id");
+-- create index "interaction_thread_history" to table: "interactions"
+CREATE INDEX "interaction_thread_history" ON "interactions" ("workspace_id", "channel_id", "thread_key", "started_at");
+-- create index "interaction_workspace_id_agent_id_state" to table: "interactions"
+CREATE INDEX "interaction_workspace_id_agent_id_state" ON "interactions" ("workspace_id", "agent_id", "state");
+-- create index "interaction_workspace_id_channel_id_thread_key" to table: "interactions"
+CREATE UNIQUE INDEX "interaction_workspace_id_channel_id_thread_key" ON "interactions" ("workspace_id", "channel_id", "thread_key") WHERE ((state)::text <> 'ENDED'::text);
+-- create index "interaction_workspace_id_id" to table: "interactions"
+CREATE INDEX "interaction_workspace_id_id" ON "interactions" ("workspace_id", "id");
+-- create index "interaction_workspace_id_identity_id_started_at" to table: "interactions"
+CREATE INDEX "interaction_workspace_id_identity_id_started_at" ON "interactions" ("workspace_id", "identity_id", "started_at");
+-- create index "interaction_workspace_id_state_queue_id" to table: "interactions"
+CREATE INDEX "interaction_workspace_id_state_queue_id" ON "interactions" ("workspace_id", "state", "queue_id");
+-- create "jobs" table
+CREATE TABLE "jobs" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "kind" character varying NOT NULL, "unique_key" character varying NULL, "group_key" character varying NOT NULL DEFAULT '', "args" jsonb NOT NULL, "state" character varying NOT NULL DEFAULT 'ready', "run_at" timestamptz NOT NULL, "attempt" bigint NOT NULL DEFAULT 0, "max_attempts" bigint NOT NULL DEFAULT 20, "lease_until" timestamptz NULL, "holder" character varying NOT NULL DEFAULT '', "error" text NULL, "subject_id" uuid NULL, "created_at" timestamptz NOT NULL, "finished_at" timestamptz NULL, "channel_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "job_group_running" to table: "jobs"
+CREATE UNIQUE INDEX "job_group_running" ON "jobs" ("workspace_id", "group_key") WHERE (((group_key)::text <> ''::text) AND ((state)::text = 'running'::text));
+-- create index "job_kind_state_run_at" to table: "jobs"
+CREATE INDEX "job_kind_state_run_at" ON "jobs" ("kind", "state", "run_at");
+-- create index "job_state_finished_at" to table: "jobs"
+CREATE INDEX "job_state_finished_at" ON "jobs" ("state", "finished_at");
+-- create index "job_state_lease_until" to table: "jobs"
+CREATE INDEX "job_state_lease_until" ON "jobs" ("state", "lease_until");
+-- create index "job_workspace_id_group_key_state_id" to table: "jobs"
+CREATE INDEX "job_workspace_id_group_key_state_id" ON "jobs" ("workspace_id", "group_key", "state", "id");
+-- create index "job_workspace_id_kind_unique_key" to table: "jobs"
+CREATE UNIQUE INDEX "job_workspace_id_kind_unique_key" ON "jobs" ("workspace_id", "kind", "unique_key") WHERE (finished_at IS NULL);
+-- create "leases" table
+CREATE TABLE "leases" ("id" uuid NOT NULL, "name" character varying NOT NULL, "holder" character varying NOT NULL, "epoch" bigint NOT NULL DEFAULT 1, "expires_at" timestamptz NOT NULL, PRIMARY KEY ("id"));
+-- create index "leases_name_key" to table: "leases"
+CREATE UNIQUE INDEX "leases_name_key" ON "leases" ("name");
+-- create "log_heads" table
+CREATE TABLE "log_heads" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "seq" bigint NOT NULL DEFAULT 0, "pruned" bigint NOT NULL DEFAULT 0, PRIMARY KEY ("id"));
+-- create index "loghead_workspace_id" to table: "log_heads"
+CREATE UNIQUE INDEX "loghead_workspace_id" ON "log_heads" ("workspace_id");
+-- create "messages" table
+CREATE TABLE "messages" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "channel_id" uuid NULL, "channel_kind" character varying NOT NULL, "direction" character varying NOT NULL, "number" bigint NOT NULL, "identity_id" uuid NULL, "visible_number" bigint NULL, "text" text NULL, "html" text NULL, "delivery" character varying NOT NULL, "steps" jsonb NOT NULL, "delivery_error" jsonb NULL, "sends" bigint NOT NULL DEFAULT 0, "automatic" boolean NOT NULL DEFAULT false, "external_id" character varying NULL, "caused_by_key" character varying NULL, "occurred_at" timestamptz NULL, "sent_at" timestamptz NULL, "edited_at" timestamptz NULL, "recalled_at" timestamptz NULL, "interaction_id" uuid NOT NULL, "conversation_id" uuid NOT NULL, "agent_id" uuid NULL, "customer_id" uuid NULL, "app_id" uuid NULL, "sender_id" uuid NULL, "in_reply_to_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "messages_messages_replies" FOREIGN KEY ("in_reply_to_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
+-- create index "message_conversation_id_id" to table: "messages"
+CREATE INDEX "message_conversation_id_id" ON "messages" ("conversation_id", "id");
+-- create index "message_interaction_number" to table: "messages"
+CREATE UNIQUE INDEX "message_interaction_number" ON "messages" ("interaction_id", "number");
+-- create index "message_workspace_id_channel_id_external_id_direction" to table: "messages"
+CREATE INDEX "message_workspace_id_channel_id_external_id_direction" ON "messages" ("workspace_id", "channel_id", "external_id", "direction");
+-- create index "message_workspace_id_delivery_id" to table: "messages"
+CREATE INDEX "message_workspace_id_delivery_id" ON "messages" ("workspace_id", "delivery", "id");
+-- create index "message_workspace_id_id" to table: "messages"
+CREATE INDEX "message_workspace_id_id" ON "messages" ("workspace_id", "id");
+-- create index "message_workspace_id_identity_id_visible_number" to table: "messages"
+CREATE UNIQUE INDEX "message_workspace_id_identity_id_visible_number" ON "messages" ("workspace_id", "identity_id", "visible_number");
+-- create "offers" table
+CREATE TABLE "offers" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "state" character varying NOT NULL DEFAULT 'PENDING', "outcome" character varying NULL, "reasons" jsonb NOT NULL, "cost" bigint NOT NULL DEFAULT 0, "epoch" bigint NOT NULL DEFAULT 0, "connecting" boolean NOT NULL DEFAULT false, "offered_at" timestamptz NOT NULL, "expires_at" timestamptz NOT NULL, "closed_at" timestamptz NULL, "decline_reason" character varying NULL, "interaction_id" uuid NOT NULL, "conversation_id" uuid NOT NULL, "agent_id" uuid NOT NULL, "queue_id" uuid NULL, "decision_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "offer_interaction_id_offered_at" to table: "offers"
+CREATE INDEX "offer_interaction_id_offered_at" ON "offers" ("interaction_id", "offered_at");
+-- create index "offer_state_expires_at" to table: "offers"
+CREATE INDEX "offer_state_expires_at" ON "offers" ("state", "expires_at");
+-- create index "offer_workspace_id_agent_id_state" to table: "offers"
+CREATE INDEX "offer_workspace_id_agent_id_state" ON "offers" ("workspace_id", "agent_id", "state");
+-- create index "offer_workspace_id_id" to table: "offers"
+CREATE INDEX "offer_workspace_id_id" ON "offers" ("workspace_id", "id");
+-- create index "offer_workspace_id_interaction_id" to table: "offers"
+CREATE UNIQUE INDEX "offer_workspace_id_interaction_id" ON "offers" ("workspace_id", "interaction_id") WHERE ((state)::text = 'PENDING'::text);
+-- create "outboxes" table
+CREATE TABLE "outboxes" ("id" bigint NOT NULL GENERATED BY DEFAULT AS IDENTITY, "workspace_id" uuid NOT NULL, "type" character varying NOT NULL, "at" timestamptz NOT NULL, "subject_id" uuid NOT NULL, "subject_version" bigint NOT NULL, "conversation_id" uuid NULL, "interaction_id" uuid NULL, "customer_id" uuid NULL, "queue_id" uuid NULL, "identity_id" uuid NULL, "actor_id" uuid NULL, "agent_id" uuid NULL, "changed" jsonb NOT NULL, "audience" jsonb NOT NULL, "private" boolean NOT NULL DEFAULT false, "caused_by_key" character varying NULL, PRIMARY KEY ("id"));
+-- create "participants" table
+CREATE TABLE "participants" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "role" character varying NOT NULL DEFAULT 'CUSTOMER', "since" timestamptz NOT NULL, "conversation_id" uuid NOT NULL, "identity_id" uuid NOT NULL, "customer_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "participant_workspace_id_conversation_id_identity_id" to table: "participants"
+CREATE UNIQUE INDEX "participant_workspace_id_conversation_id_identity_id" ON "participants" ("workspace_id", "conversation_id", "identity_id");
+-- create "presences" table
+CREATE TABLE "presences" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "subject_id" uuid NOT NULL, "node" character varying NOT NULL, "sockets" bigint NOT NULL DEFAULT 0, "seen_at" timestamptz NOT NULL, PRIMARY KEY ("id"));
+-- create index "presence_seen_at" to table: "presences"
+CREATE INDEX "presence_seen_at" ON "presences" ("seen_at");
+-- create index "presence_workspace_id_subject_id_node" to table: "presences"
+CREATE UNIQUE INDEX "presence_workspace_id_subject_id_node" ON "presences" ("workspace_id", "subject_id", "node");
+-- create "queues" table
+CREATE TABLE "queues" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "description" character varying NULL, "strategy" character varying NOT NULL DEFAULT 'LONGEST_IDLE', "offer_seconds" bigint NOT NULL DEFAULT 30, "wrap_up_seconds" bigint NOT NULL DEFAULT 0, "sticky_seconds" bigint NOT NULL DEFAULT 120, "pause_after_reply_seconds" bigint NULL, "silent_after_seconds" bigint NULL, "break_after_misses" bigint NOT NULL DEFAULT 3, "team_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "queue_workspace_id_id" to table: "queues"
+CREATE INDEX "queue_workspace_id_id" ON "queues" ("workspace_id", "id");
+-- create index "queue_workspace_id_name" to table: "queues"
+CREATE UNIQUE INDEX "queue_workspace_id_name" ON "queues" ("workspace_id", "name");
+-- create "raw_inbounds" table
+CREATE TABLE "raw_inbounds" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "external_id" character varying NOT NULL, "kind" character varying NOT NULL, "payload" bytea NOT NULL, "blob_key" character varying NOT NULL DEFAULT '', "state" character varying NOT NULL DEFAULT 'NEW', "error" text NULL, "received_at" timestamptz NOT NULL, "done_at" timestamptz NULL, "message_id" uuid NULL, "channel_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "rawinbound_state_done_at" to table: "raw_inbounds"
+CREATE INDEX "rawinbound_state_done_at" ON "raw_inbounds" ("state", "done_at");
+-- create index "rawinbound_workspace_id_channel_id_external_id" to table: "raw_inbounds"
+CREATE UNIQUE INDEX "rawinbound_workspace_id_channel_id_external_id" ON "raw_inbounds" ("workspace_id", "channel_id", "external_id");
+-- create "roles" table
+CREATE TABLE "roles" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "description" character varying NULL, "scopes" jsonb NOT NULL, "reach" character varying NOT NULL, "personal_shown" jsonb NOT NULL, "built_in" boolean NOT NULL DEFAULT false, PRIMARY KEY ("id"));
+-- create index "role_workspace_id_id" to table: "roles"
+CREATE INDEX "role_workspace_id_id" ON "roles" ("workspace_id", "id");
+-- create index "role_workspace_id_name" to table: "roles"
+CREATE UNIQUE INDEX "role_workspace_id_name" ON "roles" ("workspace_id", "name");
+-- create "routing_decisions" table
+CREATE TABLE "routing_decisions" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "outcome" character varying NOT NULL, "reasons" jsonb NOT NULL, "candidates" jsonb NOT NULL, "excluded" jsonb NOT NULL, "microseconds" bigint NOT NULL DEFAULT 0, "at" timestamptz NOT NULL, "interaction_id" uuid NOT NULL, "queue_id" uuid NULL, "chosen_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "routingdecision_interaction_id_at" to table: "routing_decisions"
+CREATE INDEX "routingdecision_interaction_id_at" ON "routing_decisions" ("interaction_id", "at");
+-- create index "routingdecision_workspace_id_id" to table: "routing_decisions"
+CREATE INDEX "routingdecision_workspace_id_id" ON "routing_decisions" ("workspace_id", "id");
+-- create "sessions" table
+CREATE TABLE "sessions" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "client" character varying NOT NULL DEFAULT '', "refresh_hash" bytea NOT NULL, "created_at" timestamptz NOT NULL, "last_seen_at" timestamptz NOT NULL, "expires_at" timestamptz NOT NULL, "revoked_at" timestamptz NULL, "agent_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "session_workspace_id_agent_id" to table: "sessions"
+CREATE INDEX "session_workspace_id_agent_id" ON "sessions" ("workspace_id", "agent_id");
+-- create index "session_workspace_id_id" to table: "sessions"
+CREATE INDEX "session_workspace_id_id" ON "sessions" ("workspace_id", "id");
+-- create "teams" table
+CREATE TABLE "teams" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "parent_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "teams_teams_children" FOREIGN KEY ("parent_id") REFERENCES "teams" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
+-- create index "team_workspace_id_id" to table: "teams"
+CREATE INDEX "team_workspace_id_id" ON "teams" ("workspace_id", "id");
+-- create index "team_workspace_id_name" to table: "teams"
+CREATE UNIQUE INDEX "team_workspace_id_name" ON "teams" ("workspace_id", "name");
+-- create "team_members" table
+CREATE TABLE "team_members" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "agent_id" uuid NOT NULL, "team_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "teammember_agent_id_team_id" to table: "team_members"
+CREATE UNIQUE INDEX "teammember_agent_id_team_id" ON "team_members" ("agent_id", "team_id");
+-- create index "teammember_workspace_id_team_id_agent_id" to table: "team_members"
+CREATE UNIQUE INDEX "teammember_workspace_id_team_id_agent_id" ON "team_members" ("workspace_id", "team_id", "agent_id");
+-- create "timeline_items" table
+CREATE TABLE "timeline_items" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "type" character varying NOT NULL, "at" timestamptz NOT NULL, "changed" character varying NOT NULL DEFAULT '', "before" character varying NULL, "after" character varying NULL, "reason" character varying NULL, "internal" boolean NOT NULL DEFAULT true, "conversation_id" uuid NOT NULL, "customer_id" uuid NOT NULL, "interaction_id" uuid NULL, "message_id" uuid NULL, "assignment_id" uuid NULL, "agent_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "timelineitem_conversation_id_at_id" to table: "timeline_items"
+CREATE INDEX "timelineitem_conversation_id_at_id" ON "timeline_items" ("conversation_id", "at", "id");
+-- create index "timelineitem_customer_id_at_id" to table: "timeline_items"
+CREATE INDEX "timelineitem_customer_id_at_id" ON "timeline_items" ("customer_id", "at", "id");
+-- create index "timelineitem_workspace_id_id" to table: "timeline_items"
+CREATE INDEX "timelineitem_workspace_id_id" ON "timeline_items" ("workspace_id", "id");
+-- create "visitor_sessions" table
+CREATE TABLE "visitor_sessions" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "channel_id" uuid NOT NULL, "secret_hash" bytea NOT NULL, "client" character varying NOT NULL DEFAULT '', "created_at" timestamptz NOT NULL, "revoked_at" timestamptz NULL, "identity_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "visitorsession_secret_hash" to table: "visitor_sessions"
+CREATE INDEX "visitorsession_secret_hash" ON "visitor_sessions" ("secret_hash");
+-- create index "visitorsession_workspace_id_identity_id" to table: "visitor_sessions"
+CREATE INDEX "visitorsession_workspace_id_identity_id" ON "visitor_sessions" ("workspace_id", "identity_id");
+-- create "workspaces" table
+CREATE TABLE "workspaces" ("id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "locale" character varying NOT NULL DEFAULT 'en', "time_zone" character varying NOT NULL DEFAULT 'UTC', "priority_weight_seconds" bigint NOT NULL DEFAULT 600, "default_queue_id" uuid NULL, PRIMARY KEY ("id"));
+-- modify "api_keys" table
+ALTER TABLE "api_keys" ADD CONSTRAINT "api_keys_apps_keys" FOREIGN KEY ("app_id") REFERENCES "apps" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "accesses" table
+ALTER TABLE "accesses" ADD CONSTRAINT "accesses_conversations_access" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "agents" table
+ALTER TABLE "agents" ADD CONSTRAINT "agents_agent_status_status" FOREIGN KEY ("status_id") REFERENCES "agent_status" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "agents_capacity_profiles_capacity_profile" FOREIGN KEY ("capacity_profile_id") REFERENCES "capacity_profiles" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "agents_roles_role" FOREIGN KEY ("role_id") REFERENCES "roles" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "agent_loads" table
+ALTER TABLE "agent_loads" ADD CONSTRAINT "agent_loads_agents_load" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "agent_status" table
+ALTER TABLE "agent_status" ADD CONSTRAINT "agent_status_agents_statuses" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "assignments" table
+ALTER TABLE "assignments" ADD CONSTRAINT "assignments_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "assignments_interactions_assignments" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "assignments_offers_offer" FOREIGN KEY ("offer_id") REFERENCES "offers" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "assignments_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "attachments" table
+ALTER TABLE "attachments" ADD CONSTRAINT "attachments_messages_attachments" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "channels" table
+ALTER TABLE "channels" ADD CONSTRAINT "channels_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "conversations" table
+ALTER TABLE "conversations" ADD CONSTRAINT "conversations_agents_owner" FOREIGN KEY ("owner_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "conversations_customers_conversations" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "conversations_messages_last_message" FOREIGN KEY ("last_message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "conversations_teams_team" FOREIGN KEY ("team_id") REFERENCES "teams" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "identities" table
+ALTER TABLE "identities" ADD CONSTRAINT "identities_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "identities_customers_identities" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "interactions" table
+ALTER TABLE "interactions" ADD CONSTRAINT "interactions_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "interactions_agents_previous_agent" FOREIGN KEY ("previous_agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "interactions_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "interactions_conversations_interactions" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "interactions_customers_customer" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "interactions_identities_identity" FOREIGN KEY ("identity_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "interactions_offers_open_offer" FOREIGN KEY ("open_offer_id") REFERENCES "offers" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "interactions_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "jobs" table
+ALTER TABLE "jobs" ADD CONSTRAINT "jobs_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "messages" table
+ALTER TABLE "messages" ADD CONSTRAINT "messages_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "messages_apps_app" FOREIGN KEY ("app_id") REFERENCES "apps" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "messages_conversations_conversation" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "messages_customers_customer" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "messages_identities_sender" FOREIGN KEY ("sender_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "messages_interactions_messages" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "offers" table
+ALTER TABLE "offers" ADD CONSTRAINT "offers_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "offers_conversations_conversation" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "offers_interactions_offers" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "offers_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "offers_routing_decisions_decision" FOREIGN KEY ("decision_id") REFERENCES "routing_decisions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "participants" table
+ALTER TABLE "participants" ADD CONSTRAINT "participants_conversations_participants" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "participants_customers_customer" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "participants_identities_identity" FOREIGN KEY ("identity_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "queues" table
+ALTER TABLE "queues" ADD CONSTRAINT "queues_teams_team" FOREIGN KEY ("team_id") REFERENCES "teams" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "raw_inbounds" table
+ALTER TABLE "raw_inbounds" ADD CONSTRAINT "raw_inbounds_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "routing_decisions" table
+ALTER TABLE "routing_decisions" ADD CONSTRAINT "routing_decisions_agents_chosen" FOREIGN KEY ("chosen_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "routing_decisions_interactions_decisions" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "routing_decisions_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "sessions" table
+ALTER TABLE "sessions" ADD CONSTRAINT "sessions_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "team_members" table
+ALTER TABLE "team_members" ADD CONSTRAINT "team_members_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "team_members_teams_team" FOREIGN KEY ("team_id") REFERENCES "teams" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "timeline_items" table
+ALTER TABLE "timeline_items" ADD CONSTRAINT "timeline_items_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_assignments_assignment" FOREIGN KEY ("assignment_id") REFERENCES "assignments" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_conversations_timeline" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "timeline_items_customers_timeline" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "timeline_items_interactions_interaction" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_messages_message" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "visitor_sessions" table
+ALTER TABLE "visitor_sessions" ADD CONSTRAINT "visitor_sessions_identities_identity" FOREIGN KEY ("identity_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "workspaces" table
+ALTER TABLE "workspaces" ADD CONSTRAINT "workspaces_queues_default_queue" FOREIGN KEY ("default_queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+
+-- +goose Down
+-- reverse: modify "workspaces" table
+ALTER TABLE "workspaces" DROP CONSTRAINT "workspaces_queues_default_queue";
+-- reverse: modify "visitor_sessions" table
+ALTER TABLE "visitor_sessions" DROP CONSTRAINT "visitor_sessions_identities_identity";
+-- reverse: modify "timeline_items" table
+ALTER TABLE "timeline_items" DROP CONSTRAINT "timeline_items_messages_message", DROP CONSTRAINT "timeline_items_interactions_interaction", DROP CONSTRAINT "timeline_items_customers_timeline", DROP CONSTRAINT "timeline_items_conversations_timeline", DROP CONSTRAINT "timeline_items_assignments_assignment", DROP CONSTRAINT "timeline_items_agents_agent";
+-- reverse: modify "team_members" table
+ALTER TABLE "team_members" DROP CONSTRAINT "team_members_teams_team", DROP CONSTRAINT "team_members_agents_agent";
+-- reverse: modify "sessions" table
+ALTER TABLE "sessions" DROP CONSTRAINT "sessions_agents_agent";
+-- reverse: modify "routing_decisions" table
+ALTER TABLE "routing_decisions" DROP CONSTRAINT "routing_decisions_queues_queue", DROP CONSTRAINT "routing_decisions_interactions_decisions", DROP CONSTRAINT "routing_decisions_agents_chosen";
+-- reverse: modify "raw_inbounds" table
+ALTER TABLE "raw_inbounds" DROP CONSTRAINT "raw_inbounds_channels_channel";
+-- reverse: modify "queues" table
+ALTER TABLE "queues" DROP CONSTRAINT "queues_teams_team";
+-- reverse: modify "participants" table
+ALTER TABLE "participants" DROP CONSTRAINT "participants_identities_identity", DROP CONSTRAINT "participants_customers_customer", DROP CONSTRAINT "participants_conversations_participants";
+-- reverse: modify "offers" table
+ALTER TABLE "offers" DROP CONSTRAINT "offers_routing_decisions_decision", DROP CONSTRAINT "offers_queues_queue", DROP CONSTRAINT "offers_interactions_offers", DROP CONSTRAINT "offers_conversations_conversation", DROP CONSTRAINT "offers_agents_agent";
+-- reverse: modify "messages" table
+ALTER TABLE "messages" DROP CONSTRAINT "messages_interactions_messages", DROP CONSTRAINT "messages_identities_sender", DROP CONSTRAINT "messages_customers_customer", DROP CONSTRAINT "messages_conversations_conversation", DROP CONSTRAINT "messages_apps_app", DROP CONSTRAINT "messages_agents_agent";
+-- reverse: modify "jobs" table
+ALTER TABLE "jobs" DROP CONSTRAINT "jobs_channels_channel";
+-- reverse: modify "interactions" table
+ALTER TABLE "interactions" DROP CONSTRAINT "interactions_queues_queue", DROP CONSTRAINT "interactions_offers_open_offer", DROP CONSTRAINT "interactions_identities_identity", DROP CONSTRAINT "interactions_customers_customer", DROP CONSTRAINT "interactions_conversations_interactions", DROP CONSTRAINT "interactions_channels_channel", DROP CONSTRAINT "interactions_agents_previous_agent", DROP CONSTRAINT "interactions_agents_agent";
+-- reverse: modify "identities" table
+ALTER TABLE "identities" DROP CONSTRAINT "identities_customers_identities", DROP CONSTRAINT "identities_channels_channel";
+-- reverse: modify "conversations" table
+ALTER TABLE "conversations" DROP CONSTRAINT "conversations_teams_team", DROP CONSTRAINT "conversations_messages_last_message", DROP CONSTRAINT "conversations_customers_conversations", DROP CONSTRAINT "conversations_agents_owner";
+-- reverse: modify "channels" table
+ALTER TABLE "channels" DROP CONSTRAINT "channels_queues_queue";
+-- reverse: modify "attachments" table
+ALTER TABLE "attachments" DROP CONSTRAINT "attachments_messages_attachments";
+-- reverse: modify "assignments" table
+ALTER TABLE "assignments" DROP CONSTRAINT "assignments_queues_queue", DROP CONSTRAINT "assignments_offers_offer", DROP CONSTRAINT "assignments_interactions_assignments", DROP CONSTRAINT "assignments_agents_agent";
+-- reverse: modify "agent_status" table
+ALTER TABLE "agent_status" DROP CONSTRAINT "agent_status_agents_statuses";
+-- reverse: modify "agent_loads" table
+ALTER TABLE "agent_loads" DROP CONSTRAINT "agent_loads_agents_load";
+-- reverse: modify "agents" table
+ALTER TABLE "agents" DROP CONSTRAINT "agents_roles_role", DROP CONSTRAINT "agents_capacity_profiles_capacity_profile", DROP CONSTRAINT "agents_agent_status_status";
+-- reverse: modify "accesses" table
+ALTER TABLE "accesses" DROP CONSTRAINT "accesses_conversations_access";
+-- reverse: modify "api_keys" table
+ALTER TABLE "api_keys" DROP CONSTRAINT "api_keys_apps_keys";
+-- reverse: create "workspaces" table
+DROP TABLE "workspaces";
+-- reverse: create index "visitorsession_workspace_id_identity_id" to table: "visitor_sessions"
+DROP INDEX "visitorsession_workspace_id_identity_id";
+-- reverse: create index "visitorsession_secret_hash" to table: "visitor_sessions"
+DROP INDEX "visitorsession_secret_hash";
+-- reverse: create "visitor_sessions" table
+DROP TABLE "visitor_sessions";
+-- reverse: create index "timelineitem_workspace_id_id" to table: "timeline_items"
+DROP INDEX "timelineitem_workspace_id_id";
+-- reverse: create index "timelineitem_customer_id_at_id" to table: "timeline_items"
+DROP INDEX "timelineitem_customer_id_at_id";
+-- reverse: create index "timelineitem_conversation_id_at_id" to table: "timeline_items"
+DROP INDEX "timelineitem_conversation_id_at_id";
+-- reverse: create "timeline_items" table
+DROP TABLE "timeline_items";
+-- reverse: create index "teammember_workspace_id_team_id_agent_id" to table: "team_members"
+DROP INDEX "teammember_workspace_id_team_id_agent_id";
+-- reverse: create index "teammember_agent_id_team_id" to table: "team_members"
+DROP INDEX "teammember_agent_id_team_id";
+-- reverse: create "team_members" table
+DROP TABLE "team_members";
+-- reverse: create index "team_workspace_id_name" to table: "teams"
+DROP INDEX "team_workspace_id_name";
+-- reverse: create index "team_workspace_id_id" to table: "teams"
+DROP INDEX "team_workspace_id_id";
+-- reverse: create "teams" table
+DROP TABLE "teams";
+-- reverse: create index "session_workspace_id_id" to table: "sessions"
+DROP INDEX "session_workspace_id_id";
+-- reverse: create index "session_workspace_id_agent_id" to table: "sessions"
+DROP INDEX "session_workspace_id_agent_id";
+-- reverse: create "sessions" table
+DROP TABLE "sessions";
+-- reverse: create index "routingdecision_workspace_id_id" to table: "routing_decisions"
+DROP INDEX "routingdecision_workspace_id_id";
+-- reverse: create index "routingdecision_interaction_id_at" to table: "routing_decisions"
+DROP INDEX "routingdecision_interaction_id_at";
+-- reverse: create "routing_decisions" table
+DROP TABLE "routing_decisions";
+-- reverse: create index "role_workspace_id_name" to table: "roles"
+DROP INDEX "role_workspace_id_name";
+-- reverse: create index "role_workspace_id_id" to table: "roles"
+DROP INDEX "role_workspace_id_id";
+-- reverse: create "roles" table
+DROP TABLE "roles";
+-- reverse: create index "rawinbound_workspace_id_channel_id_external_id" to table: "raw_inbounds"
+DROP INDEX "rawinbound_workspace_id_channel_id_external_id";
+-- reverse: create index "rawinbound_state_done_at" to table: "raw_inbounds"
+DROP INDEX "rawinbound_state_done_at";
+-- reverse: create "raw_inbounds" table
+DROP TABLE "raw_inbounds";
+-- reverse: create index "queue_workspace_id_name" to table: "queues"
+DROP INDEX "queue_workspace_id_name";
+-- reverse: create index "queue_workspace_id_id" to table: "queues"
+DROP INDEX "queue_workspace_id_id";
+-- reverse: create "queues" table
+DROP TABLE "queues";
+-- reverse: create index "presence_workspace_id_subject_id_node" to table: "presences"
+DROP INDEX "presence_workspace_id_subject_id_node";
+-- reverse: create index "presence_seen_at" to table: "presences"
+DROP INDEX "presence_seen_at";
+-- reverse: create "presences" table
+DROP TABLE "presences";
+-- reverse: create index "participant_workspace_id_conversation_id_identity_id" to table: "participants"
+DROP INDEX "participant_workspace_id_conversation_id_identity_id";
+-- reverse: create "participants" table
+DROP TABLE "participants";
+-- reverse: create "outboxes" table
+DROP TABLE "outboxes";
+-- reverse: create index "offer_workspace_id_interaction_id" to table: "offers"
+DROP INDEX "offer_workspace_id_interaction_id";
+-- reverse: create index "offer_workspace_id_id" to table: "offers"
+DROP INDEX "offer_workspace_id_id";
+-- reverse: create index "offer_workspace_id_agent_id_state" to table: "offers"
+DROP INDEX "offer_workspace_id_agent_id_state";
+-- reverse: create index "offer_state_expires_at" to table: "offers"
+DROP INDEX "offer_state_expires_at";
+-- reverse: create index "offer_interaction_id_offered_at" to table: "offers"
+DROP INDEX "offer_interaction_id_offered_at";
+-- reverse: create "offers" table
+DROP TABLE "offers";
+-- reverse: create index "message_workspace_id_identity_id_visible_number" to table: "messages"
+DROP INDEX "message_workspace_id_identity_id_visible_number";
+-- reverse: create index "message_workspace_id_id" to table: "messages"
+DROP INDEX "message_workspace_id_id";
+-- reverse: create index "message_workspace_id_delivery_id" to table: "messages"
+DROP INDEX "message_workspace_id_delivery_id";
+-- reverse: create index "message_workspace_id_channel_id_external_id_direction" to table: "messages"
+DROP INDEX "message_workspace_id_channel_id_external_id_direction";
+-- reverse: create index "message_interaction_number" to table: "messages"
+DROP INDEX "message_interaction_number";
+-- reverse: create index "message_conversation_id_id" to table: "messages"
+DROP INDEX "message_conversation_id_id";
+-- reverse: create "messages" table
+DROP TABLE "messages";
+-- reverse: create index "loghead_workspace_id" to table: "log_heads"
+DROP INDEX "loghead_workspace_id";
+-- reverse: create "log_heads" table
+DROP TABLE "log_heads";
+-- reverse: create index "leases_name_key" to table: "leases"
+DROP INDEX "leases_name_key";
+-- reverse: create "leases" table
+DROP TABLE "leases";
+-- reverse: create index "job_workspace_id_kind_unique_key" to table: "jobs"
+DROP INDEX "job_workspace_id_kind_unique_key";
+-- reverse: create index "job_workspace_id_group_key_state_id" to table: "jobs"
+DROP INDEX "job_workspace_id_group_key_state_id";
+-- reverse: create index "job_state_lease_until" to table: "jobs"
+DROP INDEX "job_state_lease_until";
+-- reverse: create index "job_state_finished_at" to table: "jobs"
+DROP INDEX "job_state_finished_at";
+-- reverse: create index "job_kind_state_run_at" to table: "jobs"
+DROP INDEX "job_kind_state_run_at";
+-- reverse: create index "job_group_running" to table: "jobs"
+DROP INDEX "job_group_running";
+-- reverse: create "jobs" table
+DROP TABLE "jobs";
+-- reverse: create index "interaction_workspace_id_state_queue_id" to table: "interactions"
+DROP INDEX "interaction_workspace_id_state_queue_id";
+-- reverse: create index "interaction_workspace_id_identity_id_started_at" to table: "interactions"
+DROP INDEX "interaction_workspace_id_identity_id_started_at";
+-- reverse: create index "interaction_workspace_id_id" to table: "interactions"
+DROP INDEX "interaction_workspace_id_id";
+-- reverse: create index "interaction_workspace_id_channel_id_thread_key" to table: "interactions"
+DROP INDEX "interaction_workspace_id_channel_id_thread_key";
+-- reverse: create index "interaction_workspace_id_agent_id_state" to table: "interactions"
+DROP INDEX "interaction_workspace_id_agent_id_state";
+-- reverse: create index "interaction_thread_history" to table: "interactions"
+DROP INDEX "interaction_thread_history";
+-- reverse: create index "interaction_conversation_id_id" to table: "interactions"
+DROP INDEX "interaction_conversation_id_id";
+-- reverse: create "interactions" table
+DROP TABLE "interactions";
+-- reverse: create index "identity_workspace_id_kind_scope_value_blind_claim" to table: "identities"
+DROP INDEX "identity_workspace_id_kind_scope_value_blind_claim";
+-- reverse: create index "identity_workspace_id_id" to table: "identities"
+DROP INDEX "identity_workspace_id_id";
+-- reverse: create index "identity_customer_id" to table: "identities"
+DROP INDEX "identity_customer_id";
+-- reverse: create "identities" table
+DROP TABLE "identities";
+-- reverse: create index "idempotencykey_workspace_id_actor_id_key" to table: "idempotency_keys"
+DROP INDEX "idempotencykey_workspace_id_actor_id_key";
+-- reverse: create index "idempotencykey_at" to table: "idempotency_keys"
+DROP INDEX "idempotencykey_at";
+-- reverse: create "idempotency_keys" table
+DROP TABLE "idempotency_keys";
+-- reverse: create index "event_workspace_id_seq" to table: "events"
+DROP INDEX "event_workspace_id_seq";
+-- reverse: create index "event_identity_id_seq" to table: "events"
+DROP INDEX "event_identity_id_seq";
+-- reverse: create index "event_at" to table: "events"
+DROP INDEX "event_at";
+-- reverse: create "events" table
+DROP TABLE "events";
+-- reverse: create index "customer_workspace_id_id" to table: "customers"
+DROP INDEX "customer_workspace_id_id";
+-- reverse: create "customers" table
+DROP TABLE "customers";
+-- reverse: create index "counter_workspace_id_name" to table: "counters"
+DROP INDEX "counter_workspace_id_name";
+-- reverse: create "counters" table
+DROP TABLE "counters";
+-- reverse: create index "conversation_workspace_id_updated_at_id" to table: "conversations"
+DROP INDEX "conversation_workspace_id_updated_at_id";
+-- reverse: create index "conversation_workspace_id_number" to table: "conversations"
+DROP INDEX "conversation_workspace_id_number";
+-- reverse: create index "conversation_workspace_id_id" to table: "conversations"
+DROP INDEX "conversation_workspace_id_id";
+-- reverse: create index "conversation_customer_id_state" to table: "conversations"
+DROP INDEX "conversation_customer_id_state";
+-- reverse: create "conversations" table
+DROP TABLE "conversations";
+-- reverse: create index "channel_workspace_id_name" to table: "channels"
+DROP INDEX "channel_workspace_id_name";
+-- reverse: create index "channel_workspace_id_id" to table: "channels"
+DROP INDEX "channel_workspace_id_id";
+-- reverse: create index "channel_public_key" to table: "channels"
+DROP INDEX "channel_public_key";
+-- reverse: create "channels" table
+DROP TABLE "channels";
+-- reverse: create index "capacityprofile_workspace_id_name" to table: "capacity_profiles"
+DROP INDEX "capacityprofile_workspace_id_name";
+-- reverse: create index "capacityprofile_workspace_id_id" to table: "capacity_profiles"
+DROP INDEX "capacityprofile_workspace_id_id";
+-- reverse: create "capacity_profiles" table
+DROP TABLE "capacity_profiles";
+-- reverse: create index "attachment_workspace_id_state_created_at" to table: "attachments"
+DROP INDEX "attachment_workspace_id_state_created_at";
+-- reverse: create index "attachment_workspace_id_id" to table: "attachments"
+DROP INDEX "attachment_workspace_id_id";
+-- reverse: create index "attachment_message_id" to table: "attachments"
+DROP INDEX "attachment_message_id";
+-- reverse: create "attachments" table
+DROP TABLE "attachments";
+-- reverse: create index "assignment_workspace_id_id" to table: "assignments"
+DROP INDEX "assignment_workspace_id_id";
+-- reverse: create index "assignment_workspace_id_agent_id_started_at" to table: "assignments"
+DROP INDEX "assignment_workspace_id_agent_id_started_at";
+-- reverse: create index "assignment_interaction_id_started_at" to table: "assignments"
+DROP INDEX "assignment_interaction_id_started_at";
+-- reverse: create "assignments" table
+DROP TABLE "assignments";
+-- reverse: create index "app_workspace_id_id" to table: "apps"
+DROP INDEX "app_workspace_id_id";
+-- reverse: create "apps" table
+DROP TABLE "apps";
+-- reverse: create index "agentstatus_workspace_id_id" to table: "agent_status"
+DROP INDEX "agentstatus_workspace_id_id";
+-- reverse: create index "agentstatus_workspace_id_agent_id" to table: "agent_status"
+DROP INDEX "agentstatus_workspace_id_agent_id";
+-- reverse: create index "agentstatus_agent_id_since" to table: "agent_status"
+DROP INDEX "agentstatus_agent_id_since";
+-- reverse: create "agent_status" table
+DROP TABLE "agent_status";
+-- reverse: create index "agentload_workspace_id_agent_id" to table: "agent_loads"
+DROP INDEX "agentload_workspace_id_agent_id";
+-- reverse: create index "agent_loads_agent_id_key" to table: "agent_loads"
+DROP INDEX "agent_loads_agent_id_key";
+-- reverse: create "agent_loads" table
+DROP TABLE "agent_loads";
+-- reverse: create index "agent_workspace_id_id" to table: "agents"
+DROP INDEX "agent_workspace_id_id";
+-- reverse: create index "agent_workspace_id_email_blind" to table: "agents"
+DROP INDEX "agent_workspace_id_email_blind";
+-- reverse: create index "agent_invitation_hash" to table: "agents"
+DROP INDEX "agent_invitation_hash";
+-- reverse: create "agents" table
+DROP TABLE "agents";
+-- reverse: create index "access_workspace_id_subject_id_conversation_id" to table: "accesses"
+DROP INDEX "access_workspace_id_subject_id_conversation_id";
+-- reverse: create index "access_workspace_id_conversation_id_subject_id_reason" to table: "accesses"
+DROP INDEX "access_workspace_id_conversation_id_subject_id_reason";
+-- reverse: create "accesses" table
+DROP TABLE "accesses";
+-- reverse: create index "apikey_workspace_id_id" to table: "api_keys"
+DROP INDEX "apikey_workspace_id_id";
+-- reverse: create index "apikey_hash" to table: "api_keys"
+DROP INDEX "apikey_hash";
+-- reverse: create "api_keys" table
+DROP TABLE "api_keys";

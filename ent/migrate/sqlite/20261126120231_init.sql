@@ -1,0 +1,487 @@
+-- +goose Up
+-- create "api_keys" table
+CREATE TABLE `api_keys` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `kind` text NOT NULL, `prefix` text NOT NULL, `hash` blob NOT NULL, `scopes` json NOT NULL, `created_at` datetime NOT NULL, `expires_at` datetime NULL, `last_used_at` datetime NULL, `revoked_at` datetime NULL, `app_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `api_keys_apps_keys` FOREIGN KEY (`app_id`) REFERENCES `apps` (`id`) ON DELETE NO ACTION);
+-- create index "apikey_workspace_id_id" to table: "api_keys"
+CREATE INDEX `apikey_workspace_id_id` ON `api_keys` (`workspace_id`, `id`);
+-- create index "apikey_hash" to table: "api_keys"
+CREATE INDEX `apikey_hash` ON `api_keys` (`hash`);
+-- create "accesses" table
+CREATE TABLE `accesses` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `subject_id` uuid NOT NULL, `reason` text NOT NULL, `conversation_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `accesses_conversations_access` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION);
+-- create index "access_workspace_id_conversation_id_subject_id_reason" to table: "accesses"
+CREATE UNIQUE INDEX `access_workspace_id_conversation_id_subject_id_reason` ON `accesses` (`workspace_id`, `conversation_id`, `subject_id`, `reason`);
+-- create index "access_workspace_id_subject_id_conversation_id" to table: "accesses"
+CREATE INDEX `access_workspace_id_subject_id_conversation_id` ON `accesses` (`workspace_id`, `subject_id`, `conversation_id`);
+-- create "agents" table
+CREATE TABLE `agents` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `display_name` text NOT NULL, `email` blob NOT NULL, `email_blind` text NOT NULL, `active` bool NOT NULL DEFAULT (true), `locale` text NULL, `password_hash` text NULL, `invitation_hash` blob NULL, `invitation_until` datetime NULL, `role_id` uuid NOT NULL, `capacity_profile_id` uuid NOT NULL, `status_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `agents_roles_role` FOREIGN KEY (`role_id`) REFERENCES `roles` (`id`) ON DELETE NO ACTION, CONSTRAINT `agents_capacity_profiles_capacity_profile` FOREIGN KEY (`capacity_profile_id`) REFERENCES `capacity_profiles` (`id`) ON DELETE NO ACTION, CONSTRAINT `agents_agent_status_status` FOREIGN KEY (`status_id`) REFERENCES `agent_status` (`id`) ON DELETE SET NULL);
+-- create index "agent_workspace_id_id" to table: "agents"
+CREATE INDEX `agent_workspace_id_id` ON `agents` (`workspace_id`, `id`);
+-- create index "agent_workspace_id_email_blind" to table: "agents"
+CREATE UNIQUE INDEX `agent_workspace_id_email_blind` ON `agents` (`workspace_id`, `email_blind`);
+-- create index "agent_invitation_hash" to table: "agents"
+CREATE INDEX `agent_invitation_hash` ON `agents` (`invitation_hash`);
+-- create "agent_loads" table
+CREATE TABLE `agent_loads` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `used` integer NOT NULL DEFAULT (0), `used_by` json NOT NULL, `count` integer NOT NULL DEFAULT (0), `blocker_id` uuid NULL, `idle_since` datetime NOT NULL, `misses` integer NOT NULL DEFAULT (0), `version` integer NOT NULL DEFAULT (1), `agent_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `agent_loads_agents_load` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION);
+-- create index "agent_loads_agent_id_key" to table: "agent_loads"
+CREATE UNIQUE INDEX `agent_loads_agent_id_key` ON `agent_loads` (`agent_id`);
+-- create index "agentload_workspace_id_agent_id" to table: "agent_loads"
+CREATE UNIQUE INDEX `agentload_workspace_id_agent_id` ON `agent_loads` (`workspace_id`, `agent_id`);
+-- create "agent_status" table
+CREATE TABLE `agent_status` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `state` text NOT NULL, `reason` text NULL, `set_by_id` uuid NULL, `since` datetime NOT NULL, `ended_at` datetime NULL, `agent_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `agent_status_agents_statuses` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION);
+-- create index "agentstatus_workspace_id_id" to table: "agent_status"
+CREATE INDEX `agentstatus_workspace_id_id` ON `agent_status` (`workspace_id`, `id`);
+-- create index "agentstatus_workspace_id_agent_id" to table: "agent_status"
+CREATE UNIQUE INDEX `agentstatus_workspace_id_agent_id` ON `agent_status` (`workspace_id`, `agent_id`) WHERE ended_at IS NULL;
+-- create index "agentstatus_agent_id_since" to table: "agent_status"
+CREATE INDEX `agentstatus_agent_id_since` ON `agent_status` (`agent_id`, `since`);
+-- create "apps" table
+CREATE TABLE `apps` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `display_name` text NOT NULL, `scopes` json NOT NULL, `enabled` bool NOT NULL DEFAULT (true), PRIMARY KEY (`id`));
+-- create index "app_workspace_id_id" to table: "apps"
+CREATE INDEX `app_workspace_id_id` ON `apps` (`workspace_id`, `id`);
+-- create "assignments" table
+CREATE TABLE `assignments` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `kind` text NOT NULL, `reason` text NOT NULL, `started_at` datetime NOT NULL, `ended_at` datetime NULL, `agent_id` uuid NOT NULL, `queue_id` uuid NULL, `offer_id` uuid NULL, `interaction_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `assignments_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION, CONSTRAINT `assignments_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL, CONSTRAINT `assignments_offers_offer` FOREIGN KEY (`offer_id`) REFERENCES `offers` (`id`) ON DELETE SET NULL, CONSTRAINT `assignments_interactions_assignments` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION);
+-- create index "assignment_workspace_id_id" to table: "assignments"
+CREATE INDEX `assignment_workspace_id_id` ON `assignments` (`workspace_id`, `id`);
+-- create index "assignment_interaction_id_started_at" to table: "assignments"
+CREATE INDEX `assignment_interaction_id_started_at` ON `assignments` (`interaction_id`, `started_at`);
+-- create index "assignment_workspace_id_agent_id_started_at" to table: "assignments"
+CREATE INDEX `assignment_workspace_id_agent_id_started_at` ON `assignments` (`workspace_id`, `agent_id`, `started_at`);
+-- create "attachments" table
+CREATE TABLE `attachments` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `creator_id` uuid NULL, `name` text NOT NULL, `content_type` text NOT NULL DEFAULT ('application/octet-stream'), `kind` text NOT NULL DEFAULT ('FILE'), `bytes` integer NOT NULL DEFAULT (0), `sha256` text NOT NULL DEFAULT (''), `state` text NOT NULL DEFAULT ('EXPECTED'), `error` text NULL, `media` json NULL, `created_at` datetime NOT NULL, `message_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `attachments_messages_attachments` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL);
+-- create index "attachment_workspace_id_id" to table: "attachments"
+CREATE INDEX `attachment_workspace_id_id` ON `attachments` (`workspace_id`, `id`);
+-- create index "attachment_message_id" to table: "attachments"
+CREATE INDEX `attachment_message_id` ON `attachments` (`message_id`);
+-- create index "attachment_workspace_id_state_created_at" to table: "attachments"
+CREATE INDEX `attachment_workspace_id_state_created_at` ON `attachments` (`workspace_id`, `state`, `created_at`);
+-- create "capacity_profiles" table
+CREATE TABLE `capacity_profiles` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `units` integer NOT NULL DEFAULT (4), `rules` json NOT NULL, `built_in` bool NOT NULL DEFAULT (false), PRIMARY KEY (`id`));
+-- create index "capacityprofile_workspace_id_id" to table: "capacity_profiles"
+CREATE INDEX `capacityprofile_workspace_id_id` ON `capacity_profiles` (`workspace_id`, `id`);
+-- create index "capacityprofile_workspace_id_name" to table: "capacity_profiles"
+CREATE UNIQUE INDEX `capacityprofile_workspace_id_name` ON `capacity_profiles` (`workspace_id`, `name`);
+-- create "channels" table
+CREATE TABLE `channels` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `kind` text NOT NULL, `name` text NOT NULL, `enabled` bool NOT NULL DEFAULT (true), `config` json NOT NULL, `secrets` blob NULL, `hook_secret` blob NOT NULL, `public_key` text NOT NULL DEFAULT (''), `locale` text NULL, `join_open` bool NOT NULL DEFAULT (true), `join_within_hours` integer NOT NULL DEFAULT (72), `reopen_within_days` integer NOT NULL DEFAULT (14), `last_inbound_at` datetime NULL, `last_outbound_at` datetime NULL, `last_error` text NULL, `last_error_at` datetime NULL, `queue_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `channels_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL);
+-- create index "channel_workspace_id_id" to table: "channels"
+CREATE INDEX `channel_workspace_id_id` ON `channels` (`workspace_id`, `id`);
+-- create index "channel_workspace_id_name" to table: "channels"
+CREATE UNIQUE INDEX `channel_workspace_id_name` ON `channels` (`workspace_id`, `name`);
+-- create index "channel_public_key" to table: "channels"
+CREATE INDEX `channel_public_key` ON `channels` (`public_key`);
+-- create "conversations" table
+CREATE TABLE `conversations` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `number` integer NOT NULL, `subject` text NULL, `state` text NOT NULL DEFAULT ('OPEN'), `priority` text NOT NULL DEFAULT ('NORMAL'), `audience` json NOT NULL, `last_message_at` datetime NULL, `waiting_since` datetime NULL, `outcome` text NULL, `opened_at` datetime NOT NULL, `first_responded_at` datetime NULL, `resolved_at` datetime NULL, `owner_id` uuid NULL, `team_id` uuid NULL, `related_id` uuid NULL, `last_message_id` uuid NULL, `customer_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `conversations_agents_owner` FOREIGN KEY (`owner_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_teams_team` FOREIGN KEY (`team_id`) REFERENCES `teams` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_conversations_followed_by` FOREIGN KEY (`related_id`) REFERENCES `conversations` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_messages_last_message` FOREIGN KEY (`last_message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_customers_conversations` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION);
+-- create index "conversation_workspace_id_id" to table: "conversations"
+CREATE INDEX `conversation_workspace_id_id` ON `conversations` (`workspace_id`, `id`);
+-- create index "conversation_workspace_id_updated_at_id" to table: "conversations"
+CREATE INDEX `conversation_workspace_id_updated_at_id` ON `conversations` (`workspace_id`, `updated_at`, `id`);
+-- create index "conversation_workspace_id_number" to table: "conversations"
+CREATE UNIQUE INDEX `conversation_workspace_id_number` ON `conversations` (`workspace_id`, `number`);
+-- create index "conversation_customer_id_state" to table: "conversations"
+CREATE INDEX `conversation_customer_id_state` ON `conversations` (`customer_id`, `state`);
+-- create "counters" table
+CREATE TABLE `counters` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `name` text NOT NULL, `last` integer NOT NULL DEFAULT (0), PRIMARY KEY (`id`));
+-- create index "counter_workspace_id_name" to table: "counters"
+CREATE UNIQUE INDEX `counter_workspace_id_name` ON `counters` (`workspace_id`, `name`);
+-- create "customers" table
+CREATE TABLE `customers` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `display_name` text NOT NULL DEFAULT (''), `locale` text NULL, `last_contact_at` datetime NULL, PRIMARY KEY (`id`));
+-- create index "customer_workspace_id_id" to table: "customers"
+CREATE INDEX `customer_workspace_id_id` ON `customers` (`workspace_id`, `id`);
+-- create "events" table
+CREATE TABLE `events` (`id` integer NOT NULL PRIMARY KEY AUTOINCREMENT, `workspace_id` uuid NOT NULL, `seq` integer NOT NULL, `type` text NOT NULL, `at` datetime NOT NULL, `subject_id` uuid NOT NULL, `subject_version` integer NOT NULL, `conversation_id` uuid NULL, `interaction_id` uuid NULL, `customer_id` uuid NULL, `queue_id` uuid NULL, `identity_id` uuid NULL, `actor_id` uuid NULL, `agent_id` uuid NULL, `changed` json NOT NULL, `audience` json NOT NULL, `private` bool NOT NULL DEFAULT (false), `caused_by_key` text NULL);
+-- create index "event_workspace_id_seq" to table: "events"
+CREATE UNIQUE INDEX `event_workspace_id_seq` ON `events` (`workspace_id`, `seq`);
+-- create index "event_at" to table: "events"
+CREATE INDEX `event_at` ON `events` (`at`);
+-- create index "event_identity_id_seq" to table: "events"
+CREATE INDEX `event_identity_id_seq` ON `events` (`identity_id`, `seq`);
+-- create "idempotency_keys" table
+CREATE TABLE `idempotency_keys` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `actor_id` uuid NOT NULL, `key` text NOT NULL, `input_hash` text NOT NULL, `result_id` uuid NULL, `at` datetime NOT NULL, PRIMARY KEY (`id`));
+-- create index "idempotencykey_workspace_id_actor_id_key" to table: "idempotency_keys"
+CREATE UNIQUE INDEX `idempotencykey_workspace_id_actor_id_key` ON `idempotency_keys` (`workspace_id`, `actor_id`, `key`);
+-- create index "idempotencykey_at" to table: "idempotency_keys"
+CREATE INDEX `idempotencykey_at` ON `idempotency_keys` (`at`);
+-- create "identities" table
+CREATE TABLE `identities` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `kind` text NOT NULL, `scope` text NOT NULL DEFAULT (''), `value` blob NOT NULL, `value_blind` text NOT NULL, `claim` text NOT NULL DEFAULT (''), `verification` text NOT NULL, `first_seen_at` datetime NOT NULL, `last_seen_at` datetime NOT NULL, `visible_count` integer NOT NULL DEFAULT (0), `read_up_to` integer NOT NULL DEFAULT (0), `delivered_up_to` integer NOT NULL DEFAULT (0), `customer_id` uuid NOT NULL, `channel_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `identities_customers_identities` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `identities_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE SET NULL);
+-- create index "identity_workspace_id_id" to table: "identities"
+CREATE INDEX `identity_workspace_id_id` ON `identities` (`workspace_id`, `id`);
+-- create index "identity_workspace_id_kind_scope_value_blind_claim" to table: "identities"
+CREATE UNIQUE INDEX `identity_workspace_id_kind_scope_value_blind_claim` ON `identities` (`workspace_id`, `kind`, `scope`, `value_blind`, `claim`);
+-- create index "identity_customer_id" to table: "identities"
+CREATE INDEX `identity_customer_id` ON `identities` (`customer_id`);
+-- create "interactions" table
+CREATE TABLE `interactions` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `channel_kind` text NOT NULL, `thread_key` text NOT NULL DEFAULT (''), `thread` blob NOT NULL, `direction` text NOT NULL DEFAULT ('INBOUND'), `state` text NOT NULL, `live` bool NOT NULL DEFAULT (false), `connecting` bool NOT NULL DEFAULT (false), `priority` text NOT NULL DEFAULT ('NORMAL'), `joined_by` text NOT NULL, `last_number` integer NOT NULL DEFAULT (0), `cost` integer NOT NULL DEFAULT (0), `refused` json NOT NULL, `unanswered_since` datetime NULL, `prefer_id` uuid NULL, `prefer_until` datetime NULL, `started_at` datetime NOT NULL, `queued_at` datetime NULL, `accepted_at` datetime NULL, `first_responded_at` datetime NULL, `ended_at` datetime NULL, `wrap_up_until` datetime NULL, `abandoned` bool NOT NULL DEFAULT (false), `conversation_id` uuid NOT NULL, `customer_id` uuid NOT NULL, `channel_id` uuid NULL, `identity_id` uuid NULL, `queue_id` uuid NULL, `agent_id` uuid NULL, `previous_agent_id` uuid NULL, `open_offer_id` uuid NULL, `continued_from_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `interactions_conversations_interactions` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `interactions_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `interactions_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_identities_identity` FOREIGN KEY (`identity_id`) REFERENCES `identities` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_agents_previous_agent` FOREIGN KEY (`previous_agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_offers_open_offer` FOREIGN KEY (`open_offer_id`) REFERENCES `offers` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_interactions_continued_by` FOREIGN KEY (`continued_from_id`) REFERENCES `interactions` (`id`) ON DELETE SET NULL);
+-- create index "interaction_workspace_id_id" to table: "interactions"
+CREATE INDEX `interaction_workspace_id_id` ON `interactions` (`workspace_id`, `id`);
+-- create index "interaction_workspace_id_channel_id_thread_key" to table: "interactions"
+CREATE UNIQUE INDEX `interaction_workspace_id_channel_id_thread_key` ON `interactions` (`workspace_id`, `channel_id`, `thread_key`) WHERE state <> 'ENDED';
+-- create index "interaction_thread_history" to table: "interactions"
+CREATE INDEX `interaction_thread_history` ON `interactions` (`workspace_id`, `channel_id`, `thread_key`, `started_at`);
+-- create index "interaction_conversation_id_id" to table: "interactions"
+CREATE INDEX `interaction_conversation_id_id` ON `interactions` (`conversation_id`, `id`);
+-- create index "interaction_workspace_id_state_queue_id" to table: "interactions"
+CREATE INDEX `interaction_workspace_id_state_queue_id` ON `interactions` (`workspace_id`, `state`, `queue_id`);
+-- create index "interaction_workspace_id_agent_id_state" to table: "interactions"
+CREATE INDEX `interaction_workspace_id_agent_id_state` ON `interactions` (`workspace_id`, `agent_id`, `state`);
+-- create index "interaction_workspace_id_identity_id_started_at" to table: "interactions"
+CREATE INDEX `interaction_workspace_id_identity_id_started_at` ON `interactions` (`workspace_id`, `identity_id`, `started_at`);
+-- create "jobs" table
+CREATE TABLE `jobs` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `kind` text NOT NULL, `unique_key` text NULL, `group_key` text NOT NULL DEFAULT (''), `args` json NOT NULL, `state` text NOT NULL DEFAULT ('ready'), `run_at` datetime NOT NULL, `attempt` integer NOT NULL DEFAULT (0), `max_attempts` integer NOT NULL DEFAULT (20), `lease_until` datetime NULL, `holder` text NOT NULL DEFAULT (''), `error` text NULL, `subject_id` uuid NULL, `created_at` datetime NOT NULL, `finished_at` datetime NULL, `channel_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `jobs_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE SET NULL);
+-- create index "job_workspace_id_kind_unique_key" to table: "jobs"
+CREATE UNIQUE INDEX `job_workspace_id_kind_unique_key` ON `jobs` (`workspace_id`, `kind`, `unique_key`) WHERE finished_at IS NULL;
+-- create index "job_group_running" to table: "jobs"
+CREATE UNIQUE INDEX `job_group_running` ON `jobs` (`workspace_id`, `group_key`) WHERE group_key <> '' AND state = 'running';
+-- create index "job_workspace_id_group_key_state_id" to table: "jobs"
+CREATE INDEX `job_workspace_id_group_key_state_id` ON `jobs` (`workspace_id`, `group_key`, `state`, `id`);
+-- create index "job_kind_state_run_at" to table: "jobs"
+CREATE INDEX `job_kind_state_run_at` ON `jobs` (`kind`, `state`, `run_at`);
+-- create index "job_state_lease_until" to table: "jobs"
+CREATE INDEX `job_state_lease_until` ON `jobs` (`state`, `lease_until`);
+-- create index "job_state_finished_at" to table: "jobs"
+CREATE INDEX `job_state_finished_at` ON `jobs` (`state`, `finished_at`);
+-- create "leases" table
+CREATE TABLE `leases` (`id` uuid NOT NULL, `name` text NOT NULL, `holder` text NOT NULL, `epoch` integer NOT NULL DEFAULT (1), `expires_at` datetime NOT NULL, PRIMARY KEY (`id`));
+-- create index "leases_name_key" to table: "leases"
+CREATE UNIQUE INDEX `leases_name_key` ON `leases` (`name`);
+-- create "log_heads" table
+CREATE TABLE `log_heads` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `seq` integer NOT NULL DEFAULT (0), `pruned` integer NOT NULL DEFAULT (0), PRIMARY KEY (`id`));
+-- create index "loghead_workspace_id" to table: "log_heads"
+CREATE UNIQUE INDEX `loghead_workspace_id` ON `log_heads` (`workspace_id`);
+-- create "messages" table
+CREATE TABLE `messages` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `channel_id` uuid NULL, `channel_kind` text NOT NULL, `direction` text NOT NULL, `number` integer NOT NULL, `identity_id` uuid NULL, `visible_number` integer NULL, `text` text NULL, `html` text NULL, `delivery` text NOT NULL, `steps` json NOT NULL, `delivery_error` json NULL, `sends` integer NOT NULL DEFAULT (0), `automatic` bool NOT NULL DEFAULT (false), `external_id` text NULL, `caused_by_key` text NULL, `occurred_at` datetime NULL, `sent_at` datetime NULL, `edited_at` datetime NULL, `recalled_at` datetime NULL, `interaction_id` uuid NOT NULL, `conversation_id` uuid NOT NULL, `agent_id` uuid NULL, `customer_id` uuid NULL, `app_id` uuid NULL, `sender_id` uuid NULL, `in_reply_to_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `messages_interactions_messages` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION, CONSTRAINT `messages_conversations_conversation` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `messages_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_apps_app` FOREIGN KEY (`app_id`) REFERENCES `apps` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_identities_sender` FOREIGN KEY (`sender_id`) REFERENCES `identities` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_messages_replies` FOREIGN KEY (`in_reply_to_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL);
+-- create index "message_workspace_id_id" to table: "messages"
+CREATE INDEX `message_workspace_id_id` ON `messages` (`workspace_id`, `id`);
+-- create index "message_interaction_number" to table: "messages"
+CREATE UNIQUE INDEX `message_interaction_number` ON `messages` (`interaction_id`, `number`);
+-- create index "message_workspace_id_channel_id_external_id_direction" to table: "messages"
+CREATE INDEX `message_workspace_id_channel_id_external_id_direction` ON `messages` (`workspace_id`, `channel_id`, `external_id`, `direction`);
+-- create index "message_workspace_id_delivery_id" to table: "messages"
+CREATE INDEX `message_workspace_id_delivery_id` ON `messages` (`workspace_id`, `delivery`, `id`);
+-- create index "message_conversation_id_id" to table: "messages"
+CREATE INDEX `message_conversation_id_id` ON `messages` (`conversation_id`, `id`);
+-- create index "message_workspace_id_identity_id_visible_number" to table: "messages"
+CREATE UNIQUE INDEX `message_workspace_id_identity_id_visible_number` ON `messages` (`workspace_id`, `identity_id`, `visible_number`);
+-- create "offers" table
+CREATE TABLE `offers` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `state` text NOT NULL DEFAULT ('PENDING'), `outcome` text NULL, `reasons` json NOT NULL, `cost` integer NOT NULL DEFAULT (0), `epoch` integer NOT NULL DEFAULT (0), `connecting` bool NOT NULL DEFAULT (false), `offered_at` datetime NOT NULL, `expires_at` datetime NOT NULL, `closed_at` datetime NULL, `decline_reason` text NULL, `interaction_id` uuid NOT NULL, `conversation_id` uuid NOT NULL, `agent_id` uuid NOT NULL, `queue_id` uuid NULL, `decision_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `offers_interactions_offers` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION, CONSTRAINT `offers_conversations_conversation` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `offers_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION, CONSTRAINT `offers_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL, CONSTRAINT `offers_routing_decisions_decision` FOREIGN KEY (`decision_id`) REFERENCES `routing_decisions` (`id`) ON DELETE SET NULL);
+-- create index "offer_workspace_id_id" to table: "offers"
+CREATE INDEX `offer_workspace_id_id` ON `offers` (`workspace_id`, `id`);
+-- create index "offer_workspace_id_interaction_id" to table: "offers"
+CREATE UNIQUE INDEX `offer_workspace_id_interaction_id` ON `offers` (`workspace_id`, `interaction_id`) WHERE state = 'PENDING';
+-- create index "offer_workspace_id_agent_id_state" to table: "offers"
+CREATE INDEX `offer_workspace_id_agent_id_state` ON `offers` (`workspace_id`, `agent_id`, `state`);
+-- create index "offer_interaction_id_offered_at" to table: "offers"
+CREATE INDEX `offer_interaction_id_offered_at` ON `offers` (`interaction_id`, `offered_at`);
+-- create index "offer_state_expires_at" to table: "offers"
+CREATE INDEX `offer_state_expires_at` ON `offers` (`state`, `expires_at`);
+-- create "outboxes" table
+CREATE TABLE `outboxes` (`id` integer NOT NULL PRIMARY KEY AUTOINCREMENT, `workspace_id` uuid NOT NULL, `type` text NOT NULL, `at` datetime NOT NULL, `subject_id` uuid NOT NULL, `subject_version` integer NOT NULL, `conversation_id` uuid NULL, `interaction_id` uuid NULL, `customer_id` uuid NULL, `queue_id` uuid NULL, `identity_id` uuid NULL, `actor_id` uuid NULL, `agent_id` uuid NULL, `changed` json NOT NULL, `audience` json NOT NULL, `private` bool NOT NULL DEFAULT (false), `caused_by_key` text NULL);
+-- create "participants" table
+CREATE TABLE `participants` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `role` text NOT NULL DEFAULT ('CUSTOMER'), `since` datetime NOT NULL, `conversation_id` uuid NOT NULL, `identity_id` uuid NOT NULL, `customer_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `participants_conversations_participants` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `participants_identities_identity` FOREIGN KEY (`identity_id`) REFERENCES `identities` (`id`) ON DELETE NO ACTION, CONSTRAINT `participants_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION);
+-- create index "participant_workspace_id_conversation_id_identity_id" to table: "participants"
+CREATE UNIQUE INDEX `participant_workspace_id_conversation_id_identity_id` ON `participants` (`workspace_id`, `conversation_id`, `identity_id`);
+-- create "presences" table
+CREATE TABLE `presences` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `subject_id` uuid NOT NULL, `node` text NOT NULL, `sockets` integer NOT NULL DEFAULT (0), `seen_at` datetime NOT NULL, PRIMARY KEY (`id`));
+-- create index "presence_workspace_id_subject_id_node" to table: "presences"
+CREATE UNIQUE INDEX `presence_workspace_id_subject_id_node` ON `presences` (`workspace_id`, `subject_id`, `node`);
+-- create index "presence_seen_at" to table: "presences"
+CREATE INDEX `presence_seen_at` ON `presences` (`seen_at`);
+-- create "queues" table
+CREATE TABLE `queues` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `description` text NULL, `strategy` text NOT NULL DEFAULT ('LONGEST_IDLE'), `offer_seconds` integer NOT NULL DEFAULT (30), `wrap_up_seconds` integer NOT NULL DEFAULT (0), `sticky_seconds` integer NOT NULL DEFAULT (120), `pause_after_reply_seconds` integer NULL, `silent_after_seconds` integer NULL, `break_after_misses` integer NOT NULL DEFAULT (3), `team_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `queues_teams_team` FOREIGN KEY (`team_id`) REFERENCES `teams` (`id`) ON DELETE SET NULL);
+-- create index "queue_workspace_id_id" to table: "queues"
+CREATE INDEX `queue_workspace_id_id` ON `queues` (`workspace_id`, `id`);
+-- create index "queue_workspace_id_name" to table: "queues"
+CREATE UNIQUE INDEX `queue_workspace_id_name` ON `queues` (`workspace_id`, `name`);
+-- create "raw_inbounds" table
+CREATE TABLE `raw_inbounds` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `external_id` text NOT NULL, `kind` text NOT NULL, `payload` blob NOT NULL, `blob_key` text NOT NULL DEFAULT (''), `state` text NOT NULL DEFAULT ('NEW'), `error` text NULL, `received_at` datetime NOT NULL, `done_at` datetime NULL, `message_id` uuid NULL, `channel_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `raw_inbounds_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE NO ACTION);
+-- create index "rawinbound_workspace_id_channel_id_external_id" to table: "raw_inbounds"
+CREATE UNIQUE INDEX `rawinbound_workspace_id_channel_id_external_id` ON `raw_inbounds` (`workspace_id`, `channel_id`, `external_id`);
+-- create index "rawinbound_state_done_at" to table: "raw_inbounds"
+CREATE INDEX `rawinbound_state_done_at` ON `raw_inbounds` (`state`, `done_at`);
+-- create "roles" table
+CREATE TABLE `roles` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `description` text NULL, `scopes` json NOT NULL, `reach` text NOT NULL, `personal_shown` json NOT NULL, `built_in` bool NOT NULL DEFAULT (false), PRIMARY KEY (`id`));
+-- create index "role_workspace_id_id" to table: "roles"
+CREATE INDEX `role_workspace_id_id` ON `roles` (`workspace_id`, `id`);
+-- create index "role_workspace_id_name" to table: "roles"
+CREATE UNIQUE INDEX `role_workspace_id_name` ON `roles` (`workspace_id`, `name`);
+-- create "routing_decisions" table
+CREATE TABLE `routing_decisions` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `outcome` text NOT NULL, `reasons` json NOT NULL, `candidates` json NOT NULL, `excluded` json NOT NULL, `microseconds` integer NOT NULL DEFAULT (0), `at` datetime NOT NULL, `interaction_id` uuid NOT NULL, `queue_id` uuid NULL, `chosen_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `routing_decisions_interactions_decisions` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION, CONSTRAINT `routing_decisions_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL, CONSTRAINT `routing_decisions_agents_chosen` FOREIGN KEY (`chosen_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION);
+-- create index "routingdecision_workspace_id_id" to table: "routing_decisions"
+CREATE INDEX `routingdecision_workspace_id_id` ON `routing_decisions` (`workspace_id`, `id`);
+-- create index "routingdecision_interaction_id_at" to table: "routing_decisions"
+CREATE INDEX `routingdecision_interaction_id_at` ON `routing_decisions` (`interaction_id`, `at`);
+-- create "sessions" table
+CREATE TABLE `sessions` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `client` text NOT NULL DEFAULT (''), `refresh_hash` blob NOT NULL, `created_at` datetime NOT NULL, `last_seen_at` datetime NOT NULL, `expires_at` datetime NOT NULL, `revoked_at` datetime NULL, `agent_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `sessions_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION);
+-- create index "session_workspace_id_id" to table: "sessions"
+CREATE INDEX `session_workspace_id_id` ON `sessions` (`workspace_id`, `id`);
+-- create index "session_workspace_id_agent_id" to table: "sessions"
+CREATE INDEX `session_workspace_id_agent_id` ON `sessions` (`workspace_id`, `agent_id`);
+-- create "teams" table
+CREATE TABLE `teams` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `parent_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `teams_teams_children` FOREIGN KEY (`parent_id`) REFERENCES `teams` (`id`) ON DELETE SET NULL);
+-- create index "team_workspace_id_id" to table: "teams"
+CREATE INDEX `team_workspace_id_id` ON `teams` (`workspace_id`, `id`);
+-- create index "team_workspace_id_name" to table: "teams"
+CREATE UNIQUE INDEX `team_workspace_id_name` ON `teams` (`workspace_id`, `name`);
+-- create "team_members" table
+CREATE TABLE `team_members` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `agent_id` uuid NOT NULL, `team_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `team_members_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION, CONSTRAINT `team_members_teams_team` FOREIGN KEY (`team_id`) REFERENCES `teams` (`id`) ON DELETE NO ACTION);
+-- create index "teammember_workspace_id_team_id_agent_id" to table: "team_members"
+CREATE UNIQUE INDEX `teammember_workspace_id_team_id_agent_id` ON `team_members` (`workspace_id`, `team_id`, `agent_id`);
+-- create index "teammember_agent_id_team_id" to table: "team_members"
+CREATE UNIQUE INDEX `teammember_agent_id_team_id` ON `team_members` (`agent_id`, `team_id`);
+-- create "timeline_items" table
+CREATE TABLE `timeline_items` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `type` text NOT NULL, `at` datetime NOT NULL, `changed` text NOT NULL DEFAULT (''), `before` text NULL, `after` text NULL, `reason` text NULL, `internal` bool NOT NULL DEFAULT (true), `conversation_id` uuid NOT NULL, `customer_id` uuid NOT NULL, `interaction_id` uuid NULL, `message_id` uuid NULL, `assignment_id` uuid NULL, `agent_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `timeline_items_conversations_timeline` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `timeline_items_customers_timeline` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `timeline_items_interactions_interaction` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_messages_message` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_assignments_assignment` FOREIGN KEY (`assignment_id`) REFERENCES `assignments` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL);
+-- create index "timelineitem_workspace_id_id" to table: "timeline_items"
+CREATE INDEX `timelineitem_workspace_id_id` ON `timeline_items` (`workspace_id`, `id`);
+-- create index "timelineitem_conversation_id_at_id" to table: "timeline_items"
+CREATE INDEX `timelineitem_conversation_id_at_id` ON `timeline_items` (`conversation_id`, `at`, `id`);
+-- create index "timelineitem_customer_id_at_id" to table: "timeline_items"
+CREATE INDEX `timelineitem_customer_id_at_id` ON `timeline_items` (`customer_id`, `at`, `id`);
+-- create "visitor_sessions" table
+CREATE TABLE `visitor_sessions` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `channel_id` uuid NOT NULL, `secret_hash` blob NOT NULL, `client` text NOT NULL DEFAULT (''), `created_at` datetime NOT NULL, `revoked_at` datetime NULL, `identity_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `visitor_sessions_identities_identity` FOREIGN KEY (`identity_id`) REFERENCES `identities` (`id`) ON DELETE NO ACTION);
+-- create index "visitorsession_secret_hash" to table: "visitor_sessions"
+CREATE INDEX `visitorsession_secret_hash` ON `visitor_sessions` (`secret_hash`);
+-- create index "visitorsession_workspace_id_identity_id" to table: "visitor_sessions"
+CREATE INDEX `visitorsession_workspace_id_identity_id` ON `visitor_sessions` (`workspace_id`, `identity_id`);
+-- create "workspaces" table
+CREATE TABLE `workspaces` (`id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `locale` text NOT NULL DEFAULT ('en'), `time_zone` text NOT NULL DEFAULT ('UTC'), `priority_weight_seconds` integer NOT NULL DEFAULT (600), `default_queue_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `workspaces_queues_default_queue` FOREIGN KEY (`default_queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL);
+
+-- +goose Down
+-- reverse: create "workspaces" table
+DROP TABLE `workspaces`;
+-- reverse: create index "visitorsession_workspace_id_identity_id" to table: "visitor_sessions"
+DROP INDEX `visitorsession_workspace_id_identity_id`;
+-- reverse: create index "visitorsession_secret_hash" to table: "visitor_sessions"
+DROP INDEX `visitorsession_secret_hash`;
+-- reverse: create "visitor_sessions" table
+DROP TABLE `visitor_sessions`;
+-- reverse: create index "timelineitem_customer_id_at_id" to table: "timeline_items"
+DROP INDEX `timelineitem_customer_id_at_id`;
+-- reverse: create index "timelineitem_conversation_id_at_id" to table: "timeline_items"
+DROP INDEX `timelineitem_conversation_id_at_id`;
+-- reverse: create index "timelineitem_workspace_id_id" to table: "timeline_items"
+DROP INDEX `timelineitem_workspace_id_id`;
+-- reverse: create "timeline_items" table
+DROP TABLE `timeline_items`;
+-- reverse: create index "teammember_agent_id_team_id" to table: "team_members"
+DROP INDEX `teammember_agent_id_team_id`;
+-- reverse: create index "teammember_workspace_id_team_id_agent_id" to table: "team_members"
+DROP INDEX `teammember_workspace_id_team_id_agent_id`;
+-- reverse: create "team_members" table
+DROP TABLE `team_members`;
+-- reverse: create index "team_workspace_id_name" to table: "teams"
+DROP INDEX `team_workspace_id_name`;
+-- reverse: create index "team_workspace_id_id" to table: "teams"
+DROP INDEX `team_workspace_id_id`;
+-- reverse: create "teams" table
+DROP TABLE `teams`;
+-- reverse: create index "session_workspace_id_agent_id" to table: "sessions"
+DROP INDEX `session_workspace_id_agent_id`;
+-- reverse: create index "session_workspace_id_id" to table: "sessions"
+DROP INDEX `session_workspace_id_id`;
+-- reverse: create "sessions" table
+DROP TABLE `sessions`;
+-- reverse: create index "routingdecision_interaction_id_at" to table: "routing_decisions"
+DROP INDEX `routingdecision_interaction_id_at`;
+-- reverse: create index "routingdecision_workspace_id_id" to table: "routing_decisions"
+DROP INDEX `routingdecision_workspace_id_id`;
+-- reverse: create "routing_decisions" table
+DROP TABLE `routing_decisions`;
+-- reverse: create index "role_workspace_id_name" to table: "roles"
+DROP INDEX `role_workspace_id_name`;
+-- reverse: create index "role_workspace_id_id" to table: "roles"
+DROP INDEX `role_workspace_id_id`;
+-- reverse: create "roles" table
+DROP TABLE `roles`;
+-- reverse: create index "rawinbound_state_done_at" to table: "raw_inbounds"
+DROP INDEX `rawinbound_state_done_at`;
+-- reverse: create index "rawinbound_workspace_id_channel_id_external_id" to table: "raw_inbounds"
+DROP INDEX `rawinbound_workspace_id_channel_id_external_id`;
+-- reverse: create "raw_inbounds" table
+DROP TABLE `raw_inbounds`;
+-- reverse: create index "queue_workspace_id_name" to table: "queues"
+DROP INDEX `queue_workspace_id_name`;
+-- reverse: create index "queue_workspace_id_id" to table: "queues"
+DROP INDEX `queue_workspace_id_id`;
+-- reverse: create "queues" table
+DROP TABLE `queues`;
+-- reverse: create index "presence_seen_at" to table: "presences"
+DROP INDEX `presence_seen_at`;
+-- reverse: create index "presence_workspace_id_subject_id_node" to table: "presences"
+DROP INDEX `presence_workspace_id_subject_id_node`;
+-- reverse: create "presences" table
+DROP TABLE `presences`;
+-- reverse: create index "participant_workspace_id_conversation_id_identity_id" to table: "participants"
+DROP INDEX `participant_workspace_id_conversation_id_identity_id`;
+-- reverse: create "participants" table
+DROP TABLE `participants`;
+-- reverse: create "outboxes" table
+DROP TABLE `outboxes`;
+-- reverse: create index "offer_state_expires_at" to table: "offers"
+DROP INDEX `offer_state_expires_at`;
+-- reverse: create index "offer_interaction_id_offered_at" to table: "offers"
+DROP INDEX `offer_interaction_id_offered_at`;
+-- reverse: create index "offer_workspace_id_agent_id_state" to table: "offers"
+DROP INDEX `offer_workspace_id_agent_id_state`;
+-- reverse: create index "offer_workspace_id_interaction_id" to table: "offers"
+DROP INDEX `offer_workspace_id_interaction_id`;
+-- reverse: create index "offer_workspace_id_id" to table: "offers"
+DROP INDEX `offer_workspace_id_id`;
+-- reverse: create "offers" table
+DROP TABLE `offers`;
+-- reverse: create index "message_workspace_id_identity_id_visible_number" to table: "messages"
+DROP INDEX `message_workspace_id_identity_id_visible_number`;
+-- reverse: create index "message_conversation_id_id" to table: "messages"
+DROP INDEX `message_conversation_id_id`;
+-- reverse: create index "message_workspace_id_delivery_id" to table: "messages"
+DROP INDEX `message_workspace_id_delivery_id`;
+-- reverse: create index "message_workspace_id_channel_id_external_id_direction" to table: "messages"
+DROP INDEX `message_workspace_id_channel_id_external_id_direction`;
+-- reverse: create index "message_interaction_number" to table: "messages"
+DROP INDEX `message_interaction_number`;
+-- reverse: create index "message_workspace_id_id" to table: "messages"
+DROP INDEX `message_workspace_id_id`;
+-- reverse: create "messages" table
+DROP TABLE `messages`;
+-- reverse: create index "loghead_workspace_id" to table: "log_heads"
+DROP INDEX `loghead_workspace_id`;
+-- reverse: create "log_heads" table
+DROP TABLE `log_heads`;
+-- reverse: create index "leases_name_key" to table: "leases"
+DROP INDEX `leases_name_key`;
+-- reverse: create "leases" table
+DROP TABLE `leases`;
+-- reverse: create index "job_state_finished_at" to table: "jobs"
+DROP INDEX `job_state_finished_at`;
+-- reverse: create index "job_state_lease_until" to table: "jobs"
+DROP INDEX `job_state_lease_until`;
+-- reverse: create index "job_kind_state_run_at" to table: "jobs"
+DROP INDEX `job_kind_state_run_at`;
+-- reverse: create index "job_workspace_id_group_key_state_id" to table: "jobs"
+DROP INDEX `job_workspace_id_group_key_state_id`;
+-- reverse: create index "job_group_running" to table: "jobs"
+DROP INDEX `job_group_running`;
+-- reverse: create index "job_workspace_id_kind_unique_key" to table: "jobs"
+DROP INDEX `job_workspace_id_kind_unique_key`;
+-- reverse: create "jobs" table
+DROP TABLE `jobs`;
+-- reverse: create index "interaction_workspace_id_identity_id_started_at" to table: "interactions"
+DROP INDEX `interaction_workspace_id_identity_id_started_at`;
+-- reverse: create index "interaction_workspace_id_agent_id_state" to table: "interactions"
+DROP INDEX `interaction_workspace_id_agent_id_state`;
+-- reverse: create index "interaction_workspace_id_state_queue_id" to table: "interactions"
+DROP INDEX `interaction_workspace_id_state_queue_id`;
+-- reverse: create index "interaction_conversation_id_id" to table: "interactions"
+DROP INDEX `interaction_conversation_id_id`;
+-- reverse: create index "interaction_thread_history" to table: "interactions"
+DROP INDEX `interaction_thread_history`;
+-- reverse: create index "interaction_workspace_id_channel_id_thread_key" to table: "interactions"
+DROP INDEX `interaction_workspace_id_channel_id_thread_key`;
+-- reverse: create index "interaction_workspace_id_id" to table: "interactions"
+DROP INDEX `interaction_workspace_id_id`;
+-- reverse: create "interactions" table
+DROP TABLE `interactions`;
+-- reverse: create index "identity_customer_id" to table: "identities"
+DROP INDEX `identity_customer_id`;
+-- reverse: create index "identity_workspace_id_kind_scope_value_blind_claim" to table: "identities"
+DROP INDEX `identity_workspace_id_kind_scope_value_blind_claim`;
+-- reverse: create index "identity_workspace_id_id" to table: "identities"
+DROP INDEX `identity_workspace_id_id`;
+-- reverse: create "identities" table
+DROP TABLE `identities`;
+-- reverse: create index "idempotencykey_at" to table: "idempotency_keys"
+DROP INDEX `idempotencykey_at`;
+-- reverse: create index "idempotencykey_workspace_id_actor_id_key" to table: "idempotency_keys"
+DROP INDEX `idempotencykey_workspace_id_actor_id_key`;
+-- reverse: create "idempotency_keys" table
+DROP TABLE `idempotency_keys`;
+-- reverse: create index "event_identity_id_seq" to table: "events"
+DROP INDEX `event_identity_id_seq`;
+-- reverse: create index "event_at" to table: "events"
+DROP INDEX `event_at`;
+-- reverse: create index "event_workspace_id_seq" to table: "events"
+DROP INDEX `event_workspace_id_seq`;
+-- reverse: create "events" table
+DROP TABLE `events`;
+-- reverse: create index "customer_workspace_id_id" to table: "customers"
+DROP INDEX `customer_workspace_id_id`;
+-- reverse: create "customers" table
+DROP TABLE `customers`;
+-- reverse: create index "counter_workspace_id_name" to table: "counters"
+DROP INDEX `counter_workspace_id_name`;
+-- reverse: create "counters" table
+DROP TABLE `counters`;
+-- reverse: create index "conversation_customer_id_state" to table: "conversations"
+DROP INDEX `conversation_customer_id_state`;
+-- reverse: create index "conversation_workspace_id_number" to table: "conversations"
+DROP INDEX `conversation_workspace_id_number`;
+-- reverse: create index "conversation_workspace_id_updated_at_id" to table: "conversations"
+DROP INDEX `conversation_workspace_id_updated_at_id`;
+-- reverse: create index "conversation_workspace_id_id" to table: "conversations"
+DROP INDEX `conversation_workspace_id_id`;
+-- reverse: create "conversations" table
+DROP TABLE `conversations`;
+-- reverse: create index "channel_public_key" to table: "channels"
+DROP INDEX `channel_public_key`;
+-- reverse: create index "channel_workspace_id_name" to table: "channels"
+DROP INDEX `channel_workspace_id_name`;
+-- reverse: create index "channel_workspace_id_id" to table: "channels"
+DROP INDEX `channel_workspace_id_id`;
+-- reverse: create "channels" table
+DROP TABLE `channels`;
+-- reverse: create index "capacityprofile_workspace_id_name" to table: "capacity_profiles"
+DROP INDEX `capacityprofile_workspace_id_name`;
+-- reverse: create index "capacityprofile_workspace_id_id" to table: "capacity_profiles"
+DROP INDEX `capacityprofile_workspace_id_id`;
+-- reverse: create "capacity_profiles" table
+DROP TABLE `capacity_profiles`;
+-- reverse: create index "attachment_workspace_id_state_created_at" to table: "attachments"
+DROP INDEX `attachment_workspace_id_state_created_at`;
+-- reverse: create index "attachment_message_id" to table: "attachments"
+DROP INDEX `attachment_message_id`;
+-- reverse: create index "attachment_workspace_id_id" to table: "attachments"
+DROP INDEX `attachment_workspace_id_id`;
+-- reverse: create "attachments" table
+DROP TABLE `attachments`;
+-- reverse: create index "assignment_workspace_id_agent_id_started_at" to table: "assignments"
+DROP INDEX `assignment_workspace_id_agent_id_started_at`;
+-- reverse: create index "assignment_interaction_id_started_at" to table: "assignments"
+DROP INDEX `assignment_interaction_id_started_at`;
+-- reverse: create index "assignment_workspace_id_id" to table: "assignments"
+DROP INDEX `assignment_workspace_id_id`;
+-- reverse: create "assignments" table
+DROP TABLE `assignments`;
+-- reverse: create index "app_workspace_id_id" to table: "apps"
+DROP INDEX `app_workspace_id_id`;
+-- reverse: create "apps" table
+DROP TABLE `apps`;
+-- reverse: create index "agentstatus_agent_id_since" to table: "agent_status"
+DROP INDEX `agentstatus_agent_id_since`;
+-- reverse: create index "agentstatus_workspace_id_agent_id" to table: "agent_status"
+DROP INDEX `agentstatus_workspace_id_agent_id`;
+-- reverse: create index "agentstatus_workspace_id_id" to table: "agent_status"
+DROP INDEX `agentstatus_workspace_id_id`;
+-- reverse: create "agent_status" table
+DROP TABLE `agent_status`;
+-- reverse: create index "agentload_workspace_id_agent_id" to table: "agent_loads"
+DROP INDEX `agentload_workspace_id_agent_id`;
+-- reverse: create index "agent_loads_agent_id_key" to table: "agent_loads"
+DROP INDEX `agent_loads_agent_id_key`;
+-- reverse: create "agent_loads" table
+DROP TABLE `agent_loads`;
+-- reverse: create index "agent_invitation_hash" to table: "agents"
+DROP INDEX `agent_invitation_hash`;
+-- reverse: create index "agent_workspace_id_email_blind" to table: "agents"
+DROP INDEX `agent_workspace_id_email_blind`;
+-- reverse: create index "agent_workspace_id_id" to table: "agents"
+DROP INDEX `agent_workspace_id_id`;
+-- reverse: create "agents" table
+DROP TABLE `agents`;
+-- reverse: create index "access_workspace_id_subject_id_conversation_id" to table: "accesses"
+DROP INDEX `access_workspace_id_subject_id_conversation_id`;
+-- reverse: create index "access_workspace_id_conversation_id_subject_id_reason" to table: "accesses"
+DROP INDEX `access_workspace_id_conversation_id_subject_id_reason`;
+-- reverse: create "accesses" table
+DROP TABLE `accesses`;
+-- reverse: create index "apikey_hash" to table: "api_keys"
+DROP INDEX `apikey_hash`;
+-- reverse: create index "apikey_workspace_id_id" to table: "api_keys"
+DROP INDEX `apikey_workspace_id_id`;
+-- reverse: create "api_keys" table
+DROP TABLE `api_keys`;
