@@ -1,0 +1,94 @@
+package router_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"tributary/router"
+)
+
+const (
+	benchAgents = 1000
+	benchQueues = 20
+)
+
+// benchFloor has every agent in some of the queues, all of them busy, and n items waiting.
+func benchFloor(n, queuesEach int) (items []router.Item, agents []router.Agent) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range benchAgents {
+		a := agent(i+1, i%60, used(1), func(a *router.Agent) { a.Queues = nil })
+		for _, q := range r.Perm(benchQueues)[:queuesEach] {
+			a.Queues = append(a.Queues, id(8001+q))
+		}
+		agents = append(agents, a)
+	}
+	for i := range n {
+		items = append(items, benchItem(r, 100_000+i))
+	}
+	return items, agents
+}
+
+func benchItem(r *rand.Rand, n int) router.Item {
+	kinds := [...]string{"chat", "mail"}
+	return item(n, r.IntN(3600), inQueue(id(8001+r.IntN(benchQueues))), priority(r.IntN(4)), kind(kinds[r.IntN(2)]))
+}
+
+// BenchmarkDecide measures whole decisions. "cycle" is life under load: an agent becomes free, gets the most urgent
+// item, the commit is settled and a new item arrives, so it includes what Apply and Settle cost. "decide" is Decide alone,
+// with all the agents free.
+func BenchmarkDecide(b *testing.B) {
+	for _, each := range []int{2, 5, 20} {
+		for _, n := range []int{1_000, 10_000, 100_000} {
+			b.Run(fmt.Sprintf("cycle/queues=%d/waiting=%d", each, n), func(b *testing.B) { benchCycle(b, n, each) })
+		}
+	}
+	for _, each := range []int{2, 20} {
+		for _, n := range []int{1_000, 10_000, 100_000} {
+			b.Run(fmt.Sprintf("decide/queues=%d/waiting=%d", each, n), func(b *testing.B) { benchAlone(b, n, each) })
+		}
+	}
+}
+
+func benchCycle(b *testing.B, n, each int) {
+	items, agents := benchFloor(n, each)
+	c := load(items, agents)
+	r := rand.New(rand.NewPCG(3, 4))
+	now := at(3600)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; b.Loop(); i++ {
+		a := &agents[i%benchAgents]
+		a.Used, a.LoadVersion = 0, a.LoadVersion+1
+		c.Apply(router.Changes{Agents: agents[i%benchAgents : i%benchAgents+1]})
+		ds := c.Decide(now, 1)
+		if len(ds) == 0 {
+			b.Fatal("nothing decided")
+		}
+		a.Used, a.LoadVersion, a.IdleSince = 1, a.LoadVersion+1, now
+		c.Settle(router.Outcome{Item: ds[0].Item, Result: router.Committed, LoadVersion: a.LoadVersion})
+		c.Apply(router.Changes{Agents: agents[i%benchAgents : i%benchAgents+1], Items: []router.Item{benchItem(r, 1_000_000+i)}})
+		now = now.Add(1_000_000)
+	}
+}
+
+// benchAlone takes its thousand decisions back outside the clock.
+func benchAlone(b *testing.B, n, each int) {
+	items, agents := benchFloor(n, each)
+	for i := range agents {
+		agents[i].Used = 0
+	}
+	c := load(items, agents)
+	now := at(3600)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; {
+		ds := c.Decide(now, min(500, b.N-i))
+		i += len(ds)
+		b.StopTimer()
+		for _, d := range ds {
+			c.Settle(router.Outcome{Item: d.Item, Result: router.Lost})
+		}
+		b.StartTimer()
+	}
+}
