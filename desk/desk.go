@@ -1,0 +1,170 @@
+// Package desk is the core: what a service desk does, and every check of a right. It hands out scoped queries that have
+// not run (the caller narrows them by what it shows) and does operations, each in one transaction: rows, jobs and the
+// outbox event are stored together or not at all. It knows no GraphQL and no channel kind.
+//
+// Rules of the house: MODEL.md decides; a transaction that changes an interaction locks its conversation first, then
+// agents' loads, and writes its outbox rows last; inside a transaction only its own client is used. An operation returns
+// an id, never a row: the row is read again after the commit, by what the caller selects.
+//
+// Goroutines: none of its own. Jobs (ingest, send, timers) run in internal/jobs; Sweep is called by a part in main.go.
+package desk
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"entgo.io/ent/dialect"
+
+	"tributary/channels"
+	"tributary/ent"
+	"tributary/internal/auth"
+	"tributary/internal/blob"
+	"tributary/internal/gid"
+	"tributary/internal/limit"
+	"tributary/internal/relay"
+	"tributary/internal/store"
+)
+
+// Config is what a Desk stands on. All members but Host are needed.
+type Config struct {
+	Store   *store.Store
+	Events  *relay.Log
+	Blob    blob.Store
+	Links   *blob.Signer // signed upload and download addresses
+	Tokens  *auth.Signer
+	Limiter limit.Limiter
+	Host    channels.Host // given to every opened channel
+	Log     *slog.Logger
+	// Node names this process; stable over its restarts, so that what it left behind is its own again.
+	Node string
+	// PublicURL is how the world reaches us, without a trailing slash.
+	PublicURL string
+	// Now is the clock; time.Now if nil.
+	Now func() time.Time
+	// OfferLease names the lease under which routing decisions are committed.
+	OfferLease string
+	// LoginsPerFiveMinutes bounds tries per account and per address (MODEL 10: configurable).
+	LoginsPerFiveMinutes int
+	// StartsPerMinute bounds begun visits per address, MessagesPerMinute what one visitor writes (channels/webchat).
+	StartsPerMinute, MessagesPerMinute int
+}
+
+// Desk is the core. Make one per process.
+type Desk struct {
+	Config
+	db     *ent.Client
+	pg     bool
+	open   openChannels
+	live   connections
+	viewer viewerCache
+}
+
+// New registers the rules of sight on the client, so that rows reached by an edge are cut, too.
+func New(cfg Config) *Desk {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.LoginsPerFiveMinutes == 0 {
+		cfg.LoginsPerFiveMinutes = 5
+	}
+	if cfg.StartsPerMinute == 0 {
+		cfg.StartsPerMinute = 60
+	}
+	if cfg.MessagesPerMinute == 0 {
+		cfg.MessagesPerMinute = 20
+	}
+	d := &Desk{Config: cfg, db: cfg.Store.Ent, pg: cfg.Store.Dialect == dialect.Postgres}
+	d.open.byID = map[gid.ID]*opened{}
+	d.live.count = map[gid.ID]*connection{}
+	d.viewer.byToken = map[gid.ID]cachedViewer{}
+	d.sight()
+	return d
+}
+
+// now is the time for rows: UTC, cut to what both dialects keep.
+func (d *Desk) now() time.Time { return d.Now().UTC().Truncate(time.Microsecond) }
+
+// openChannels are the running channels of this node, by row version: a changed row is opened anew.
+type openChannels struct {
+	mu   sync.Mutex
+	byID map[gid.ID]*opened
+}
+
+type opened struct {
+	version int
+	kind    channels.Kind
+	channel channels.Channel
+}
+
+// runningChannel opens a channel as its row says; an old version is closed.
+func (d *Desk) runningChannel(ctx context.Context, row *ent.Channel) (*opened, error) {
+	d.open.mu.Lock()
+	defer d.open.mu.Unlock()
+	if o := d.open.byID[row.ID]; o != nil && o.version == row.Version {
+		return o, nil
+	}
+	kind, ok := channels.Lookup(row.Kind)
+	if !ok {
+		return nil, fmt.Errorf("open channel %s: this build knows no kind %q", row.ID, row.Kind)
+	}
+	secrets, err := d.channelSecrets(row)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := channels.DecodeConfig(kind, row.Config, secrets.valid(d.now()))
+	if err != nil {
+		return nil, fmt.Errorf("open channel %s: %w", row.ID, err)
+	}
+	ch, err := kind.Open(cfg, d.Host)
+	if err != nil {
+		return nil, fmt.Errorf("open channel %s: %w", row.ID, err)
+	}
+	if old := d.open.byID[row.ID]; old != nil {
+		if err := old.channel.Close(); err != nil {
+			d.Log.WarnContext(ctx, "close channel", "channel", row.ID, "error", err)
+		}
+	}
+	o := &opened{version: row.Version, kind: kind, channel: ch}
+	d.open.byID[row.ID] = o
+	return o, nil
+}
+
+// Close closes the running channels.
+func (d *Desk) Close() error {
+	d.open.mu.Lock()
+	defer d.open.mu.Unlock()
+	for id, o := range d.open.byID {
+		if err := o.channel.Close(); err != nil {
+			return fmt.Errorf("close channel %s: %w", id, err)
+		}
+		delete(d.open.byID, id)
+	}
+	return nil
+}
+
+func (o *opened) guarantee() channels.Idempotency {
+	if g, ok := o.channel.(channels.Guarantees); ok {
+		return g.Guarantee()
+	}
+	return o.capabilities().Idempotency
+}
+
+func (o *opened) capabilities() channels.Capabilities {
+	if c, ok := o.channel.(channels.Declares); ok {
+		return c.Capabilities()
+	}
+	return o.kind.Capabilities
+}
+
+func (o *opened) liveness() channels.Liveness {
+	if c, ok := o.channel.(channels.Declares); ok {
+		return c.Live()
+	}
+	return o.kind.Live
+}
+
+// surface reports whether the kind has no provider: sending is committing.
+func (o *opened) surface() bool { _, ok := o.channel.(channels.Surface); return ok }

@@ -1,0 +1,217 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tributary/channels"
+	"tributary/ent"
+	"tributary/ent/channel"
+	"tributary/ent/rawinbound"
+	"tributary/internal/crypt"
+	"tributary/internal/gid"
+	"tributary/internal/jobs"
+	"tributary/internal/viewer"
+)
+
+// The kinds of jobs.
+const (
+	jobIngest      = "ingest"
+	jobSend        = "send"
+	jobFetch       = "media.fetch"
+	jobOfferExpire = "offer.expire"
+	jobPause       = "interaction.pause"
+	jobSilent      = "interaction.silent"
+	jobWrapUp      = "interaction.wrap_up"
+	jobDismiss     = "agent.dismiss"
+)
+
+// ErrNoHook is the answer to an address that is none, or whose secret is wrong: both look the same.
+var ErrNoHook = errors.New("there is no such address")
+
+// ErrChannelPaused is the answer while a channel is switched off: the provider repeats later.
+var ErrChannelPaused = errors.New("the channel is switched off")
+
+type ingestArgs struct {
+	Raw gid.ID `json:"raw"`
+}
+
+// Receive takes a provider's request: verified and decoded by the kind, stored and committed before it is answered. No
+// business happens here; a job does the rest (P1: what we acknowledged is never lost).
+func (d *Desk) Receive(ctx context.Context, kind string, channelID gid.ID, secret string, r *channels.Request) (channels.Answer, int, error) {
+	ctx = within(viewer.Global(ctx))
+	row, err := d.db.Channel.Query().Where(channel.ID(channelID), channel.Kind(kind)).Only(ctx)
+	if ent.IsNotFound(err) {
+		return channels.Answer{}, 0, ErrNoHook
+	}
+	if err != nil {
+		return channels.Answer{}, 0, fmt.Errorf("find channel: %w", err)
+	}
+	if !d.hookSecretFits(row, secret) {
+		return channels.Answer{}, 0, ErrNoHook
+	}
+	if !row.Enabled {
+		return channels.Answer{}, 0, ErrChannelPaused
+	}
+	o, err := d.runningChannel(ctx, row)
+	if err != nil {
+		return channels.Answer{}, 0, err
+	}
+	rec, ok := o.channel.(channels.Receiver)
+	if !ok {
+		return channels.Answer{}, 0, ErrNoHook
+	}
+	got, err := rec.Receive(ctx, r)
+	if err != nil {
+		return channels.Answer{}, 0, err
+	}
+	ctx = within(viewer.System(ctx, row.WorkspaceID))
+	if err := d.store(ctx, row, got.Events); err != nil {
+		return channels.Answer{}, 0, err
+	}
+	return got.Answer, len(got.Events), nil
+}
+
+// store writes the events that are new, each with its job, in one transaction. A repeat is no second message: the unique
+// (channel, external id) decides, not a look before.
+func (d *Desk) store(ctx context.Context, ch *ent.Channel, events []channels.Inbound) error {
+	if len(events) == 0 {
+		return nil
+	}
+	ids, parcels := make([]string, len(events)), make([]parcel, len(events))
+	for n, e := range events {
+		ids[n] = e.ExternalID
+		var err error
+		if parcels[n], err = d.pack(ctx, e); err != nil {
+			return err
+		}
+	}
+	stored := map[gid.ID]bool{}
+	defer func() {
+		for _, p := range parcels {
+			if !stored[p.id] {
+				d.drop(ctx, p)
+			}
+		}
+	}()
+	fresh := map[gid.ID]bool{}
+	err := d.do(ctx, nil, func(ctx context.Context, w *work) error {
+		clear(fresh)
+		var known []string
+		err := w.tx.RawInbound.Query().Where(rawinbound.ChannelID(ch.ID), rawinbound.ExternalIDIn(ids...)).Select(rawinbound.FieldExternalID).Scan(ctx, &known)
+		if err != nil {
+			return fmt.Errorf("find repeats: %w", err)
+		}
+		seen := map[string]bool{}
+		for _, id := range known {
+			seen[id] = true
+		}
+		for _, p := range parcels {
+			if seen[p.event.ExternalID] {
+				continue
+			}
+			seen[p.event.ExternalID], fresh[p.id] = true, true
+			if err := w.storeOne(ctx, ch, p); err != nil {
+				return err
+			}
+		}
+		return w.touchChannel(ctx, ch)
+	})
+	if err == nil {
+		stored = fresh
+	}
+	return err
+}
+
+// touchChannel notes that something came in, once a minute: the row is shared by all that comes in.
+func (w *work) touchChannel(ctx context.Context, ch *ent.Channel) error {
+	if ch.LastInboundAt != nil && w.at.Sub(*ch.LastInboundAt) < time.Minute {
+		return nil
+	}
+	err := w.tx.Channel.Update().Where(channel.ID(ch.ID)).SetLastInboundAt(w.at).SetUpdatedAt(ch.UpdatedAt).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("touch channel: %w", err)
+	}
+	return nil
+}
+
+func (w *work) storeOne(ctx context.Context, ch *ent.Channel, p parcel) error {
+	err := w.tx.RawInbound.Create().SetID(p.id).SetChannelID(ch.ID).SetExternalID(p.event.ExternalID).SetKind(string(p.event.Kind)).
+		SetPayload(p.row).SetBlobKey(p.blob).SetReceivedAt(w.at).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("store event: %w", err)
+	}
+	_, _, err = jobs.Enqueue(ctx, w.tx, jobs.New{
+		Kind: jobIngest, Group: ingestGroup(ch, p.event), Unique: p.id.String(), Args: ingestArgs{p.id}, Subject: p.id, Channel: ch.ID,
+	})
+	return err
+}
+
+// ingestGroup orders what one external user sends on a channel; the key is blind, for job rows are plain.
+func ingestGroup(ch *ent.Channel, e channels.Inbound) string {
+	by := e.ThreadKey
+	if len(e.Sender) > 0 {
+		by = e.Sender[0].Kind + "|" + e.Sender[0].Value
+	}
+	if by == "" {
+		return "in|" + ch.ID.String()
+	}
+	return "in|" + ch.ID.String() + "|" + crypt.Current().Blind([16]byte(ch.WorkspaceID), "ingest", by)
+}
+
+// ingest is the job that makes a stored event ours. Its effect and its end are one transaction.
+func (d *Desk) ingest(ctx context.Context, c *jobs.Claim) error {
+	var args ingestArgs
+	if err := c.Decode(&args); err != nil {
+		return jobs.Permanent(err)
+	}
+	return d.do(ctx, nil, func(ctx context.Context, w *work) error {
+		raw, err := w.tx.RawInbound.Query().Where(rawinbound.ID(args.Raw)).WithChannel().Only(ctx)
+		if err != nil {
+			return fmt.Errorf("read event: %w", err)
+		}
+		in, err := d.unpack(ctx, raw)
+		if err != nil {
+			return err
+		}
+		u := w.tx.RawInbound.UpdateOneID(raw.ID).SetState(rawinbound.StateDONE).SetDoneAt(w.at)
+		m, err := w.takeIn(ctx, raw.Edges.Channel, in)
+		if err != nil {
+			return err
+		}
+		if m != nil {
+			u.SetMessageID(m.ID)
+		}
+		if err := u.Exec(ctx); err != nil {
+			return fmt.Errorf("end event: %w", err)
+		}
+		return c.Complete(ctx, w.tx)
+	})
+}
+
+// takeIn does what an event asks for; what the desk does not know stays stored and harms nothing.
+func (w *work) takeIn(ctx context.Context, ch *ent.Channel, in channels.Inbound) (*ent.Message, error) {
+	switch in.Kind {
+	case channels.InboundMessage, channels.InboundMenu:
+		who, err := w.sender(ctx, ch, in)
+		if err != nil { // a database that is away is no fault of the event: only sender knows what is
+			return nil, err
+		}
+		if in.ThreadKey == "" {
+			return nil, jobs.Permanent(errors.New("the event names no thread"))
+		}
+		return w.arrive(ctx, arrival{channel: ch, identity: who, in: in, live: w.alwaysLive(ctx, ch)})
+	case channels.InboundDelivery, channels.InboundRead:
+		return w.receipt(ctx, ch, in)
+	case channels.InboundEdit, channels.InboundRecall:
+		return w.amend(ctx, ch, in)
+	}
+	return nil, nil
+}
+
+func (w *work) alwaysLive(ctx context.Context, ch *ent.Channel) bool {
+	o, err := w.runningChannel(ctx, ch)
+	return err == nil && o.liveness() == channels.Live
+}

@@ -1,0 +1,137 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+
+	"tributary/ent"
+	"tributary/ent/interaction"
+	"tributary/internal/gid"
+)
+
+// trigger is what can happen to an interaction.
+type trigger string
+
+const (
+	onOffer      trigger = "router offers"
+	onAccept     trigger = "accept"
+	onDecline    trigger = "decline"
+	onExpire     trigger = "expiry"
+	onAgentGone  trigger = "offered agent gone"
+	onLeave      trigger = "customer leaves without having written, or ends it"
+	onClaim      trigger = "claimed by hand"
+	onResolve    trigger = "conversation resolved"
+	onPause      trigger = "answered and silent, or set to wait"
+	onWrite      trigger = "customer writes"
+	onAgentLost  trigger = "agent lost or silent"
+	onRelease    trigger = "given back"
+	onEnd        trigger = "contact ended"
+	onEndWrapUp  trigger = "contact ended, wrap-up asked for"
+	onWrapUpDone trigger = "wrap-up done"
+	onHandOver   trigger = "flow hands over"
+)
+
+// capacity is what a transition does to the agent's load.
+type capacity string
+
+const (
+	capNone    capacity = "-"
+	capReserve capacity = "reserved"
+	capHold    capacity = "held"
+	capKeep    capacity = "kept"
+	capRelease capacity = "released"
+)
+
+type transition struct {
+	to  interaction.State
+	cap capacity
+}
+
+// states is the table of MODEL 2; the golden file in testdata shows it. What is not in it does not happen.
+var states = map[interaction.State]map[trigger]transition{
+	interaction.StateIN_FLOW: {
+		onHandOver: {interaction.StateQUEUED, capNone},
+		onResolve:  {interaction.StateENDED, capNone},
+		onLeave:    {interaction.StateENDED, capNone},
+	},
+	interaction.StateQUEUED: {
+		onOffer:   {interaction.StateOFFERED, capReserve},
+		onClaim:   {interaction.StateACTIVE, capHold},
+		onLeave:   {interaction.StateENDED, capNone},
+		onResolve: {interaction.StateENDED, capNone},
+		onWrite:   {interaction.StateQUEUED, capNone},
+	},
+	interaction.StateOFFERED: {
+		onAccept:    {interaction.StateACTIVE, capHold},
+		onDecline:   {interaction.StateQUEUED, capRelease},
+		onExpire:    {interaction.StateQUEUED, capRelease},
+		onAgentGone: {interaction.StateQUEUED, capRelease},
+		onClaim:     {interaction.StateACTIVE, capHold},
+		onLeave:     {interaction.StateENDED, capRelease},
+		onResolve:   {interaction.StateENDED, capRelease},
+		onWrite:     {interaction.StateOFFERED, capKeep},
+	},
+	interaction.StateACTIVE: {
+		onPause:     {interaction.StatePAUSED, capRelease},
+		onAgentLost: {interaction.StateQUEUED, capRelease},
+		onRelease:   {interaction.StateQUEUED, capRelease},
+		onResolve:   {interaction.StateENDED, capRelease},
+		onEnd:       {interaction.StateENDED, capRelease},
+		onEndWrapUp: {interaction.StateWRAP_UP, capKeep},
+		onWrite:     {interaction.StateACTIVE, capKeep},
+	},
+	interaction.StatePAUSED: {
+		onWrite:   {interaction.StateQUEUED, capNone},
+		onClaim:   {interaction.StateACTIVE, capHold},
+		onResolve: {interaction.StateENDED, capNone},
+		onEnd:     {interaction.StateENDED, capNone},
+	},
+	interaction.StateWRAP_UP: {
+		onWrite:      {interaction.StateACTIVE, capKeep},
+		onWrapUpDone: {interaction.StateENDED, capRelease},
+		onResolve:    {interaction.StateENDED, capRelease},
+	},
+	interaction.StateENDED: {},
+}
+
+// next is the table's answer, or a refusal that names what stands in the way.
+func next(from interaction.State, t trigger) (transition, error) {
+	n, ok := states[from][t]
+	if !ok {
+		return n, refuse(WrongState, fmt.Sprintf("an interaction that is %s does not admit: %s", from, t))
+	}
+	return n, nil
+}
+
+// move takes an interaction through the table by a conditional update: only from the state that was read. change sets
+// what else the transition brings; the load of the agent is the caller's concern. The updated row comes back.
+func (w *work) move(ctx context.Context, i *ent.Interaction, t trigger, change func(*ent.InteractionUpdateOne)) (*ent.Interaction, error) {
+	n, err := next(i.State, t)
+	if err != nil {
+		return nil, err
+	}
+	u := w.tx.Interaction.UpdateOneID(i.ID).Where(interaction.StateEQ(i.State)).SetState(n.to).AddVersion(1).SetUpdatedAt(w.at)
+	if n.to == interaction.StateENDED {
+		u.SetEndedAt(w.at).SetLive(false).ClearOpenOfferID()
+	}
+	if change != nil {
+		change(u)
+	}
+	m, err := u.Save(ctx)
+	if ent.IsNotFound(err) {
+		return nil, refuse(WrongState, "somebody changed it meanwhile")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("move interaction: %w", err)
+	}
+	return m, nil
+}
+
+// told emits what became of an interaction; agent is the one whose load changed, if one's did.
+func (w *work) told(c *ent.Conversation, i *ent.Interaction, agent gid.ID, changed ...string) {
+	typ := InteractionUpdated
+	if i.State == interaction.StateENDED {
+		typ = InteractionEnded
+	}
+	w.emit(fact{typ: typ, subject: i.ID, version: i.Version, conv: c, inter: i, agent: agent, changed: changed})
+}
