@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,9 +114,10 @@ func TestAnOpenOutcomeIsUncertainAndSettledByAReceiptOrAPerson(t *testing.T) {
 
 func TestSentAgainByAPersonsChoiceOnly(t *testing.T) {
 	each(t, func(t *testing.T, w *desktest.World) {
-		down := true
+		var down atomic.Bool // read by the server's goroutine
+		down.Store(true)
 		b, ann := provider(t, w, func(rw http.ResponseWriter, r *http.Request) {
-			if down {
+			if down.Load() {
 				broken(rw, r)
 				return
 			}
@@ -128,7 +130,7 @@ func TestSentAgainByAPersonsChoiceOnly(t *testing.T) {
 		if got := read(t, w, m.ID); got.Delivery != message.DeliveryUNCERTAIN || got.Sends != 1 {
 			t.Fatalf("never silently again: %s after %d calls", got.Delivery, got.Sends)
 		}
-		down = false
+		down.Store(false)
 		_, err := w.Desk.SendAgain(ann, m.ID, nil)
 		ok(t, err)
 		w.Work()
