@@ -2,7 +2,7 @@
 // not run (the caller narrows them by what it shows) and does operations, each in one transaction: rows, jobs and the
 // outbox event are stored together or not at all. It knows no GraphQL and no channel kind.
 //
-// Rules of the house: MODEL.md decides; a transaction that changes an interaction locks its conversation first, then
+// Rules of the house: docs/model.md decides; a transaction that changes an interaction locks its conversation first, then
 // agents' loads, and writes its outbox rows last; inside a transaction only its own client is used. An operation returns
 // an id, never a row: the row is read again after the commit, by what the caller selects.
 //
