@@ -73,14 +73,32 @@ type AgentEdges struct {
 	Status *AgentStatus `json:"status,omitempty"`
 	// Teams holds the value of the teams edge.
 	Teams []*Team `json:"teams,omitempty"`
+	// Follows holds the value of the follows edge.
+	Follows []*Conversation `json:"follows,omitempty"`
+	// Consults holds the value of the consults edge.
+	Consults []*Interaction `json:"consults,omitempty"`
+	// MentionedIn holds the value of the mentioned_in edge.
+	MentionedIn []*Note `json:"mentioned_in,omitempty"`
 	// TeamMembers holds the value of the team_members edge.
 	TeamMembers []*TeamMember `json:"team_members,omitempty"`
+	// FollowRows holds the value of the follow_rows edge.
+	FollowRows []*Follower `json:"follow_rows,omitempty"`
+	// ConsultRows holds the value of the consult_rows edge.
+	ConsultRows []*Consultant `json:"consult_rows,omitempty"`
+	// MentionedRows holds the value of the mentioned_rows edge.
+	MentionedRows []*Mention `json:"mentioned_rows,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes      [7]bool
-	namedStatuses    map[string][]*AgentStatus
-	namedTeams       map[string][]*Team
-	namedTeamMembers map[string][]*TeamMember
+	loadedTypes        [13]bool
+	namedStatuses      map[string][]*AgentStatus
+	namedTeams         map[string][]*Team
+	namedFollows       map[string][]*Conversation
+	namedConsults      map[string][]*Interaction
+	namedMentionedIn   map[string][]*Note
+	namedTeamMembers   map[string][]*TeamMember
+	namedFollowRows    map[string][]*Follower
+	namedConsultRows   map[string][]*Consultant
+	namedMentionedRows map[string][]*Mention
 }
 
 // RoleOrErr returns the Role value or an error if the edge
@@ -145,13 +163,67 @@ func (e AgentEdges) TeamsOrErr() ([]*Team, error) {
 	return nil, &NotLoadedError{edge: "teams"}
 }
 
+// FollowsOrErr returns the Follows value or an error if the edge
+// was not loaded in eager-loading.
+func (e AgentEdges) FollowsOrErr() ([]*Conversation, error) {
+	if e.loadedTypes[6] {
+		return e.Follows, nil
+	}
+	return nil, &NotLoadedError{edge: "follows"}
+}
+
+// ConsultsOrErr returns the Consults value or an error if the edge
+// was not loaded in eager-loading.
+func (e AgentEdges) ConsultsOrErr() ([]*Interaction, error) {
+	if e.loadedTypes[7] {
+		return e.Consults, nil
+	}
+	return nil, &NotLoadedError{edge: "consults"}
+}
+
+// MentionedInOrErr returns the MentionedIn value or an error if the edge
+// was not loaded in eager-loading.
+func (e AgentEdges) MentionedInOrErr() ([]*Note, error) {
+	if e.loadedTypes[8] {
+		return e.MentionedIn, nil
+	}
+	return nil, &NotLoadedError{edge: "mentioned_in"}
+}
+
 // TeamMembersOrErr returns the TeamMembers value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) TeamMembersOrErr() ([]*TeamMember, error) {
-	if e.loadedTypes[6] {
+	if e.loadedTypes[9] {
 		return e.TeamMembers, nil
 	}
 	return nil, &NotLoadedError{edge: "team_members"}
+}
+
+// FollowRowsOrErr returns the FollowRows value or an error if the edge
+// was not loaded in eager-loading.
+func (e AgentEdges) FollowRowsOrErr() ([]*Follower, error) {
+	if e.loadedTypes[10] {
+		return e.FollowRows, nil
+	}
+	return nil, &NotLoadedError{edge: "follow_rows"}
+}
+
+// ConsultRowsOrErr returns the ConsultRows value or an error if the edge
+// was not loaded in eager-loading.
+func (e AgentEdges) ConsultRowsOrErr() ([]*Consultant, error) {
+	if e.loadedTypes[11] {
+		return e.ConsultRows, nil
+	}
+	return nil, &NotLoadedError{edge: "consult_rows"}
+}
+
+// MentionedRowsOrErr returns the MentionedRows value or an error if the edge
+// was not loaded in eager-loading.
+func (e AgentEdges) MentionedRowsOrErr() ([]*Mention, error) {
+	if e.loadedTypes[12] {
+		return e.MentionedRows, nil
+	}
+	return nil, &NotLoadedError{edge: "mentioned_rows"}
 }
 
 // scanValues returns the types for scanning values from sql.Rows.
@@ -333,9 +405,39 @@ func (_m *Agent) QueryTeams() *TeamQuery {
 	return NewAgentClient(_m.config).QueryTeams(_m)
 }
 
+// QueryFollows queries the "follows" edge of the Agent entity.
+func (_m *Agent) QueryFollows() *ConversationQuery {
+	return NewAgentClient(_m.config).QueryFollows(_m)
+}
+
+// QueryConsults queries the "consults" edge of the Agent entity.
+func (_m *Agent) QueryConsults() *InteractionQuery {
+	return NewAgentClient(_m.config).QueryConsults(_m)
+}
+
+// QueryMentionedIn queries the "mentioned_in" edge of the Agent entity.
+func (_m *Agent) QueryMentionedIn() *NoteQuery {
+	return NewAgentClient(_m.config).QueryMentionedIn(_m)
+}
+
 // QueryTeamMembers queries the "team_members" edge of the Agent entity.
 func (_m *Agent) QueryTeamMembers() *TeamMemberQuery {
 	return NewAgentClient(_m.config).QueryTeamMembers(_m)
+}
+
+// QueryFollowRows queries the "follow_rows" edge of the Agent entity.
+func (_m *Agent) QueryFollowRows() *FollowerQuery {
+	return NewAgentClient(_m.config).QueryFollowRows(_m)
+}
+
+// QueryConsultRows queries the "consult_rows" edge of the Agent entity.
+func (_m *Agent) QueryConsultRows() *ConsultantQuery {
+	return NewAgentClient(_m.config).QueryConsultRows(_m)
+}
+
+// QueryMentionedRows queries the "mentioned_rows" edge of the Agent entity.
+func (_m *Agent) QueryMentionedRows() *MentionQuery {
+	return NewAgentClient(_m.config).QueryMentionedRows(_m)
 }
 
 // Update returns a builder for updating this Agent.
@@ -459,6 +561,78 @@ func (_m *Agent) appendNamedTeams(name string, edges ...*Team) {
 	}
 }
 
+// NamedFollows returns the Follows named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Agent) NamedFollows(name string) ([]*Conversation, error) {
+	if _m.Edges.namedFollows == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedFollows[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Agent) appendNamedFollows(name string, edges ...*Conversation) {
+	if _m.Edges.namedFollows == nil {
+		_m.Edges.namedFollows = make(map[string][]*Conversation)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedFollows[name] = []*Conversation{}
+	} else {
+		_m.Edges.namedFollows[name] = append(_m.Edges.namedFollows[name], edges...)
+	}
+}
+
+// NamedConsults returns the Consults named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Agent) NamedConsults(name string) ([]*Interaction, error) {
+	if _m.Edges.namedConsults == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedConsults[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Agent) appendNamedConsults(name string, edges ...*Interaction) {
+	if _m.Edges.namedConsults == nil {
+		_m.Edges.namedConsults = make(map[string][]*Interaction)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedConsults[name] = []*Interaction{}
+	} else {
+		_m.Edges.namedConsults[name] = append(_m.Edges.namedConsults[name], edges...)
+	}
+}
+
+// NamedMentionedIn returns the MentionedIn named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Agent) NamedMentionedIn(name string) ([]*Note, error) {
+	if _m.Edges.namedMentionedIn == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedMentionedIn[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Agent) appendNamedMentionedIn(name string, edges ...*Note) {
+	if _m.Edges.namedMentionedIn == nil {
+		_m.Edges.namedMentionedIn = make(map[string][]*Note)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedMentionedIn[name] = []*Note{}
+	} else {
+		_m.Edges.namedMentionedIn[name] = append(_m.Edges.namedMentionedIn[name], edges...)
+	}
+}
+
 // NamedTeamMembers returns the TeamMembers named value or an error if the edge was not
 // loaded in eager-loading with this name.
 func (_m *Agent) NamedTeamMembers(name string) ([]*TeamMember, error) {
@@ -480,6 +654,78 @@ func (_m *Agent) appendNamedTeamMembers(name string, edges ...*TeamMember) {
 		_m.Edges.namedTeamMembers[name] = []*TeamMember{}
 	} else {
 		_m.Edges.namedTeamMembers[name] = append(_m.Edges.namedTeamMembers[name], edges...)
+	}
+}
+
+// NamedFollowRows returns the FollowRows named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Agent) NamedFollowRows(name string) ([]*Follower, error) {
+	if _m.Edges.namedFollowRows == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedFollowRows[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Agent) appendNamedFollowRows(name string, edges ...*Follower) {
+	if _m.Edges.namedFollowRows == nil {
+		_m.Edges.namedFollowRows = make(map[string][]*Follower)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedFollowRows[name] = []*Follower{}
+	} else {
+		_m.Edges.namedFollowRows[name] = append(_m.Edges.namedFollowRows[name], edges...)
+	}
+}
+
+// NamedConsultRows returns the ConsultRows named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Agent) NamedConsultRows(name string) ([]*Consultant, error) {
+	if _m.Edges.namedConsultRows == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedConsultRows[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Agent) appendNamedConsultRows(name string, edges ...*Consultant) {
+	if _m.Edges.namedConsultRows == nil {
+		_m.Edges.namedConsultRows = make(map[string][]*Consultant)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedConsultRows[name] = []*Consultant{}
+	} else {
+		_m.Edges.namedConsultRows[name] = append(_m.Edges.namedConsultRows[name], edges...)
+	}
+}
+
+// NamedMentionedRows returns the MentionedRows named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Agent) NamedMentionedRows(name string) ([]*Mention, error) {
+	if _m.Edges.namedMentionedRows == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedMentionedRows[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Agent) appendNamedMentionedRows(name string, edges ...*Mention) {
+	if _m.Edges.namedMentionedRows == nil {
+		_m.Edges.namedMentionedRows = make(map[string][]*Mention)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedMentionedRows[name] = []*Mention{}
+	} else {
+		_m.Edges.namedMentionedRows[name] = append(_m.Edges.namedMentionedRows[name], edges...)
 	}
 }
 

@@ -11,6 +11,12 @@ import (
 	"tributary/ent/agentload"
 	"tributary/ent/agentstatus"
 	"tributary/ent/capacityprofile"
+	"tributary/ent/consultant"
+	"tributary/ent/conversation"
+	"tributary/ent/follower"
+	"tributary/ent/interaction"
+	"tributary/ent/mention"
+	"tributary/ent/note"
 	"tributary/ent/role"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
@@ -263,6 +269,51 @@ func (_c *AgentCreate) AddTeams(v ...*Team) *AgentCreate {
 	return _c.AddTeamIDs(ids...)
 }
 
+// AddFollowIDs adds the "follows" edge to the Conversation entity by IDs.
+func (_c *AgentCreate) AddFollowIDs(ids ...gid.ID) *AgentCreate {
+	_c.mutation.AddFollowIDs(ids...)
+	return _c
+}
+
+// AddFollows adds the "follows" edges to the Conversation entity.
+func (_c *AgentCreate) AddFollows(v ...*Conversation) *AgentCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddFollowIDs(ids...)
+}
+
+// AddConsultIDs adds the "consults" edge to the Interaction entity by IDs.
+func (_c *AgentCreate) AddConsultIDs(ids ...gid.ID) *AgentCreate {
+	_c.mutation.AddConsultIDs(ids...)
+	return _c
+}
+
+// AddConsults adds the "consults" edges to the Interaction entity.
+func (_c *AgentCreate) AddConsults(v ...*Interaction) *AgentCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddConsultIDs(ids...)
+}
+
+// AddMentionedInIDs adds the "mentioned_in" edge to the Note entity by IDs.
+func (_c *AgentCreate) AddMentionedInIDs(ids ...gid.ID) *AgentCreate {
+	_c.mutation.AddMentionedInIDs(ids...)
+	return _c
+}
+
+// AddMentionedIn adds the "mentioned_in" edges to the Note entity.
+func (_c *AgentCreate) AddMentionedIn(v ...*Note) *AgentCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddMentionedInIDs(ids...)
+}
+
 // AddTeamMemberIDs adds the "team_members" edge to the TeamMember entity by IDs.
 func (_c *AgentCreate) AddTeamMemberIDs(ids ...gid.ID) *AgentCreate {
 	_c.mutation.AddTeamMemberIDs(ids...)
@@ -276,6 +327,51 @@ func (_c *AgentCreate) AddTeamMembers(v ...*TeamMember) *AgentCreate {
 		ids[i] = v[i].ID
 	}
 	return _c.AddTeamMemberIDs(ids...)
+}
+
+// AddFollowRowIDs adds the "follow_rows" edge to the Follower entity by IDs.
+func (_c *AgentCreate) AddFollowRowIDs(ids ...gid.ID) *AgentCreate {
+	_c.mutation.AddFollowRowIDs(ids...)
+	return _c
+}
+
+// AddFollowRows adds the "follow_rows" edges to the Follower entity.
+func (_c *AgentCreate) AddFollowRows(v ...*Follower) *AgentCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddFollowRowIDs(ids...)
+}
+
+// AddConsultRowIDs adds the "consult_rows" edge to the Consultant entity by IDs.
+func (_c *AgentCreate) AddConsultRowIDs(ids ...gid.ID) *AgentCreate {
+	_c.mutation.AddConsultRowIDs(ids...)
+	return _c
+}
+
+// AddConsultRows adds the "consult_rows" edges to the Consultant entity.
+func (_c *AgentCreate) AddConsultRows(v ...*Consultant) *AgentCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddConsultRowIDs(ids...)
+}
+
+// AddMentionedRowIDs adds the "mentioned_rows" edge to the Mention entity by IDs.
+func (_c *AgentCreate) AddMentionedRowIDs(ids ...gid.ID) *AgentCreate {
+	_c.mutation.AddMentionedRowIDs(ids...)
+	return _c
+}
+
+// AddMentionedRows adds the "mentioned_rows" edges to the Mention entity.
+func (_c *AgentCreate) AddMentionedRows(v ...*Mention) *AgentCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddMentionedRowIDs(ids...)
 }
 
 // Mutation returns the AgentMutation object of the builder.
@@ -582,6 +678,75 @@ func (_c *AgentCreate) createSpec() (*Agent, *sqlgraph.CreateSpec, error) {
 		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}
+	if nodes := _c.mutation.FollowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.FollowsTable,
+			Columns: agent.FollowsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &FollowerCreate{config: _c.config, mutation: newFollowerMutation(_c.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.ConsultsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.ConsultsTable,
+			Columns: agent.ConsultsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &ConsultantCreate{config: _c.config, mutation: newConsultantMutation(_c.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.MentionedInIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.MentionedInTable,
+			Columns: agent.MentionedInPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MentionCreate{config: _c.config, mutation: newMentionMutation(_c.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
 	if nodes := _c.mutation.TeamMembersIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -591,6 +756,54 @@ func (_c *AgentCreate) createSpec() (*Agent, *sqlgraph.CreateSpec, error) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(teammember.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.FollowRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.FollowRowsTable,
+			Columns: []string{agent.FollowRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.ConsultRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.ConsultRowsTable,
+			Columns: []string{agent.ConsultRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.MentionedRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.MentionedRowsTable,
+			Columns: []string{agent.MentionedRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mention.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

@@ -12,6 +12,12 @@ import (
 	"tributary/ent/agentload"
 	"tributary/ent/agentstatus"
 	"tributary/ent/capacityprofile"
+	"tributary/ent/consultant"
+	"tributary/ent/conversation"
+	"tributary/ent/follower"
+	"tributary/ent/interaction"
+	"tributary/ent/mention"
+	"tributary/ent/note"
 	"tributary/ent/predicate"
 	"tributary/ent/role"
 	"tributary/ent/team"
@@ -28,22 +34,34 @@ import (
 // AgentQuery is the builder for querying Agent entities.
 type AgentQuery struct {
 	config
-	ctx                  *QueryContext
-	order                []agent.OrderOption
-	inters               []Interceptor
-	predicates           []predicate.Agent
-	withRole             *RoleQuery
-	withCapacityProfile  *CapacityProfileQuery
-	withLoad             *AgentLoadQuery
-	withStatuses         *AgentStatusQuery
-	withStatus           *AgentStatusQuery
-	withTeams            *TeamQuery
-	withTeamMembers      *TeamMemberQuery
-	after                []func(context.Context, []*Agent) error
-	modifiers            []func(*sql.Selector)
-	withNamedStatuses    map[string]*AgentStatusQuery
-	withNamedTeams       map[string]*TeamQuery
-	withNamedTeamMembers map[string]*TeamMemberQuery
+	ctx                    *QueryContext
+	order                  []agent.OrderOption
+	inters                 []Interceptor
+	predicates             []predicate.Agent
+	withRole               *RoleQuery
+	withCapacityProfile    *CapacityProfileQuery
+	withLoad               *AgentLoadQuery
+	withStatuses           *AgentStatusQuery
+	withStatus             *AgentStatusQuery
+	withTeams              *TeamQuery
+	withFollows            *ConversationQuery
+	withConsults           *InteractionQuery
+	withMentionedIn        *NoteQuery
+	withTeamMembers        *TeamMemberQuery
+	withFollowRows         *FollowerQuery
+	withConsultRows        *ConsultantQuery
+	withMentionedRows      *MentionQuery
+	after                  []func(context.Context, []*Agent) error
+	modifiers              []func(*sql.Selector)
+	withNamedStatuses      map[string]*AgentStatusQuery
+	withNamedTeams         map[string]*TeamQuery
+	withNamedFollows       map[string]*ConversationQuery
+	withNamedConsults      map[string]*InteractionQuery
+	withNamedMentionedIn   map[string]*NoteQuery
+	withNamedTeamMembers   map[string]*TeamMemberQuery
+	withNamedFollowRows    map[string]*FollowerQuery
+	withNamedConsultRows   map[string]*ConsultantQuery
+	withNamedMentionedRows map[string]*MentionQuery
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
 	path func(context.Context) (*sql.Selector, error)
@@ -212,6 +230,72 @@ func (_q *AgentQuery) QueryTeams() *TeamQuery {
 	return query
 }
 
+// QueryFollows chains the current query on the "follows" edge.
+func (_q *AgentQuery) QueryFollows() *ConversationQuery {
+	query := (&ConversationClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, selector),
+			sqlgraph.To(conversation.Table, conversation.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, agent.FollowsTable, agent.FollowsPrimaryKey...),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryConsults chains the current query on the "consults" edge.
+func (_q *AgentQuery) QueryConsults() *InteractionQuery {
+	query := (&InteractionClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, selector),
+			sqlgraph.To(interaction.Table, interaction.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, agent.ConsultsTable, agent.ConsultsPrimaryKey...),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryMentionedIn chains the current query on the "mentioned_in" edge.
+func (_q *AgentQuery) QueryMentionedIn() *NoteQuery {
+	query := (&NoteClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, selector),
+			sqlgraph.To(note.Table, note.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, agent.MentionedInTable, agent.MentionedInPrimaryKey...),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
 // QueryTeamMembers chains the current query on the "team_members" edge.
 func (_q *AgentQuery) QueryTeamMembers() *TeamMemberQuery {
 	query := (&TeamMemberClient{config: _q.config}).Query()
@@ -227,6 +311,72 @@ func (_q *AgentQuery) QueryTeamMembers() *TeamMemberQuery {
 			sqlgraph.From(agent.Table, agent.FieldID, selector),
 			sqlgraph.To(teammember.Table, teammember.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, true, agent.TeamMembersTable, agent.TeamMembersColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryFollowRows chains the current query on the "follow_rows" edge.
+func (_q *AgentQuery) QueryFollowRows() *FollowerQuery {
+	query := (&FollowerClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, selector),
+			sqlgraph.To(follower.Table, follower.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, agent.FollowRowsTable, agent.FollowRowsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryConsultRows chains the current query on the "consult_rows" edge.
+func (_q *AgentQuery) QueryConsultRows() *ConsultantQuery {
+	query := (&ConsultantClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, selector),
+			sqlgraph.To(consultant.Table, consultant.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, agent.ConsultRowsTable, agent.ConsultRowsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryMentionedRows chains the current query on the "mentioned_rows" edge.
+func (_q *AgentQuery) QueryMentionedRows() *MentionQuery {
+	query := (&MentionClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, selector),
+			sqlgraph.To(mention.Table, mention.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, agent.MentionedRowsTable, agent.MentionedRowsColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -432,7 +582,13 @@ func (_q *AgentQuery) Clone() *AgentQuery {
 		withStatuses:        _q.withStatuses.Clone(),
 		withStatus:          _q.withStatus.Clone(),
 		withTeams:           _q.withTeams.Clone(),
+		withFollows:         _q.withFollows.Clone(),
+		withConsults:        _q.withConsults.Clone(),
+		withMentionedIn:     _q.withMentionedIn.Clone(),
 		withTeamMembers:     _q.withTeamMembers.Clone(),
+		withFollowRows:      _q.withFollowRows.Clone(),
+		withConsultRows:     _q.withConsultRows.Clone(),
+		withMentionedRows:   _q.withMentionedRows.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -506,6 +662,39 @@ func (_q *AgentQuery) WithTeams(opts ...func(*TeamQuery)) *AgentQuery {
 	return _q
 }
 
+// WithFollows tells the query-builder to eager-load the nodes that are connected to
+// the "follows" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithFollows(opts ...func(*ConversationQuery)) *AgentQuery {
+	query := (&ConversationClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withFollows = query
+	return _q
+}
+
+// WithConsults tells the query-builder to eager-load the nodes that are connected to
+// the "consults" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithConsults(opts ...func(*InteractionQuery)) *AgentQuery {
+	query := (&InteractionClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withConsults = query
+	return _q
+}
+
+// WithMentionedIn tells the query-builder to eager-load the nodes that are connected to
+// the "mentioned_in" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithMentionedIn(opts ...func(*NoteQuery)) *AgentQuery {
+	query := (&NoteClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withMentionedIn = query
+	return _q
+}
+
 // WithTeamMembers tells the query-builder to eager-load the nodes that are connected to
 // the "team_members" edge. The optional arguments are used to configure the query builder of the edge.
 func (_q *AgentQuery) WithTeamMembers(opts ...func(*TeamMemberQuery)) *AgentQuery {
@@ -514,6 +703,39 @@ func (_q *AgentQuery) WithTeamMembers(opts ...func(*TeamMemberQuery)) *AgentQuer
 		opt(query)
 	}
 	_q.withTeamMembers = query
+	return _q
+}
+
+// WithFollowRows tells the query-builder to eager-load the nodes that are connected to
+// the "follow_rows" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithFollowRows(opts ...func(*FollowerQuery)) *AgentQuery {
+	query := (&FollowerClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withFollowRows = query
+	return _q
+}
+
+// WithConsultRows tells the query-builder to eager-load the nodes that are connected to
+// the "consult_rows" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithConsultRows(opts ...func(*ConsultantQuery)) *AgentQuery {
+	query := (&ConsultantClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withConsultRows = query
+	return _q
+}
+
+// WithMentionedRows tells the query-builder to eager-load the nodes that are connected to
+// the "mentioned_rows" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithMentionedRows(opts ...func(*MentionQuery)) *AgentQuery {
+	query := (&MentionClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withMentionedRows = query
 	return _q
 }
 
@@ -601,14 +823,20 @@ func (_q *AgentQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Agent,
 	var (
 		nodes       = []*Agent{}
 		_spec       = _q.querySpec()
-		loadedTypes = [7]bool{
+		loadedTypes = [13]bool{
 			_q.withRole != nil,
 			_q.withCapacityProfile != nil,
 			_q.withLoad != nil,
 			_q.withStatuses != nil,
 			_q.withStatus != nil,
 			_q.withTeams != nil,
+			_q.withFollows != nil,
+			_q.withConsults != nil,
+			_q.withMentionedIn != nil,
 			_q.withTeamMembers != nil,
+			_q.withFollowRows != nil,
+			_q.withConsultRows != nil,
+			_q.withMentionedRows != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -670,10 +898,52 @@ func (_q *AgentQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Agent,
 			return nil, err
 		}
 	}
+	if query := _q.withFollows; query != nil {
+		if err := _q.loadFollows(ctx, query, nodes,
+			func(n *Agent) { n.Edges.Follows = []*Conversation{} },
+			func(n *Agent, e *Conversation) { n.Edges.Follows = append(n.Edges.Follows, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withConsults; query != nil {
+		if err := _q.loadConsults(ctx, query, nodes,
+			func(n *Agent) { n.Edges.Consults = []*Interaction{} },
+			func(n *Agent, e *Interaction) { n.Edges.Consults = append(n.Edges.Consults, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withMentionedIn; query != nil {
+		if err := _q.loadMentionedIn(ctx, query, nodes,
+			func(n *Agent) { n.Edges.MentionedIn = []*Note{} },
+			func(n *Agent, e *Note) { n.Edges.MentionedIn = append(n.Edges.MentionedIn, e) }); err != nil {
+			return nil, err
+		}
+	}
 	if query := _q.withTeamMembers; query != nil {
 		if err := _q.loadTeamMembers(ctx, query, nodes,
 			func(n *Agent) { n.Edges.TeamMembers = []*TeamMember{} },
 			func(n *Agent, e *TeamMember) { n.Edges.TeamMembers = append(n.Edges.TeamMembers, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withFollowRows; query != nil {
+		if err := _q.loadFollowRows(ctx, query, nodes,
+			func(n *Agent) { n.Edges.FollowRows = []*Follower{} },
+			func(n *Agent, e *Follower) { n.Edges.FollowRows = append(n.Edges.FollowRows, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withConsultRows; query != nil {
+		if err := _q.loadConsultRows(ctx, query, nodes,
+			func(n *Agent) { n.Edges.ConsultRows = []*Consultant{} },
+			func(n *Agent, e *Consultant) { n.Edges.ConsultRows = append(n.Edges.ConsultRows, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withMentionedRows; query != nil {
+		if err := _q.loadMentionedRows(ctx, query, nodes,
+			func(n *Agent) { n.Edges.MentionedRows = []*Mention{} },
+			func(n *Agent, e *Mention) { n.Edges.MentionedRows = append(n.Edges.MentionedRows, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -691,10 +961,52 @@ func (_q *AgentQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Agent,
 			return nil, err
 		}
 	}
+	for name, query := range _q.withNamedFollows {
+		if err := _q.loadFollows(ctx, query, nodes,
+			func(n *Agent) { n.appendNamedFollows(name) },
+			func(n *Agent, e *Conversation) { n.appendNamedFollows(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedConsults {
+		if err := _q.loadConsults(ctx, query, nodes,
+			func(n *Agent) { n.appendNamedConsults(name) },
+			func(n *Agent, e *Interaction) { n.appendNamedConsults(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedMentionedIn {
+		if err := _q.loadMentionedIn(ctx, query, nodes,
+			func(n *Agent) { n.appendNamedMentionedIn(name) },
+			func(n *Agent, e *Note) { n.appendNamedMentionedIn(name, e) }); err != nil {
+			return nil, err
+		}
+	}
 	for name, query := range _q.withNamedTeamMembers {
 		if err := _q.loadTeamMembers(ctx, query, nodes,
 			func(n *Agent) { n.appendNamedTeamMembers(name) },
 			func(n *Agent, e *TeamMember) { n.appendNamedTeamMembers(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedFollowRows {
+		if err := _q.loadFollowRows(ctx, query, nodes,
+			func(n *Agent) { n.appendNamedFollowRows(name) },
+			func(n *Agent, e *Follower) { n.appendNamedFollowRows(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedConsultRows {
+		if err := _q.loadConsultRows(ctx, query, nodes,
+			func(n *Agent) { n.appendNamedConsultRows(name) },
+			func(n *Agent, e *Consultant) { n.appendNamedConsultRows(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedMentionedRows {
+		if err := _q.loadMentionedRows(ctx, query, nodes,
+			func(n *Agent) { n.appendNamedMentionedRows(name) },
+			func(n *Agent, e *Mention) { n.appendNamedMentionedRows(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -914,6 +1226,189 @@ func (_q *AgentQuery) loadTeams(ctx context.Context, query *TeamQuery, nodes []*
 	}
 	return nil
 }
+func (_q *AgentQuery) loadFollows(ctx context.Context, query *ConversationQuery, nodes []*Agent, init func(*Agent), assign func(*Agent, *Conversation)) error {
+	edgeIDs := make([]driver.Value, len(nodes))
+	byID := make(map[gid.ID]*Agent)
+	nids := make(map[gid.ID]map[*Agent]struct{})
+	for i, node := range nodes {
+		edgeIDs[i] = node.ID
+		byID[node.ID] = node
+		if init != nil {
+			init(node)
+		}
+	}
+	query.Where(func(s *sql.Selector) {
+		joinT := sql.Table(agent.FollowsTable)
+		s.Join(joinT).On(s.C(conversation.FieldID), joinT.C(agent.FollowsPrimaryKey[0]))
+		s.Where(sql.InValues(joinT.C(agent.FollowsPrimaryKey[1]), edgeIDs...))
+		columns := s.SelectedColumns()
+		s.Select(joinT.C(agent.FollowsPrimaryKey[1]))
+		s.AppendSelect(columns...)
+		s.SetDistinct(false)
+	})
+	if err := query.prepareQuery(ctx); err != nil {
+		return err
+	}
+	qr := QuerierFunc(func(ctx context.Context, q Query) (Value, error) {
+		return query.sqlAll(ctx, func(_ context.Context, spec *sqlgraph.QuerySpec) {
+			assign := spec.Assign
+			values := spec.ScanValues
+			spec.ScanValues = func(columns []string) ([]any, error) {
+				values, err := values(columns[1:])
+				if err != nil {
+					return nil, err
+				}
+				return append([]any{new(gid.ID)}, values...), nil
+			}
+			spec.Assign = func(columns []string, values []any) error {
+				outValue := *values[0].(*gid.ID)
+				inValue := *values[1].(*gid.ID)
+				if nids[inValue] == nil {
+					nids[inValue] = map[*Agent]struct{}{byID[outValue]: {}}
+					return assign(columns[1:], values[1:])
+				}
+				nids[inValue][byID[outValue]] = struct{}{}
+				return nil
+			}
+		})
+	})
+	neighbors, err := withInterceptors[[]*Conversation](ctx, query, qr, query.inters)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected "follows" node returned %v`, n.ID)
+		}
+		for kn := range nodes {
+			assign(kn, n)
+		}
+	}
+	return nil
+}
+func (_q *AgentQuery) loadConsults(ctx context.Context, query *InteractionQuery, nodes []*Agent, init func(*Agent), assign func(*Agent, *Interaction)) error {
+	edgeIDs := make([]driver.Value, len(nodes))
+	byID := make(map[gid.ID]*Agent)
+	nids := make(map[gid.ID]map[*Agent]struct{})
+	for i, node := range nodes {
+		edgeIDs[i] = node.ID
+		byID[node.ID] = node
+		if init != nil {
+			init(node)
+		}
+	}
+	query.Where(func(s *sql.Selector) {
+		joinT := sql.Table(agent.ConsultsTable)
+		s.Join(joinT).On(s.C(interaction.FieldID), joinT.C(agent.ConsultsPrimaryKey[0]))
+		s.Where(sql.InValues(joinT.C(agent.ConsultsPrimaryKey[1]), edgeIDs...))
+		columns := s.SelectedColumns()
+		s.Select(joinT.C(agent.ConsultsPrimaryKey[1]))
+		s.AppendSelect(columns...)
+		s.SetDistinct(false)
+	})
+	if err := query.prepareQuery(ctx); err != nil {
+		return err
+	}
+	qr := QuerierFunc(func(ctx context.Context, q Query) (Value, error) {
+		return query.sqlAll(ctx, func(_ context.Context, spec *sqlgraph.QuerySpec) {
+			assign := spec.Assign
+			values := spec.ScanValues
+			spec.ScanValues = func(columns []string) ([]any, error) {
+				values, err := values(columns[1:])
+				if err != nil {
+					return nil, err
+				}
+				return append([]any{new(gid.ID)}, values...), nil
+			}
+			spec.Assign = func(columns []string, values []any) error {
+				outValue := *values[0].(*gid.ID)
+				inValue := *values[1].(*gid.ID)
+				if nids[inValue] == nil {
+					nids[inValue] = map[*Agent]struct{}{byID[outValue]: {}}
+					return assign(columns[1:], values[1:])
+				}
+				nids[inValue][byID[outValue]] = struct{}{}
+				return nil
+			}
+		})
+	})
+	neighbors, err := withInterceptors[[]*Interaction](ctx, query, qr, query.inters)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected "consults" node returned %v`, n.ID)
+		}
+		for kn := range nodes {
+			assign(kn, n)
+		}
+	}
+	return nil
+}
+func (_q *AgentQuery) loadMentionedIn(ctx context.Context, query *NoteQuery, nodes []*Agent, init func(*Agent), assign func(*Agent, *Note)) error {
+	edgeIDs := make([]driver.Value, len(nodes))
+	byID := make(map[gid.ID]*Agent)
+	nids := make(map[gid.ID]map[*Agent]struct{})
+	for i, node := range nodes {
+		edgeIDs[i] = node.ID
+		byID[node.ID] = node
+		if init != nil {
+			init(node)
+		}
+	}
+	query.Where(func(s *sql.Selector) {
+		joinT := sql.Table(agent.MentionedInTable)
+		s.Join(joinT).On(s.C(note.FieldID), joinT.C(agent.MentionedInPrimaryKey[0]))
+		s.Where(sql.InValues(joinT.C(agent.MentionedInPrimaryKey[1]), edgeIDs...))
+		columns := s.SelectedColumns()
+		s.Select(joinT.C(agent.MentionedInPrimaryKey[1]))
+		s.AppendSelect(columns...)
+		s.SetDistinct(false)
+	})
+	if err := query.prepareQuery(ctx); err != nil {
+		return err
+	}
+	qr := QuerierFunc(func(ctx context.Context, q Query) (Value, error) {
+		return query.sqlAll(ctx, func(_ context.Context, spec *sqlgraph.QuerySpec) {
+			assign := spec.Assign
+			values := spec.ScanValues
+			spec.ScanValues = func(columns []string) ([]any, error) {
+				values, err := values(columns[1:])
+				if err != nil {
+					return nil, err
+				}
+				return append([]any{new(gid.ID)}, values...), nil
+			}
+			spec.Assign = func(columns []string, values []any) error {
+				outValue := *values[0].(*gid.ID)
+				inValue := *values[1].(*gid.ID)
+				if nids[inValue] == nil {
+					nids[inValue] = map[*Agent]struct{}{byID[outValue]: {}}
+					return assign(columns[1:], values[1:])
+				}
+				nids[inValue][byID[outValue]] = struct{}{}
+				return nil
+			}
+		})
+	})
+	neighbors, err := withInterceptors[[]*Note](ctx, query, qr, query.inters)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected "mentioned_in" node returned %v`, n.ID)
+		}
+		for kn := range nodes {
+			assign(kn, n)
+		}
+	}
+	return nil
+}
 func (_q *AgentQuery) loadTeamMembers(ctx context.Context, query *TeamMemberQuery, nodes []*Agent, init func(*Agent), assign func(*Agent, *TeamMember)) error {
 	fks := make([]driver.Value, 0, len(nodes))
 	nodeids := make(map[gid.ID]*Agent)
@@ -929,6 +1424,96 @@ func (_q *AgentQuery) loadTeamMembers(ctx context.Context, query *TeamMemberQuer
 	}
 	query.Where(predicate.TeamMember(func(s *sql.Selector) {
 		s.Where(sql.InValues(s.C(agent.TeamMembersColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.AgentID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "agent_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *AgentQuery) loadFollowRows(ctx context.Context, query *FollowerQuery, nodes []*Agent, init func(*Agent), assign func(*Agent, *Follower)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Agent)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(follower.FieldAgentID)
+	}
+	query.Where(predicate.Follower(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(agent.FollowRowsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.AgentID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "agent_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *AgentQuery) loadConsultRows(ctx context.Context, query *ConsultantQuery, nodes []*Agent, init func(*Agent), assign func(*Agent, *Consultant)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Agent)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(consultant.FieldAgentID)
+	}
+	query.Where(predicate.Consultant(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(agent.ConsultRowsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.AgentID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "agent_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *AgentQuery) loadMentionedRows(ctx context.Context, query *MentionQuery, nodes []*Agent, init func(*Agent), assign func(*Agent, *Mention)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Agent)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(mention.FieldAgentID)
+	}
+	query.Where(predicate.Mention(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(agent.MentionedRowsColumn), fks...))
 	}))
 	neighbors, err := query.All(ctx)
 	if err != nil {
@@ -1101,6 +1686,48 @@ func (_q *AgentQuery) WithNamedTeams(name string, opts ...func(*TeamQuery)) *Age
 	return _q
 }
 
+// WithNamedFollows tells the query-builder to eager-load the nodes that are connected to the "follows"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithNamedFollows(name string, opts ...func(*ConversationQuery)) *AgentQuery {
+	query := (&ConversationClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedFollows == nil {
+		_q.withNamedFollows = make(map[string]*ConversationQuery)
+	}
+	_q.withNamedFollows[name] = query
+	return _q
+}
+
+// WithNamedConsults tells the query-builder to eager-load the nodes that are connected to the "consults"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithNamedConsults(name string, opts ...func(*InteractionQuery)) *AgentQuery {
+	query := (&InteractionClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedConsults == nil {
+		_q.withNamedConsults = make(map[string]*InteractionQuery)
+	}
+	_q.withNamedConsults[name] = query
+	return _q
+}
+
+// WithNamedMentionedIn tells the query-builder to eager-load the nodes that are connected to the "mentioned_in"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithNamedMentionedIn(name string, opts ...func(*NoteQuery)) *AgentQuery {
+	query := (&NoteClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedMentionedIn == nil {
+		_q.withNamedMentionedIn = make(map[string]*NoteQuery)
+	}
+	_q.withNamedMentionedIn[name] = query
+	return _q
+}
+
 // WithNamedTeamMembers tells the query-builder to eager-load the nodes that are connected to the "team_members"
 // edge with the given name. The optional arguments are used to configure the query builder of the edge.
 func (_q *AgentQuery) WithNamedTeamMembers(name string, opts ...func(*TeamMemberQuery)) *AgentQuery {
@@ -1112,6 +1739,48 @@ func (_q *AgentQuery) WithNamedTeamMembers(name string, opts ...func(*TeamMember
 		_q.withNamedTeamMembers = make(map[string]*TeamMemberQuery)
 	}
 	_q.withNamedTeamMembers[name] = query
+	return _q
+}
+
+// WithNamedFollowRows tells the query-builder to eager-load the nodes that are connected to the "follow_rows"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithNamedFollowRows(name string, opts ...func(*FollowerQuery)) *AgentQuery {
+	query := (&FollowerClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedFollowRows == nil {
+		_q.withNamedFollowRows = make(map[string]*FollowerQuery)
+	}
+	_q.withNamedFollowRows[name] = query
+	return _q
+}
+
+// WithNamedConsultRows tells the query-builder to eager-load the nodes that are connected to the "consult_rows"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithNamedConsultRows(name string, opts ...func(*ConsultantQuery)) *AgentQuery {
+	query := (&ConsultantClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedConsultRows == nil {
+		_q.withNamedConsultRows = make(map[string]*ConsultantQuery)
+	}
+	_q.withNamedConsultRows[name] = query
+	return _q
+}
+
+// WithNamedMentionedRows tells the query-builder to eager-load the nodes that are connected to the "mentioned_rows"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithNamedMentionedRows(name string, opts ...func(*MentionQuery)) *AgentQuery {
+	query := (&MentionClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedMentionedRows == nil {
+		_q.withNamedMentionedRows = make(map[string]*MentionQuery)
+	}
+	_q.withNamedMentionedRows[name] = query
 	return _q
 }
 

@@ -11,6 +11,12 @@ import (
 	"tributary/ent/agentload"
 	"tributary/ent/agentstatus"
 	"tributary/ent/capacityprofile"
+	"tributary/ent/consultant"
+	"tributary/ent/conversation"
+	"tributary/ent/follower"
+	"tributary/ent/interaction"
+	"tributary/ent/mention"
+	"tributary/ent/note"
 	"tributary/ent/predicate"
 	"tributary/ent/role"
 	"tributary/ent/team"
@@ -304,6 +310,51 @@ func (_u *AgentUpdate) AddTeams(v ...*Team) *AgentUpdate {
 	return _u.AddTeamIDs(ids...)
 }
 
+// AddFollowIDs adds the "follows" edge to the Conversation entity by IDs.
+func (_u *AgentUpdate) AddFollowIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.AddFollowIDs(ids...)
+	return _u
+}
+
+// AddFollows adds the "follows" edges to the Conversation entity.
+func (_u *AgentUpdate) AddFollows(v ...*Conversation) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddFollowIDs(ids...)
+}
+
+// AddConsultIDs adds the "consults" edge to the Interaction entity by IDs.
+func (_u *AgentUpdate) AddConsultIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.AddConsultIDs(ids...)
+	return _u
+}
+
+// AddConsults adds the "consults" edges to the Interaction entity.
+func (_u *AgentUpdate) AddConsults(v ...*Interaction) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddConsultIDs(ids...)
+}
+
+// AddMentionedInIDs adds the "mentioned_in" edge to the Note entity by IDs.
+func (_u *AgentUpdate) AddMentionedInIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.AddMentionedInIDs(ids...)
+	return _u
+}
+
+// AddMentionedIn adds the "mentioned_in" edges to the Note entity.
+func (_u *AgentUpdate) AddMentionedIn(v ...*Note) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMentionedInIDs(ids...)
+}
+
 // AddTeamMemberIDs adds the "team_members" edge to the TeamMember entity by IDs.
 func (_u *AgentUpdate) AddTeamMemberIDs(ids ...gid.ID) *AgentUpdate {
 	_u.mutation.AddTeamMemberIDs(ids...)
@@ -317,6 +368,51 @@ func (_u *AgentUpdate) AddTeamMembers(v ...*TeamMember) *AgentUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.AddTeamMemberIDs(ids...)
+}
+
+// AddFollowRowIDs adds the "follow_rows" edge to the Follower entity by IDs.
+func (_u *AgentUpdate) AddFollowRowIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.AddFollowRowIDs(ids...)
+	return _u
+}
+
+// AddFollowRows adds the "follow_rows" edges to the Follower entity.
+func (_u *AgentUpdate) AddFollowRows(v ...*Follower) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddFollowRowIDs(ids...)
+}
+
+// AddConsultRowIDs adds the "consult_rows" edge to the Consultant entity by IDs.
+func (_u *AgentUpdate) AddConsultRowIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.AddConsultRowIDs(ids...)
+	return _u
+}
+
+// AddConsultRows adds the "consult_rows" edges to the Consultant entity.
+func (_u *AgentUpdate) AddConsultRows(v ...*Consultant) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddConsultRowIDs(ids...)
+}
+
+// AddMentionedRowIDs adds the "mentioned_rows" edge to the Mention entity by IDs.
+func (_u *AgentUpdate) AddMentionedRowIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.AddMentionedRowIDs(ids...)
+	return _u
+}
+
+// AddMentionedRows adds the "mentioned_rows" edges to the Mention entity.
+func (_u *AgentUpdate) AddMentionedRows(v ...*Mention) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMentionedRowIDs(ids...)
 }
 
 // Mutation returns the AgentMutation object of the builder.
@@ -390,6 +486,69 @@ func (_u *AgentUpdate) RemoveTeams(v ...*Team) *AgentUpdate {
 	return _u.RemoveTeamIDs(ids...)
 }
 
+// ClearFollows clears all "follows" edges to the Conversation entity.
+func (_u *AgentUpdate) ClearFollows() *AgentUpdate {
+	_u.mutation.ClearFollows()
+	return _u
+}
+
+// RemoveFollowIDs removes the "follows" edge to Conversation entities by IDs.
+func (_u *AgentUpdate) RemoveFollowIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.RemoveFollowIDs(ids...)
+	return _u
+}
+
+// RemoveFollows removes "follows" edges to Conversation entities.
+func (_u *AgentUpdate) RemoveFollows(v ...*Conversation) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveFollowIDs(ids...)
+}
+
+// ClearConsults clears all "consults" edges to the Interaction entity.
+func (_u *AgentUpdate) ClearConsults() *AgentUpdate {
+	_u.mutation.ClearConsults()
+	return _u
+}
+
+// RemoveConsultIDs removes the "consults" edge to Interaction entities by IDs.
+func (_u *AgentUpdate) RemoveConsultIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.RemoveConsultIDs(ids...)
+	return _u
+}
+
+// RemoveConsults removes "consults" edges to Interaction entities.
+func (_u *AgentUpdate) RemoveConsults(v ...*Interaction) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveConsultIDs(ids...)
+}
+
+// ClearMentionedIn clears all "mentioned_in" edges to the Note entity.
+func (_u *AgentUpdate) ClearMentionedIn() *AgentUpdate {
+	_u.mutation.ClearMentionedIn()
+	return _u
+}
+
+// RemoveMentionedInIDs removes the "mentioned_in" edge to Note entities by IDs.
+func (_u *AgentUpdate) RemoveMentionedInIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.RemoveMentionedInIDs(ids...)
+	return _u
+}
+
+// RemoveMentionedIn removes "mentioned_in" edges to Note entities.
+func (_u *AgentUpdate) RemoveMentionedIn(v ...*Note) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMentionedInIDs(ids...)
+}
+
 // ClearTeamMembers clears all "team_members" edges to the TeamMember entity.
 func (_u *AgentUpdate) ClearTeamMembers() *AgentUpdate {
 	_u.mutation.ClearTeamMembers()
@@ -409,6 +568,69 @@ func (_u *AgentUpdate) RemoveTeamMembers(v ...*TeamMember) *AgentUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveTeamMemberIDs(ids...)
+}
+
+// ClearFollowRows clears all "follow_rows" edges to the Follower entity.
+func (_u *AgentUpdate) ClearFollowRows() *AgentUpdate {
+	_u.mutation.ClearFollowRows()
+	return _u
+}
+
+// RemoveFollowRowIDs removes the "follow_rows" edge to Follower entities by IDs.
+func (_u *AgentUpdate) RemoveFollowRowIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.RemoveFollowRowIDs(ids...)
+	return _u
+}
+
+// RemoveFollowRows removes "follow_rows" edges to Follower entities.
+func (_u *AgentUpdate) RemoveFollowRows(v ...*Follower) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveFollowRowIDs(ids...)
+}
+
+// ClearConsultRows clears all "consult_rows" edges to the Consultant entity.
+func (_u *AgentUpdate) ClearConsultRows() *AgentUpdate {
+	_u.mutation.ClearConsultRows()
+	return _u
+}
+
+// RemoveConsultRowIDs removes the "consult_rows" edge to Consultant entities by IDs.
+func (_u *AgentUpdate) RemoveConsultRowIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.RemoveConsultRowIDs(ids...)
+	return _u
+}
+
+// RemoveConsultRows removes "consult_rows" edges to Consultant entities.
+func (_u *AgentUpdate) RemoveConsultRows(v ...*Consultant) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveConsultRowIDs(ids...)
+}
+
+// ClearMentionedRows clears all "mentioned_rows" edges to the Mention entity.
+func (_u *AgentUpdate) ClearMentionedRows() *AgentUpdate {
+	_u.mutation.ClearMentionedRows()
+	return _u
+}
+
+// RemoveMentionedRowIDs removes the "mentioned_rows" edge to Mention entities by IDs.
+func (_u *AgentUpdate) RemoveMentionedRowIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.RemoveMentionedRowIDs(ids...)
+	return _u
+}
+
+// RemoveMentionedRows removes "mentioned_rows" edges to Mention entities.
+func (_u *AgentUpdate) RemoveMentionedRows(v ...*Mention) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMentionedRowIDs(ids...)
 }
 
 // Save executes the query and returns the number of nodes affected by the update operation.
@@ -758,6 +980,204 @@ func (_u *AgentUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.FollowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.FollowsTable,
+			Columns: agent.FollowsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &FollowerCreate{config: _u.config, mutation: newFollowerMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedFollowsIDs(); len(nodes) > 0 && !_u.mutation.FollowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.FollowsTable,
+			Columns: agent.FollowsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &FollowerCreate{config: _u.config, mutation: newFollowerMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.FollowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.FollowsTable,
+			Columns: agent.FollowsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &FollowerCreate{config: _u.config, mutation: newFollowerMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ConsultsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.ConsultsTable,
+			Columns: agent.ConsultsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &ConsultantCreate{config: _u.config, mutation: newConsultantMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedConsultsIDs(); len(nodes) > 0 && !_u.mutation.ConsultsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.ConsultsTable,
+			Columns: agent.ConsultsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &ConsultantCreate{config: _u.config, mutation: newConsultantMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ConsultsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.ConsultsTable,
+			Columns: agent.ConsultsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &ConsultantCreate{config: _u.config, mutation: newConsultantMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MentionedInCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.MentionedInTable,
+			Columns: agent.MentionedInPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &MentionCreate{config: _u.config, mutation: newMentionMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMentionedInIDs(); len(nodes) > 0 && !_u.mutation.MentionedInCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.MentionedInTable,
+			Columns: agent.MentionedInPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MentionCreate{config: _u.config, mutation: newMentionMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MentionedInIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.MentionedInTable,
+			Columns: agent.MentionedInPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MentionCreate{config: _u.config, mutation: newMentionMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	if _u.mutation.TeamMembersCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -796,6 +1216,141 @@ func (_u *AgentUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(teammember.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.FollowRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.FollowRowsTable,
+			Columns: []string{agent.FollowRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedFollowRowsIDs(); len(nodes) > 0 && !_u.mutation.FollowRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.FollowRowsTable,
+			Columns: []string{agent.FollowRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.FollowRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.FollowRowsTable,
+			Columns: []string{agent.FollowRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ConsultRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.ConsultRowsTable,
+			Columns: []string{agent.ConsultRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedConsultRowsIDs(); len(nodes) > 0 && !_u.mutation.ConsultRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.ConsultRowsTable,
+			Columns: []string{agent.ConsultRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ConsultRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.ConsultRowsTable,
+			Columns: []string{agent.ConsultRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MentionedRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.MentionedRowsTable,
+			Columns: []string{agent.MentionedRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mention.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMentionedRowsIDs(); len(nodes) > 0 && !_u.mutation.MentionedRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.MentionedRowsTable,
+			Columns: []string{agent.MentionedRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mention.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MentionedRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.MentionedRowsTable,
+			Columns: []string{agent.MentionedRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mention.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -1092,6 +1647,51 @@ func (_u *AgentUpdateOne) AddTeams(v ...*Team) *AgentUpdateOne {
 	return _u.AddTeamIDs(ids...)
 }
 
+// AddFollowIDs adds the "follows" edge to the Conversation entity by IDs.
+func (_u *AgentUpdateOne) AddFollowIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.AddFollowIDs(ids...)
+	return _u
+}
+
+// AddFollows adds the "follows" edges to the Conversation entity.
+func (_u *AgentUpdateOne) AddFollows(v ...*Conversation) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddFollowIDs(ids...)
+}
+
+// AddConsultIDs adds the "consults" edge to the Interaction entity by IDs.
+func (_u *AgentUpdateOne) AddConsultIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.AddConsultIDs(ids...)
+	return _u
+}
+
+// AddConsults adds the "consults" edges to the Interaction entity.
+func (_u *AgentUpdateOne) AddConsults(v ...*Interaction) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddConsultIDs(ids...)
+}
+
+// AddMentionedInIDs adds the "mentioned_in" edge to the Note entity by IDs.
+func (_u *AgentUpdateOne) AddMentionedInIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.AddMentionedInIDs(ids...)
+	return _u
+}
+
+// AddMentionedIn adds the "mentioned_in" edges to the Note entity.
+func (_u *AgentUpdateOne) AddMentionedIn(v ...*Note) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMentionedInIDs(ids...)
+}
+
 // AddTeamMemberIDs adds the "team_members" edge to the TeamMember entity by IDs.
 func (_u *AgentUpdateOne) AddTeamMemberIDs(ids ...gid.ID) *AgentUpdateOne {
 	_u.mutation.AddTeamMemberIDs(ids...)
@@ -1105,6 +1705,51 @@ func (_u *AgentUpdateOne) AddTeamMembers(v ...*TeamMember) *AgentUpdateOne {
 		ids[i] = v[i].ID
 	}
 	return _u.AddTeamMemberIDs(ids...)
+}
+
+// AddFollowRowIDs adds the "follow_rows" edge to the Follower entity by IDs.
+func (_u *AgentUpdateOne) AddFollowRowIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.AddFollowRowIDs(ids...)
+	return _u
+}
+
+// AddFollowRows adds the "follow_rows" edges to the Follower entity.
+func (_u *AgentUpdateOne) AddFollowRows(v ...*Follower) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddFollowRowIDs(ids...)
+}
+
+// AddConsultRowIDs adds the "consult_rows" edge to the Consultant entity by IDs.
+func (_u *AgentUpdateOne) AddConsultRowIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.AddConsultRowIDs(ids...)
+	return _u
+}
+
+// AddConsultRows adds the "consult_rows" edges to the Consultant entity.
+func (_u *AgentUpdateOne) AddConsultRows(v ...*Consultant) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddConsultRowIDs(ids...)
+}
+
+// AddMentionedRowIDs adds the "mentioned_rows" edge to the Mention entity by IDs.
+func (_u *AgentUpdateOne) AddMentionedRowIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.AddMentionedRowIDs(ids...)
+	return _u
+}
+
+// AddMentionedRows adds the "mentioned_rows" edges to the Mention entity.
+func (_u *AgentUpdateOne) AddMentionedRows(v ...*Mention) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMentionedRowIDs(ids...)
 }
 
 // Mutation returns the AgentMutation object of the builder.
@@ -1178,6 +1823,69 @@ func (_u *AgentUpdateOne) RemoveTeams(v ...*Team) *AgentUpdateOne {
 	return _u.RemoveTeamIDs(ids...)
 }
 
+// ClearFollows clears all "follows" edges to the Conversation entity.
+func (_u *AgentUpdateOne) ClearFollows() *AgentUpdateOne {
+	_u.mutation.ClearFollows()
+	return _u
+}
+
+// RemoveFollowIDs removes the "follows" edge to Conversation entities by IDs.
+func (_u *AgentUpdateOne) RemoveFollowIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.RemoveFollowIDs(ids...)
+	return _u
+}
+
+// RemoveFollows removes "follows" edges to Conversation entities.
+func (_u *AgentUpdateOne) RemoveFollows(v ...*Conversation) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveFollowIDs(ids...)
+}
+
+// ClearConsults clears all "consults" edges to the Interaction entity.
+func (_u *AgentUpdateOne) ClearConsults() *AgentUpdateOne {
+	_u.mutation.ClearConsults()
+	return _u
+}
+
+// RemoveConsultIDs removes the "consults" edge to Interaction entities by IDs.
+func (_u *AgentUpdateOne) RemoveConsultIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.RemoveConsultIDs(ids...)
+	return _u
+}
+
+// RemoveConsults removes "consults" edges to Interaction entities.
+func (_u *AgentUpdateOne) RemoveConsults(v ...*Interaction) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveConsultIDs(ids...)
+}
+
+// ClearMentionedIn clears all "mentioned_in" edges to the Note entity.
+func (_u *AgentUpdateOne) ClearMentionedIn() *AgentUpdateOne {
+	_u.mutation.ClearMentionedIn()
+	return _u
+}
+
+// RemoveMentionedInIDs removes the "mentioned_in" edge to Note entities by IDs.
+func (_u *AgentUpdateOne) RemoveMentionedInIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.RemoveMentionedInIDs(ids...)
+	return _u
+}
+
+// RemoveMentionedIn removes "mentioned_in" edges to Note entities.
+func (_u *AgentUpdateOne) RemoveMentionedIn(v ...*Note) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMentionedInIDs(ids...)
+}
+
 // ClearTeamMembers clears all "team_members" edges to the TeamMember entity.
 func (_u *AgentUpdateOne) ClearTeamMembers() *AgentUpdateOne {
 	_u.mutation.ClearTeamMembers()
@@ -1197,6 +1905,69 @@ func (_u *AgentUpdateOne) RemoveTeamMembers(v ...*TeamMember) *AgentUpdateOne {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveTeamMemberIDs(ids...)
+}
+
+// ClearFollowRows clears all "follow_rows" edges to the Follower entity.
+func (_u *AgentUpdateOne) ClearFollowRows() *AgentUpdateOne {
+	_u.mutation.ClearFollowRows()
+	return _u
+}
+
+// RemoveFollowRowIDs removes the "follow_rows" edge to Follower entities by IDs.
+func (_u *AgentUpdateOne) RemoveFollowRowIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.RemoveFollowRowIDs(ids...)
+	return _u
+}
+
+// RemoveFollowRows removes "follow_rows" edges to Follower entities.
+func (_u *AgentUpdateOne) RemoveFollowRows(v ...*Follower) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveFollowRowIDs(ids...)
+}
+
+// ClearConsultRows clears all "consult_rows" edges to the Consultant entity.
+func (_u *AgentUpdateOne) ClearConsultRows() *AgentUpdateOne {
+	_u.mutation.ClearConsultRows()
+	return _u
+}
+
+// RemoveConsultRowIDs removes the "consult_rows" edge to Consultant entities by IDs.
+func (_u *AgentUpdateOne) RemoveConsultRowIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.RemoveConsultRowIDs(ids...)
+	return _u
+}
+
+// RemoveConsultRows removes "consult_rows" edges to Consultant entities.
+func (_u *AgentUpdateOne) RemoveConsultRows(v ...*Consultant) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveConsultRowIDs(ids...)
+}
+
+// ClearMentionedRows clears all "mentioned_rows" edges to the Mention entity.
+func (_u *AgentUpdateOne) ClearMentionedRows() *AgentUpdateOne {
+	_u.mutation.ClearMentionedRows()
+	return _u
+}
+
+// RemoveMentionedRowIDs removes the "mentioned_rows" edge to Mention entities by IDs.
+func (_u *AgentUpdateOne) RemoveMentionedRowIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.RemoveMentionedRowIDs(ids...)
+	return _u
+}
+
+// RemoveMentionedRows removes "mentioned_rows" edges to Mention entities.
+func (_u *AgentUpdateOne) RemoveMentionedRows(v ...*Mention) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMentionedRowIDs(ids...)
 }
 
 // Where appends a list predicates to the AgentUpdate builder.
@@ -1576,6 +2347,204 @@ func (_u *AgentUpdateOne) sqlSave(ctx context.Context) (_node *Agent, err error)
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.FollowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.FollowsTable,
+			Columns: agent.FollowsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &FollowerCreate{config: _u.config, mutation: newFollowerMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedFollowsIDs(); len(nodes) > 0 && !_u.mutation.FollowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.FollowsTable,
+			Columns: agent.FollowsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &FollowerCreate{config: _u.config, mutation: newFollowerMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.FollowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.FollowsTable,
+			Columns: agent.FollowsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &FollowerCreate{config: _u.config, mutation: newFollowerMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ConsultsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.ConsultsTable,
+			Columns: agent.ConsultsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &ConsultantCreate{config: _u.config, mutation: newConsultantMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedConsultsIDs(); len(nodes) > 0 && !_u.mutation.ConsultsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.ConsultsTable,
+			Columns: agent.ConsultsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &ConsultantCreate{config: _u.config, mutation: newConsultantMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ConsultsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.ConsultsTable,
+			Columns: agent.ConsultsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &ConsultantCreate{config: _u.config, mutation: newConsultantMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MentionedInCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.MentionedInTable,
+			Columns: agent.MentionedInPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &MentionCreate{config: _u.config, mutation: newMentionMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMentionedInIDs(); len(nodes) > 0 && !_u.mutation.MentionedInCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.MentionedInTable,
+			Columns: agent.MentionedInPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MentionCreate{config: _u.config, mutation: newMentionMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MentionedInIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   agent.MentionedInTable,
+			Columns: agent.MentionedInPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MentionCreate{config: _u.config, mutation: newMentionMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	if _u.mutation.TeamMembersCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -1614,6 +2583,141 @@ func (_u *AgentUpdateOne) sqlSave(ctx context.Context) (_node *Agent, err error)
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(teammember.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.FollowRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.FollowRowsTable,
+			Columns: []string{agent.FollowRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedFollowRowsIDs(); len(nodes) > 0 && !_u.mutation.FollowRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.FollowRowsTable,
+			Columns: []string{agent.FollowRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.FollowRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.FollowRowsTable,
+			Columns: []string{agent.FollowRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ConsultRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.ConsultRowsTable,
+			Columns: []string{agent.ConsultRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedConsultRowsIDs(); len(nodes) > 0 && !_u.mutation.ConsultRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.ConsultRowsTable,
+			Columns: []string{agent.ConsultRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ConsultRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.ConsultRowsTable,
+			Columns: []string{agent.ConsultRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MentionedRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.MentionedRowsTable,
+			Columns: []string{agent.MentionedRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mention.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMentionedRowsIDs(); len(nodes) > 0 && !_u.mutation.MentionedRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.MentionedRowsTable,
+			Columns: []string{agent.MentionedRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mention.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MentionedRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.MentionedRowsTable,
+			Columns: []string{agent.MentionedRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mention.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

@@ -22,17 +22,21 @@ import (
 	"tributary/ent/attachment"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
+	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/counter"
 	"tributary/ent/customer"
 	"tributary/ent/event"
+	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
 	"tributary/ent/identity"
 	"tributary/ent/interaction"
 	"tributary/ent/job"
 	"tributary/ent/lease"
 	"tributary/ent/loghead"
+	"tributary/ent/mention"
 	"tributary/ent/message"
+	"tributary/ent/note"
 	"tributary/ent/offer"
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
@@ -79,6 +83,8 @@ type Client struct {
 	CapacityProfile *CapacityProfileClient
 	// Channel is the client for interacting with the Channel builders.
 	Channel *ChannelClient
+	// Consultant is the client for interacting with the Consultant builders.
+	Consultant *ConsultantClient
 	// Conversation is the client for interacting with the Conversation builders.
 	Conversation *ConversationClient
 	// Counter is the client for interacting with the Counter builders.
@@ -87,6 +93,8 @@ type Client struct {
 	Customer *CustomerClient
 	// Event is the client for interacting with the Event builders.
 	Event *EventClient
+	// Follower is the client for interacting with the Follower builders.
+	Follower *FollowerClient
 	// IdempotencyKey is the client for interacting with the IdempotencyKey builders.
 	IdempotencyKey *IdempotencyKeyClient
 	// Identity is the client for interacting with the Identity builders.
@@ -99,8 +107,12 @@ type Client struct {
 	Lease *LeaseClient
 	// LogHead is the client for interacting with the LogHead builders.
 	LogHead *LogHeadClient
+	// Mention is the client for interacting with the Mention builders.
+	Mention *MentionClient
 	// Message is the client for interacting with the Message builders.
 	Message *MessageClient
+	// Note is the client for interacting with the Note builders.
+	Note *NoteClient
 	// Offer is the client for interacting with the Offer builders.
 	Offer *OfferClient
 	// Outbox is the client for interacting with the Outbox builders.
@@ -150,17 +162,21 @@ func (c *Client) init() {
 	c.Attachment = NewAttachmentClient(c.config)
 	c.CapacityProfile = NewCapacityProfileClient(c.config)
 	c.Channel = NewChannelClient(c.config)
+	c.Consultant = NewConsultantClient(c.config)
 	c.Conversation = NewConversationClient(c.config)
 	c.Counter = NewCounterClient(c.config)
 	c.Customer = NewCustomerClient(c.config)
 	c.Event = NewEventClient(c.config)
+	c.Follower = NewFollowerClient(c.config)
 	c.IdempotencyKey = NewIdempotencyKeyClient(c.config)
 	c.Identity = NewIdentityClient(c.config)
 	c.Interaction = NewInteractionClient(c.config)
 	c.Job = NewJobClient(c.config)
 	c.Lease = NewLeaseClient(c.config)
 	c.LogHead = NewLogHeadClient(c.config)
+	c.Mention = NewMentionClient(c.config)
 	c.Message = NewMessageClient(c.config)
+	c.Note = NewNoteClient(c.config)
 	c.Offer = NewOfferClient(c.config)
 	c.Outbox = NewOutboxClient(c.config)
 	c.Participant = NewParticipantClient(c.config)
@@ -277,17 +293,21 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		Attachment:      NewAttachmentClient(cfg),
 		CapacityProfile: NewCapacityProfileClient(cfg),
 		Channel:         NewChannelClient(cfg),
+		Consultant:      NewConsultantClient(cfg),
 		Conversation:    NewConversationClient(cfg),
 		Counter:         NewCounterClient(cfg),
 		Customer:        NewCustomerClient(cfg),
 		Event:           NewEventClient(cfg),
+		Follower:        NewFollowerClient(cfg),
 		IdempotencyKey:  NewIdempotencyKeyClient(cfg),
 		Identity:        NewIdentityClient(cfg),
 		Interaction:     NewInteractionClient(cfg),
 		Job:             NewJobClient(cfg),
 		Lease:           NewLeaseClient(cfg),
 		LogHead:         NewLogHeadClient(cfg),
+		Mention:         NewMentionClient(cfg),
 		Message:         NewMessageClient(cfg),
+		Note:            NewNoteClient(cfg),
 		Offer:           NewOfferClient(cfg),
 		Outbox:          NewOutboxClient(cfg),
 		Participant:     NewParticipantClient(cfg),
@@ -331,17 +351,21 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		Attachment:      NewAttachmentClient(cfg),
 		CapacityProfile: NewCapacityProfileClient(cfg),
 		Channel:         NewChannelClient(cfg),
+		Consultant:      NewConsultantClient(cfg),
 		Conversation:    NewConversationClient(cfg),
 		Counter:         NewCounterClient(cfg),
 		Customer:        NewCustomerClient(cfg),
 		Event:           NewEventClient(cfg),
+		Follower:        NewFollowerClient(cfg),
 		IdempotencyKey:  NewIdempotencyKeyClient(cfg),
 		Identity:        NewIdentityClient(cfg),
 		Interaction:     NewInteractionClient(cfg),
 		Job:             NewJobClient(cfg),
 		Lease:           NewLeaseClient(cfg),
 		LogHead:         NewLogHeadClient(cfg),
+		Mention:         NewMentionClient(cfg),
 		Message:         NewMessageClient(cfg),
+		Note:            NewNoteClient(cfg),
 		Offer:           NewOfferClient(cfg),
 		Outbox:          NewOutboxClient(cfg),
 		Participant:     NewParticipantClient(cfg),
@@ -386,11 +410,12 @@ func (c *Client) Close() error {
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
 		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentStatus, c.App, c.Assignment,
-		c.Attachment, c.CapacityProfile, c.Channel, c.Conversation, c.Counter,
-		c.Customer, c.Event, c.IdempotencyKey, c.Identity, c.Interaction, c.Job,
-		c.Lease, c.LogHead, c.Message, c.Offer, c.Outbox, c.Participant, c.Presence,
-		c.Queue, c.RawInbound, c.Role, c.RoutingDecision, c.Session, c.Team,
-		c.TeamMember, c.TimelineItem, c.VisitorSession, c.Workspace,
+		c.Attachment, c.CapacityProfile, c.Channel, c.Consultant, c.Conversation,
+		c.Counter, c.Customer, c.Event, c.Follower, c.IdempotencyKey, c.Identity,
+		c.Interaction, c.Job, c.Lease, c.LogHead, c.Mention, c.Message, c.Note,
+		c.Offer, c.Outbox, c.Participant, c.Presence, c.Queue, c.RawInbound, c.Role,
+		c.RoutingDecision, c.Session, c.Team, c.TeamMember, c.TimelineItem,
+		c.VisitorSession, c.Workspace,
 	} {
 		n.Use(hooks...)
 	}
@@ -401,11 +426,12 @@ func (c *Client) Use(hooks ...Hook) {
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
 		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentStatus, c.App, c.Assignment,
-		c.Attachment, c.CapacityProfile, c.Channel, c.Conversation, c.Counter,
-		c.Customer, c.Event, c.IdempotencyKey, c.Identity, c.Interaction, c.Job,
-		c.Lease, c.LogHead, c.Message, c.Offer, c.Outbox, c.Participant, c.Presence,
-		c.Queue, c.RawInbound, c.Role, c.RoutingDecision, c.Session, c.Team,
-		c.TeamMember, c.TimelineItem, c.VisitorSession, c.Workspace,
+		c.Attachment, c.CapacityProfile, c.Channel, c.Consultant, c.Conversation,
+		c.Counter, c.Customer, c.Event, c.Follower, c.IdempotencyKey, c.Identity,
+		c.Interaction, c.Job, c.Lease, c.LogHead, c.Mention, c.Message, c.Note,
+		c.Offer, c.Outbox, c.Participant, c.Presence, c.Queue, c.RawInbound, c.Role,
+		c.RoutingDecision, c.Session, c.Team, c.TeamMember, c.TimelineItem,
+		c.VisitorSession, c.Workspace,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -434,6 +460,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.CapacityProfile.mutate(ctx, m)
 	case *ChannelMutation:
 		return c.Channel.mutate(ctx, m)
+	case *ConsultantMutation:
+		return c.Consultant.mutate(ctx, m)
 	case *ConversationMutation:
 		return c.Conversation.mutate(ctx, m)
 	case *CounterMutation:
@@ -442,6 +470,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Customer.mutate(ctx, m)
 	case *EventMutation:
 		return c.Event.mutate(ctx, m)
+	case *FollowerMutation:
+		return c.Follower.mutate(ctx, m)
 	case *IdempotencyKeyMutation:
 		return c.IdempotencyKey.mutate(ctx, m)
 	case *IdentityMutation:
@@ -454,8 +484,12 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Lease.mutate(ctx, m)
 	case *LogHeadMutation:
 		return c.LogHead.mutate(ctx, m)
+	case *MentionMutation:
+		return c.Mention.mutate(ctx, m)
 	case *MessageMutation:
 		return c.Message.mutate(ctx, m)
+	case *NoteMutation:
+		return c.Note.mutate(ctx, m)
 	case *OfferMutation:
 		return c.Offer.mutate(ctx, m)
 	case *OutboxMutation:
@@ -995,6 +1029,54 @@ func (c *AgentClient) QueryTeams(_m *Agent) *TeamQuery {
 	return query
 }
 
+// QueryFollows queries the follows edge of a Agent.
+func (c *AgentClient) QueryFollows(_m *Agent) *ConversationQuery {
+	query := (&ConversationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, id),
+			sqlgraph.To(conversation.Table, conversation.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, agent.FollowsTable, agent.FollowsPrimaryKey...),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryConsults queries the consults edge of a Agent.
+func (c *AgentClient) QueryConsults(_m *Agent) *InteractionQuery {
+	query := (&InteractionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, id),
+			sqlgraph.To(interaction.Table, interaction.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, agent.ConsultsTable, agent.ConsultsPrimaryKey...),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryMentionedIn queries the mentioned_in edge of a Agent.
+func (c *AgentClient) QueryMentionedIn(_m *Agent) *NoteQuery {
+	query := (&NoteClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, id),
+			sqlgraph.To(note.Table, note.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, agent.MentionedInTable, agent.MentionedInPrimaryKey...),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // QueryTeamMembers queries the team_members edge of a Agent.
 func (c *AgentClient) QueryTeamMembers(_m *Agent) *TeamMemberQuery {
 	query := (&TeamMemberClient{config: c.config}).Query()
@@ -1004,6 +1086,54 @@ func (c *AgentClient) QueryTeamMembers(_m *Agent) *TeamMemberQuery {
 			sqlgraph.From(agent.Table, agent.FieldID, id),
 			sqlgraph.To(teammember.Table, teammember.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, true, agent.TeamMembersTable, agent.TeamMembersColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryFollowRows queries the follow_rows edge of a Agent.
+func (c *AgentClient) QueryFollowRows(_m *Agent) *FollowerQuery {
+	query := (&FollowerClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, id),
+			sqlgraph.To(follower.Table, follower.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, agent.FollowRowsTable, agent.FollowRowsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryConsultRows queries the consult_rows edge of a Agent.
+func (c *AgentClient) QueryConsultRows(_m *Agent) *ConsultantQuery {
+	query := (&ConsultantClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, id),
+			sqlgraph.To(consultant.Table, consultant.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, agent.ConsultRowsTable, agent.ConsultRowsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryMentionedRows queries the mentioned_rows edge of a Agent.
+func (c *AgentClient) QueryMentionedRows(_m *Agent) *MentionQuery {
+	query := (&MentionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, id),
+			sqlgraph.To(mention.Table, mention.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, agent.MentionedRowsTable, agent.MentionedRowsColumn),
 		)
 		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
 		return fromV, nil
@@ -2127,6 +2257,173 @@ func (c *ChannelClient) mutate(ctx context.Context, m *ChannelMutation) (Value, 
 	}
 }
 
+// ConsultantClient is a client for the Consultant schema.
+type ConsultantClient struct {
+	config
+}
+
+// NewConsultantClient returns a client for the Consultant from the given config.
+func NewConsultantClient(c config) *ConsultantClient {
+	return &ConsultantClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `consultant.Hooks(f(g(h())))`.
+func (c *ConsultantClient) Use(hooks ...Hook) {
+	c.hooks.Consultant = append(c.hooks.Consultant, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `consultant.Intercept(f(g(h())))`.
+func (c *ConsultantClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Consultant = append(c.inters.Consultant, interceptors...)
+}
+
+// Create returns a builder for creating a Consultant entity.
+func (c *ConsultantClient) Create() *ConsultantCreate {
+	mutation := newConsultantMutation(c.config, OpCreate)
+	return &ConsultantCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Consultant entities.
+func (c *ConsultantClient) CreateBulk(builders ...*ConsultantCreate) *ConsultantCreateBulk {
+	return &ConsultantCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ConsultantClient) MapCreateBulk(slice any, setFunc func(*ConsultantCreate, int)) *ConsultantCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ConsultantCreateBulk{err: fmt.Errorf("calling to ConsultantClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ConsultantCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ConsultantCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Consultant.
+func (c *ConsultantClient) Update() *ConsultantUpdate {
+	mutation := newConsultantMutation(c.config, OpUpdate)
+	return &ConsultantUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ConsultantClient) UpdateOne(_m *Consultant) *ConsultantUpdateOne {
+	mutation := newConsultantMutation(c.config, OpUpdateOne, withConsultant(_m))
+	return &ConsultantUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ConsultantClient) UpdateOneID(id gid.ID) *ConsultantUpdateOne {
+	mutation := newConsultantMutation(c.config, OpUpdateOne, withConsultantID(id))
+	return &ConsultantUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Consultant.
+func (c *ConsultantClient) Delete() *ConsultantDelete {
+	mutation := newConsultantMutation(c.config, OpDelete)
+	return &ConsultantDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ConsultantClient) DeleteOne(_m *Consultant) *ConsultantDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ConsultantClient) DeleteOneID(id gid.ID) *ConsultantDeleteOne {
+	builder := c.Delete().Where(consultant.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ConsultantDeleteOne{builder}
+}
+
+// Query returns a query builder for Consultant.
+func (c *ConsultantClient) Query() *ConsultantQuery {
+	return &ConsultantQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeConsultant},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Consultant entity by its id.
+func (c *ConsultantClient) Get(ctx context.Context, id gid.ID) (*Consultant, error) {
+	return c.Query().Where(consultant.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ConsultantClient) GetX(ctx context.Context, id gid.ID) *Consultant {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryInteraction queries the interaction edge of a Consultant.
+func (c *ConsultantClient) QueryInteraction(_m *Consultant) *InteractionQuery {
+	query := (&InteractionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(consultant.Table, consultant.FieldID, id),
+			sqlgraph.To(interaction.Table, interaction.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, consultant.InteractionTable, consultant.InteractionColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryAgent queries the agent edge of a Consultant.
+func (c *ConsultantClient) QueryAgent(_m *Consultant) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(consultant.Table, consultant.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, consultant.AgentTable, consultant.AgentColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *ConsultantClient) Hooks() []Hook {
+	hooks := c.hooks.Consultant
+	return append(hooks[:len(hooks):len(hooks)], consultant.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *ConsultantClient) Interceptors() []Interceptor {
+	inters := c.inters.Consultant
+	return append(inters[:len(inters):len(inters)], consultant.Interceptors[:]...)
+}
+
+func (c *ConsultantClient) mutate(ctx context.Context, m *ConsultantMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ConsultantCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ConsultantUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ConsultantUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ConsultantDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Consultant mutation op: %q", m.Op())
+	}
+}
+
 // ConversationClient is a client for the Conversation schema.
 type ConversationClient struct {
 	config
@@ -2379,6 +2676,38 @@ func (c *ConversationClient) QueryTimeline(_m *Conversation) *TimelineItemQuery 
 	return query
 }
 
+// QueryNotes queries the notes edge of a Conversation.
+func (c *ConversationClient) QueryNotes(_m *Conversation) *NoteQuery {
+	query := (&NoteClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, id),
+			sqlgraph.To(note.Table, note.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, conversation.NotesTable, conversation.NotesColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryFollowers queries the followers edge of a Conversation.
+func (c *ConversationClient) QueryFollowers(_m *Conversation) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, conversation.FollowersTable, conversation.FollowersPrimaryKey...),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // QueryAccess queries the access edge of a Conversation.
 func (c *ConversationClient) QueryAccess(_m *Conversation) *AccessQuery {
 	query := (&AccessClient{config: c.config}).Query()
@@ -2388,6 +2717,22 @@ func (c *ConversationClient) QueryAccess(_m *Conversation) *AccessQuery {
 			sqlgraph.From(conversation.Table, conversation.FieldID, id),
 			sqlgraph.To(access.Table, access.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, conversation.AccessTable, conversation.AccessColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryFollowerRows queries the follower_rows edge of a Conversation.
+func (c *ConversationClient) QueryFollowerRows(_m *Conversation) *FollowerQuery {
+	query := (&FollowerClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, id),
+			sqlgraph.To(follower.Table, follower.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, conversation.FollowerRowsTable, conversation.FollowerRowsColumn),
 		)
 		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
 		return fromV, nil
@@ -2872,6 +3217,173 @@ func (c *EventClient) mutate(ctx context.Context, m *EventMutation) (Value, erro
 		return (&EventDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown Event mutation op: %q", m.Op())
+	}
+}
+
+// FollowerClient is a client for the Follower schema.
+type FollowerClient struct {
+	config
+}
+
+// NewFollowerClient returns a client for the Follower from the given config.
+func NewFollowerClient(c config) *FollowerClient {
+	return &FollowerClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `follower.Hooks(f(g(h())))`.
+func (c *FollowerClient) Use(hooks ...Hook) {
+	c.hooks.Follower = append(c.hooks.Follower, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `follower.Intercept(f(g(h())))`.
+func (c *FollowerClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Follower = append(c.inters.Follower, interceptors...)
+}
+
+// Create returns a builder for creating a Follower entity.
+func (c *FollowerClient) Create() *FollowerCreate {
+	mutation := newFollowerMutation(c.config, OpCreate)
+	return &FollowerCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Follower entities.
+func (c *FollowerClient) CreateBulk(builders ...*FollowerCreate) *FollowerCreateBulk {
+	return &FollowerCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *FollowerClient) MapCreateBulk(slice any, setFunc func(*FollowerCreate, int)) *FollowerCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &FollowerCreateBulk{err: fmt.Errorf("calling to FollowerClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*FollowerCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &FollowerCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Follower.
+func (c *FollowerClient) Update() *FollowerUpdate {
+	mutation := newFollowerMutation(c.config, OpUpdate)
+	return &FollowerUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *FollowerClient) UpdateOne(_m *Follower) *FollowerUpdateOne {
+	mutation := newFollowerMutation(c.config, OpUpdateOne, withFollower(_m))
+	return &FollowerUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *FollowerClient) UpdateOneID(id gid.ID) *FollowerUpdateOne {
+	mutation := newFollowerMutation(c.config, OpUpdateOne, withFollowerID(id))
+	return &FollowerUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Follower.
+func (c *FollowerClient) Delete() *FollowerDelete {
+	mutation := newFollowerMutation(c.config, OpDelete)
+	return &FollowerDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *FollowerClient) DeleteOne(_m *Follower) *FollowerDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *FollowerClient) DeleteOneID(id gid.ID) *FollowerDeleteOne {
+	builder := c.Delete().Where(follower.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &FollowerDeleteOne{builder}
+}
+
+// Query returns a query builder for Follower.
+func (c *FollowerClient) Query() *FollowerQuery {
+	return &FollowerQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeFollower},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Follower entity by its id.
+func (c *FollowerClient) Get(ctx context.Context, id gid.ID) (*Follower, error) {
+	return c.Query().Where(follower.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *FollowerClient) GetX(ctx context.Context, id gid.ID) *Follower {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryConversation queries the conversation edge of a Follower.
+func (c *FollowerClient) QueryConversation(_m *Follower) *ConversationQuery {
+	query := (&ConversationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(follower.Table, follower.FieldID, id),
+			sqlgraph.To(conversation.Table, conversation.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, follower.ConversationTable, follower.ConversationColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryAgent queries the agent edge of a Follower.
+func (c *FollowerClient) QueryAgent(_m *Follower) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(follower.Table, follower.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, follower.AgentTable, follower.AgentColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *FollowerClient) Hooks() []Hook {
+	hooks := c.hooks.Follower
+	return append(hooks[:len(hooks):len(hooks)], follower.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *FollowerClient) Interceptors() []Interceptor {
+	inters := c.inters.Follower
+	return append(inters[:len(inters):len(inters)], follower.Interceptors[:]...)
+}
+
+func (c *FollowerClient) mutate(ctx context.Context, m *FollowerMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&FollowerCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&FollowerUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&FollowerUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&FollowerDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Follower mutation op: %q", m.Op())
 	}
 }
 
@@ -3493,6 +4005,22 @@ func (c *InteractionClient) QueryAssignments(_m *Interaction) *AssignmentQuery {
 	return query
 }
 
+// QueryConsultants queries the consultants edge of a Interaction.
+func (c *InteractionClient) QueryConsultants(_m *Interaction) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(interaction.Table, interaction.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, interaction.ConsultantsTable, interaction.ConsultantsPrimaryKey...),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // QueryDecisions queries the decisions edge of a Interaction.
 func (c *InteractionClient) QueryDecisions(_m *Interaction) *RoutingDecisionQuery {
 	query := (&RoutingDecisionClient{config: c.config}).Query()
@@ -3502,6 +4030,22 @@ func (c *InteractionClient) QueryDecisions(_m *Interaction) *RoutingDecisionQuer
 			sqlgraph.From(interaction.Table, interaction.FieldID, id),
 			sqlgraph.To(routingdecision.Table, routingdecision.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, interaction.DecisionsTable, interaction.DecisionsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryConsultantRows queries the consultant_rows edge of a Interaction.
+func (c *InteractionClient) QueryConsultantRows(_m *Interaction) *ConsultantQuery {
+	query := (&ConsultantClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(interaction.Table, interaction.FieldID, id),
+			sqlgraph.To(consultant.Table, consultant.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, interaction.ConsultantRowsTable, interaction.ConsultantRowsColumn),
 		)
 		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
 		return fromV, nil
@@ -3955,6 +4499,173 @@ func (c *LogHeadClient) mutate(ctx context.Context, m *LogHeadMutation) (Value, 
 	}
 }
 
+// MentionClient is a client for the Mention schema.
+type MentionClient struct {
+	config
+}
+
+// NewMentionClient returns a client for the Mention from the given config.
+func NewMentionClient(c config) *MentionClient {
+	return &MentionClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `mention.Hooks(f(g(h())))`.
+func (c *MentionClient) Use(hooks ...Hook) {
+	c.hooks.Mention = append(c.hooks.Mention, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `mention.Intercept(f(g(h())))`.
+func (c *MentionClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Mention = append(c.inters.Mention, interceptors...)
+}
+
+// Create returns a builder for creating a Mention entity.
+func (c *MentionClient) Create() *MentionCreate {
+	mutation := newMentionMutation(c.config, OpCreate)
+	return &MentionCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Mention entities.
+func (c *MentionClient) CreateBulk(builders ...*MentionCreate) *MentionCreateBulk {
+	return &MentionCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *MentionClient) MapCreateBulk(slice any, setFunc func(*MentionCreate, int)) *MentionCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &MentionCreateBulk{err: fmt.Errorf("calling to MentionClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*MentionCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &MentionCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Mention.
+func (c *MentionClient) Update() *MentionUpdate {
+	mutation := newMentionMutation(c.config, OpUpdate)
+	return &MentionUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *MentionClient) UpdateOne(_m *Mention) *MentionUpdateOne {
+	mutation := newMentionMutation(c.config, OpUpdateOne, withMention(_m))
+	return &MentionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *MentionClient) UpdateOneID(id gid.ID) *MentionUpdateOne {
+	mutation := newMentionMutation(c.config, OpUpdateOne, withMentionID(id))
+	return &MentionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Mention.
+func (c *MentionClient) Delete() *MentionDelete {
+	mutation := newMentionMutation(c.config, OpDelete)
+	return &MentionDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *MentionClient) DeleteOne(_m *Mention) *MentionDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *MentionClient) DeleteOneID(id gid.ID) *MentionDeleteOne {
+	builder := c.Delete().Where(mention.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &MentionDeleteOne{builder}
+}
+
+// Query returns a query builder for Mention.
+func (c *MentionClient) Query() *MentionQuery {
+	return &MentionQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeMention},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Mention entity by its id.
+func (c *MentionClient) Get(ctx context.Context, id gid.ID) (*Mention, error) {
+	return c.Query().Where(mention.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *MentionClient) GetX(ctx context.Context, id gid.ID) *Mention {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryNote queries the note edge of a Mention.
+func (c *MentionClient) QueryNote(_m *Mention) *NoteQuery {
+	query := (&NoteClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(mention.Table, mention.FieldID, id),
+			sqlgraph.To(note.Table, note.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, mention.NoteTable, mention.NoteColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryAgent queries the agent edge of a Mention.
+func (c *MentionClient) QueryAgent(_m *Mention) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(mention.Table, mention.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, mention.AgentTable, mention.AgentColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *MentionClient) Hooks() []Hook {
+	hooks := c.hooks.Mention
+	return append(hooks[:len(hooks):len(hooks)], mention.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *MentionClient) Interceptors() []Interceptor {
+	inters := c.inters.Mention
+	return append(inters[:len(inters):len(inters)], mention.Interceptors[:]...)
+}
+
+func (c *MentionClient) mutate(ctx context.Context, m *MentionMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&MentionCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&MentionUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&MentionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&MentionDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Mention mutation op: %q", m.Op())
+	}
+}
+
 // MessageClient is a client for the Message schema.
 type MessageClient struct {
 	config
@@ -4231,6 +4942,237 @@ func (c *MessageClient) mutate(ctx context.Context, m *MessageMutation) (Value, 
 		return (&MessageDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown Message mutation op: %q", m.Op())
+	}
+}
+
+// NoteClient is a client for the Note schema.
+type NoteClient struct {
+	config
+}
+
+// NewNoteClient returns a client for the Note from the given config.
+func NewNoteClient(c config) *NoteClient {
+	return &NoteClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `note.Hooks(f(g(h())))`.
+func (c *NoteClient) Use(hooks ...Hook) {
+	c.hooks.Note = append(c.hooks.Note, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `note.Intercept(f(g(h())))`.
+func (c *NoteClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Note = append(c.inters.Note, interceptors...)
+}
+
+// Create returns a builder for creating a Note entity.
+func (c *NoteClient) Create() *NoteCreate {
+	mutation := newNoteMutation(c.config, OpCreate)
+	return &NoteCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Note entities.
+func (c *NoteClient) CreateBulk(builders ...*NoteCreate) *NoteCreateBulk {
+	return &NoteCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *NoteClient) MapCreateBulk(slice any, setFunc func(*NoteCreate, int)) *NoteCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &NoteCreateBulk{err: fmt.Errorf("calling to NoteClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*NoteCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &NoteCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Note.
+func (c *NoteClient) Update() *NoteUpdate {
+	mutation := newNoteMutation(c.config, OpUpdate)
+	return &NoteUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *NoteClient) UpdateOne(_m *Note) *NoteUpdateOne {
+	mutation := newNoteMutation(c.config, OpUpdateOne, withNote(_m))
+	return &NoteUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *NoteClient) UpdateOneID(id gid.ID) *NoteUpdateOne {
+	mutation := newNoteMutation(c.config, OpUpdateOne, withNoteID(id))
+	return &NoteUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Note.
+func (c *NoteClient) Delete() *NoteDelete {
+	mutation := newNoteMutation(c.config, OpDelete)
+	return &NoteDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *NoteClient) DeleteOne(_m *Note) *NoteDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *NoteClient) DeleteOneID(id gid.ID) *NoteDeleteOne {
+	builder := c.Delete().Where(note.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &NoteDeleteOne{builder}
+}
+
+// Query returns a query builder for Note.
+func (c *NoteClient) Query() *NoteQuery {
+	return &NoteQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeNote},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Note entity by its id.
+func (c *NoteClient) Get(ctx context.Context, id gid.ID) (*Note, error) {
+	return c.Query().Where(note.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *NoteClient) GetX(ctx context.Context, id gid.ID) *Note {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryConversation queries the conversation edge of a Note.
+func (c *NoteClient) QueryConversation(_m *Note) *ConversationQuery {
+	query := (&ConversationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(note.Table, note.FieldID, id),
+			sqlgraph.To(conversation.Table, conversation.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, note.ConversationTable, note.ConversationColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryInteraction queries the interaction edge of a Note.
+func (c *NoteClient) QueryInteraction(_m *Note) *InteractionQuery {
+	query := (&InteractionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(note.Table, note.FieldID, id),
+			sqlgraph.To(interaction.Table, interaction.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, note.InteractionTable, note.InteractionColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryAgent queries the agent edge of a Note.
+func (c *NoteClient) QueryAgent(_m *Note) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(note.Table, note.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, note.AgentTable, note.AgentColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryMentions queries the mentions edge of a Note.
+func (c *NoteClient) QueryMentions(_m *Note) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(note.Table, note.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, note.MentionsTable, note.MentionsPrimaryKey...),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryApp queries the app edge of a Note.
+func (c *NoteClient) QueryApp(_m *Note) *AppQuery {
+	query := (&AppClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(note.Table, note.FieldID, id),
+			sqlgraph.To(app.Table, app.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, note.AppTable, note.AppColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryMentionRows queries the mention_rows edge of a Note.
+func (c *NoteClient) QueryMentionRows(_m *Note) *MentionQuery {
+	query := (&MentionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(note.Table, note.FieldID, id),
+			sqlgraph.To(mention.Table, mention.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, note.MentionRowsTable, note.MentionRowsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *NoteClient) Hooks() []Hook {
+	hooks := c.hooks.Note
+	return append(hooks[:len(hooks):len(hooks)], note.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *NoteClient) Interceptors() []Interceptor {
+	inters := c.inters.Note
+	return append(inters[:len(inters):len(inters)], note.Interceptors[:]...)
+}
+
+func (c *NoteClient) mutate(ctx context.Context, m *NoteMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&NoteCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&NoteUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&NoteUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&NoteDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Note mutation op: %q", m.Op())
 	}
 }
 
@@ -6211,6 +7153,22 @@ func (c *TimelineItemClient) QueryMessage(_m *TimelineItem) *MessageQuery {
 	return query
 }
 
+// QueryNote queries the note edge of a TimelineItem.
+func (c *TimelineItemClient) QueryNote(_m *TimelineItem) *NoteQuery {
+	query := (&NoteClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(timelineitem.Table, timelineitem.FieldID, id),
+			sqlgraph.To(note.Table, note.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, timelineitem.NoteTable, timelineitem.NoteColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // QueryAssignment queries the assignment edge of a TimelineItem.
 func (c *TimelineItemClient) QueryAssignment(_m *TimelineItem) *AssignmentQuery {
 	query := (&AssignmentClient{config: c.config}).Query()
@@ -6576,17 +7534,18 @@ func (c *WorkspaceClient) mutate(ctx context.Context, m *WorkspaceMutation) (Val
 type (
 	hooks struct {
 		APIKey, Access, Agent, AgentLoad, AgentStatus, App, Assignment, Attachment,
-		CapacityProfile, Channel, Conversation, Counter, Customer, Event,
-		IdempotencyKey, Identity, Interaction, Job, Lease, LogHead, Message, Offer,
-		Outbox, Participant, Presence, Queue, RawInbound, Role, RoutingDecision,
-		Session, Team, TeamMember, TimelineItem, VisitorSession, Workspace []ent.Hook
+		CapacityProfile, Channel, Consultant, Conversation, Counter, Customer, Event,
+		Follower, IdempotencyKey, Identity, Interaction, Job, Lease, LogHead, Mention,
+		Message, Note, Offer, Outbox, Participant, Presence, Queue, RawInbound, Role,
+		RoutingDecision, Session, Team, TeamMember, TimelineItem, VisitorSession,
+		Workspace []ent.Hook
 	}
 	inters struct {
 		APIKey, Access, Agent, AgentLoad, AgentStatus, App, Assignment, Attachment,
-		CapacityProfile, Channel, Conversation, Counter, Customer, Event,
-		IdempotencyKey, Identity, Interaction, Job, Lease, LogHead, Message, Offer,
-		Outbox, Participant, Presence, Queue, RawInbound, Role, RoutingDecision,
-		Session, Team, TeamMember, TimelineItem, VisitorSession,
+		CapacityProfile, Channel, Consultant, Conversation, Counter, Customer, Event,
+		Follower, IdempotencyKey, Identity, Interaction, Job, Lease, LogHead, Mention,
+		Message, Note, Offer, Outbox, Participant, Presence, Queue, RawInbound, Role,
+		RoutingDecision, Session, Team, TeamMember, TimelineItem, VisitorSession,
 		Workspace []ent.Interceptor
 	}
 )

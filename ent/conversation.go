@@ -63,6 +63,8 @@ type Conversation struct {
 	FirstRespondedAt *time.Time `json:"first_responded_at,omitempty"`
 	// ResolvedAt holds the value of the "resolved_at" field.
 	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
+	// SnoozedUntil holds the value of the "snoozed_until" field.
+	SnoozedUntil *time.Time `json:"snoozed_until,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the ConversationQuery when eager-loading is set.
 	Edges        ConversationEdges `json:"edges"`
@@ -89,16 +91,25 @@ type ConversationEdges struct {
 	Participants []*Participant `json:"participants,omitempty"`
 	// Timeline holds the value of the timeline edge.
 	Timeline []*TimelineItem `json:"timeline,omitempty"`
+	// Notes holds the value of the notes edge.
+	Notes []*Note `json:"notes,omitempty"`
+	// Followers holds the value of the followers edge.
+	Followers []*Agent `json:"followers,omitempty"`
 	// Access holds the value of the access edge.
 	Access []*Access `json:"access,omitempty"`
+	// FollowerRows holds the value of the follower_rows edge.
+	FollowerRows []*Follower `json:"follower_rows,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes       [10]bool
+	loadedTypes       [13]bool
 	namedFollowedBy   map[string][]*Conversation
 	namedInteractions map[string][]*Interaction
 	namedParticipants map[string][]*Participant
 	namedTimeline     map[string][]*TimelineItem
+	namedNotes        map[string][]*Note
+	namedFollowers    map[string][]*Agent
 	namedAccess       map[string][]*Access
+	namedFollowerRows map[string][]*Follower
 }
 
 // CustomerOrErr returns the Customer value or an error if the edge
@@ -192,13 +203,40 @@ func (e ConversationEdges) TimelineOrErr() ([]*TimelineItem, error) {
 	return nil, &NotLoadedError{edge: "timeline"}
 }
 
+// NotesOrErr returns the Notes value or an error if the edge
+// was not loaded in eager-loading.
+func (e ConversationEdges) NotesOrErr() ([]*Note, error) {
+	if e.loadedTypes[9] {
+		return e.Notes, nil
+	}
+	return nil, &NotLoadedError{edge: "notes"}
+}
+
+// FollowersOrErr returns the Followers value or an error if the edge
+// was not loaded in eager-loading.
+func (e ConversationEdges) FollowersOrErr() ([]*Agent, error) {
+	if e.loadedTypes[10] {
+		return e.Followers, nil
+	}
+	return nil, &NotLoadedError{edge: "followers"}
+}
+
 // AccessOrErr returns the Access value or an error if the edge
 // was not loaded in eager-loading.
 func (e ConversationEdges) AccessOrErr() ([]*Access, error) {
-	if e.loadedTypes[9] {
+	if e.loadedTypes[11] {
 		return e.Access, nil
 	}
 	return nil, &NotLoadedError{edge: "access"}
+}
+
+// FollowerRowsOrErr returns the FollowerRows value or an error if the edge
+// was not loaded in eager-loading.
+func (e ConversationEdges) FollowerRowsOrErr() ([]*Follower, error) {
+	if e.loadedTypes[12] {
+		return e.FollowerRows, nil
+	}
+	return nil, &NotLoadedError{edge: "follower_rows"}
 }
 
 // scanValues returns the types for scanning values from sql.Rows.
@@ -216,7 +254,7 @@ func (*Conversation) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullInt64)
 		case conversation.FieldSubject, conversation.FieldState, conversation.FieldPriority, conversation.FieldOutcome:
 			values[i] = new(sql.NullString)
-		case conversation.FieldCreatedAt, conversation.FieldUpdatedAt, conversation.FieldLastMessageAt, conversation.FieldWaitingSince, conversation.FieldOpenedAt, conversation.FieldFirstRespondedAt, conversation.FieldResolvedAt:
+		case conversation.FieldCreatedAt, conversation.FieldUpdatedAt, conversation.FieldLastMessageAt, conversation.FieldWaitingSince, conversation.FieldOpenedAt, conversation.FieldFirstRespondedAt, conversation.FieldResolvedAt, conversation.FieldSnoozedUntil:
 			values[i] = new(sql.NullTime)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -371,6 +409,13 @@ func (_m *Conversation) assignValues(columns []string, values []any) error {
 				_m.ResolvedAt = new(time.Time)
 				*_m.ResolvedAt = value.Time
 			}
+		case conversation.FieldSnoozedUntil:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field snoozed_until", values[i])
+			} else if value.Valid {
+				_m.SnoozedUntil = new(time.Time)
+				*_m.SnoozedUntil = value.Time
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -429,9 +474,24 @@ func (_m *Conversation) QueryTimeline() *TimelineItemQuery {
 	return NewConversationClient(_m.config).QueryTimeline(_m)
 }
 
+// QueryNotes queries the "notes" edge of the Conversation entity.
+func (_m *Conversation) QueryNotes() *NoteQuery {
+	return NewConversationClient(_m.config).QueryNotes(_m)
+}
+
+// QueryFollowers queries the "followers" edge of the Conversation entity.
+func (_m *Conversation) QueryFollowers() *AgentQuery {
+	return NewConversationClient(_m.config).QueryFollowers(_m)
+}
+
 // QueryAccess queries the "access" edge of the Conversation entity.
 func (_m *Conversation) QueryAccess() *AccessQuery {
 	return NewConversationClient(_m.config).QueryAccess(_m)
+}
+
+// QueryFollowerRows queries the "follower_rows" edge of the Conversation entity.
+func (_m *Conversation) QueryFollowerRows() *FollowerQuery {
+	return NewConversationClient(_m.config).QueryFollowerRows(_m)
 }
 
 // Update returns a builder for updating this Conversation.
@@ -536,6 +596,11 @@ func (_m *Conversation) String() string {
 		builder.WriteString("resolved_at=")
 		builder.WriteString(v.Format(time.ANSIC))
 	}
+	builder.WriteString(", ")
+	if v := _m.SnoozedUntil; v != nil {
+		builder.WriteString("snoozed_until=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
 	builder.WriteByte(')')
 	return builder.String()
 }
@@ -636,6 +701,54 @@ func (_m *Conversation) appendNamedTimeline(name string, edges ...*TimelineItem)
 	}
 }
 
+// NamedNotes returns the Notes named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Conversation) NamedNotes(name string) ([]*Note, error) {
+	if _m.Edges.namedNotes == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedNotes[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Conversation) appendNamedNotes(name string, edges ...*Note) {
+	if _m.Edges.namedNotes == nil {
+		_m.Edges.namedNotes = make(map[string][]*Note)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedNotes[name] = []*Note{}
+	} else {
+		_m.Edges.namedNotes[name] = append(_m.Edges.namedNotes[name], edges...)
+	}
+}
+
+// NamedFollowers returns the Followers named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Conversation) NamedFollowers(name string) ([]*Agent, error) {
+	if _m.Edges.namedFollowers == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedFollowers[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Conversation) appendNamedFollowers(name string, edges ...*Agent) {
+	if _m.Edges.namedFollowers == nil {
+		_m.Edges.namedFollowers = make(map[string][]*Agent)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedFollowers[name] = []*Agent{}
+	} else {
+		_m.Edges.namedFollowers[name] = append(_m.Edges.namedFollowers[name], edges...)
+	}
+}
+
 // NamedAccess returns the Access named value or an error if the edge was not
 // loaded in eager-loading with this name.
 func (_m *Conversation) NamedAccess(name string) ([]*Access, error) {
@@ -657,6 +770,30 @@ func (_m *Conversation) appendNamedAccess(name string, edges ...*Access) {
 		_m.Edges.namedAccess[name] = []*Access{}
 	} else {
 		_m.Edges.namedAccess[name] = append(_m.Edges.namedAccess[name], edges...)
+	}
+}
+
+// NamedFollowerRows returns the FollowerRows named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Conversation) NamedFollowerRows(name string) ([]*Follower, error) {
+	if _m.Edges.namedFollowerRows == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedFollowerRows[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Conversation) appendNamedFollowerRows(name string, edges ...*Follower) {
+	if _m.Edges.namedFollowerRows == nil {
+		_m.Edges.namedFollowerRows = make(map[string][]*Follower)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedFollowerRows[name] = []*Follower{}
+	} else {
+		_m.Edges.namedFollowerRows[name] = append(_m.Edges.namedFollowerRows[name], edges...)
 	}
 }
 

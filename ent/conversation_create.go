@@ -11,8 +11,10 @@ import (
 	"tributary/ent/agent"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
+	"tributary/ent/follower"
 	"tributary/ent/interaction"
 	"tributary/ent/message"
+	"tributary/ent/note"
 	"tributary/ent/participant"
 	"tributary/ent/team"
 	"tributary/ent/timelineitem"
@@ -280,6 +282,20 @@ func (_c *ConversationCreate) SetNillableResolvedAt(v *time.Time) *ConversationC
 	return _c
 }
 
+// SetSnoozedUntil sets the "snoozed_until" field.
+func (_c *ConversationCreate) SetSnoozedUntil(v time.Time) *ConversationCreate {
+	_c.mutation.SetSnoozedUntil(v)
+	return _c
+}
+
+// SetNillableSnoozedUntil sets the "snoozed_until" field if the given value is not nil.
+func (_c *ConversationCreate) SetNillableSnoozedUntil(v *time.Time) *ConversationCreate {
+	if v != nil {
+		_c.SetSnoozedUntil(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *ConversationCreate) SetID(v gid.ID) *ConversationCreate {
 	_c.mutation.SetID(v)
@@ -393,6 +409,36 @@ func (_c *ConversationCreate) AddTimeline(v ...*TimelineItem) *ConversationCreat
 	return _c.AddTimelineIDs(ids...)
 }
 
+// AddNoteIDs adds the "notes" edge to the Note entity by IDs.
+func (_c *ConversationCreate) AddNoteIDs(ids ...gid.ID) *ConversationCreate {
+	_c.mutation.AddNoteIDs(ids...)
+	return _c
+}
+
+// AddNotes adds the "notes" edges to the Note entity.
+func (_c *ConversationCreate) AddNotes(v ...*Note) *ConversationCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddNoteIDs(ids...)
+}
+
+// AddFollowerIDs adds the "followers" edge to the Agent entity by IDs.
+func (_c *ConversationCreate) AddFollowerIDs(ids ...gid.ID) *ConversationCreate {
+	_c.mutation.AddFollowerIDs(ids...)
+	return _c
+}
+
+// AddFollowers adds the "followers" edges to the Agent entity.
+func (_c *ConversationCreate) AddFollowers(v ...*Agent) *ConversationCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddFollowerIDs(ids...)
+}
+
 // AddAccesIDs adds the "access" edge to the Access entity by IDs.
 func (_c *ConversationCreate) AddAccesIDs(ids ...gid.ID) *ConversationCreate {
 	_c.mutation.AddAccesIDs(ids...)
@@ -406,6 +452,21 @@ func (_c *ConversationCreate) AddAccess(v ...*Access) *ConversationCreate {
 		ids[i] = v[i].ID
 	}
 	return _c.AddAccesIDs(ids...)
+}
+
+// AddFollowerRowIDs adds the "follower_rows" edge to the Follower entity by IDs.
+func (_c *ConversationCreate) AddFollowerRowIDs(ids ...gid.ID) *ConversationCreate {
+	_c.mutation.AddFollowerRowIDs(ids...)
+	return _c
+}
+
+// AddFollowerRows adds the "follower_rows" edges to the Follower entity.
+func (_c *ConversationCreate) AddFollowerRows(v ...*Follower) *ConversationCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddFollowerRowIDs(ids...)
 }
 
 // Mutation returns the ConversationMutation object of the builder.
@@ -633,6 +694,10 @@ func (_c *ConversationCreate) createSpec() (*Conversation, *sqlgraph.CreateSpec)
 		_spec.SetField(conversation.FieldResolvedAt, field.TypeTime, value)
 		_node.ResolvedAt = &value
 	}
+	if value, ok := _c.mutation.SnoozedUntil(); ok {
+		_spec.SetField(conversation.FieldSnoozedUntil, field.TypeTime, value)
+		_node.SnoozedUntil = &value
+	}
 	if nodes := _c.mutation.CustomerIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
@@ -782,6 +847,45 @@ func (_c *ConversationCreate) createSpec() (*Conversation, *sqlgraph.CreateSpec)
 		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}
+	if nodes := _c.mutation.NotesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.NotesTable,
+			Columns: []string{conversation.NotesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.FollowersIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.FollowersTable,
+			Columns: conversation.FollowersPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &FollowerCreate{config: _c.config, mutation: newFollowerMutation(_c.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
 	if nodes := _c.mutation.AccessIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -791,6 +895,22 @@ func (_c *ConversationCreate) createSpec() (*Conversation, *sqlgraph.CreateSpec)
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(access.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.FollowerRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.FollowerRowsTable,
+			Columns: []string{conversation.FollowerRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -1087,6 +1207,24 @@ func (u *ConversationUpsert) UpdateResolvedAt() *ConversationUpsert {
 // ClearResolvedAt clears the value of the "resolved_at" field.
 func (u *ConversationUpsert) ClearResolvedAt() *ConversationUpsert {
 	u.SetNull(conversation.FieldResolvedAt)
+	return u
+}
+
+// SetSnoozedUntil sets the "snoozed_until" field.
+func (u *ConversationUpsert) SetSnoozedUntil(v time.Time) *ConversationUpsert {
+	u.Set(conversation.FieldSnoozedUntil, v)
+	return u
+}
+
+// UpdateSnoozedUntil sets the "snoozed_until" field to the value that was provided on create.
+func (u *ConversationUpsert) UpdateSnoozedUntil() *ConversationUpsert {
+	u.SetExcluded(conversation.FieldSnoozedUntil)
+	return u
+}
+
+// ClearSnoozedUntil clears the value of the "snoozed_until" field.
+func (u *ConversationUpsert) ClearSnoozedUntil() *ConversationUpsert {
+	u.SetNull(conversation.FieldSnoozedUntil)
 	return u
 }
 
@@ -1430,6 +1568,27 @@ func (u *ConversationUpsertOne) UpdateResolvedAt() *ConversationUpsertOne {
 func (u *ConversationUpsertOne) ClearResolvedAt() *ConversationUpsertOne {
 	return u.Update(func(s *ConversationUpsert) {
 		s.ClearResolvedAt()
+	})
+}
+
+// SetSnoozedUntil sets the "snoozed_until" field.
+func (u *ConversationUpsertOne) SetSnoozedUntil(v time.Time) *ConversationUpsertOne {
+	return u.Update(func(s *ConversationUpsert) {
+		s.SetSnoozedUntil(v)
+	})
+}
+
+// UpdateSnoozedUntil sets the "snoozed_until" field to the value that was provided on create.
+func (u *ConversationUpsertOne) UpdateSnoozedUntil() *ConversationUpsertOne {
+	return u.Update(func(s *ConversationUpsert) {
+		s.UpdateSnoozedUntil()
+	})
+}
+
+// ClearSnoozedUntil clears the value of the "snoozed_until" field.
+func (u *ConversationUpsertOne) ClearSnoozedUntil() *ConversationUpsertOne {
+	return u.Update(func(s *ConversationUpsert) {
+		s.ClearSnoozedUntil()
 	})
 }
 
@@ -1940,6 +2099,27 @@ func (u *ConversationUpsertBulk) UpdateResolvedAt() *ConversationUpsertBulk {
 func (u *ConversationUpsertBulk) ClearResolvedAt() *ConversationUpsertBulk {
 	return u.Update(func(s *ConversationUpsert) {
 		s.ClearResolvedAt()
+	})
+}
+
+// SetSnoozedUntil sets the "snoozed_until" field.
+func (u *ConversationUpsertBulk) SetSnoozedUntil(v time.Time) *ConversationUpsertBulk {
+	return u.Update(func(s *ConversationUpsert) {
+		s.SetSnoozedUntil(v)
+	})
+}
+
+// UpdateSnoozedUntil sets the "snoozed_until" field to the value that was provided on create.
+func (u *ConversationUpsertBulk) UpdateSnoozedUntil() *ConversationUpsertBulk {
+	return u.Update(func(s *ConversationUpsert) {
+		s.UpdateSnoozedUntil()
+	})
+}
+
+// ClearSnoozedUntil clears the value of the "snoozed_until" field.
+func (u *ConversationUpsertBulk) ClearSnoozedUntil() *ConversationUpsertBulk {
+	return u.Update(func(s *ConversationUpsert) {
+		s.ClearSnoozedUntil()
 	})
 }
 

@@ -12,8 +12,10 @@ import (
 	"tributary/ent/agent"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
+	"tributary/ent/follower"
 	"tributary/ent/interaction"
 	"tributary/ent/message"
+	"tributary/ent/note"
 	"tributary/ent/participant"
 	"tributary/ent/predicate"
 	"tributary/ent/team"
@@ -43,14 +45,20 @@ type ConversationQuery struct {
 	withInteractions      *InteractionQuery
 	withParticipants      *ParticipantQuery
 	withTimeline          *TimelineItemQuery
+	withNotes             *NoteQuery
+	withFollowers         *AgentQuery
 	withAccess            *AccessQuery
+	withFollowerRows      *FollowerQuery
 	after                 []func(context.Context, []*Conversation) error
 	modifiers             []func(*sql.Selector)
 	withNamedFollowedBy   map[string]*ConversationQuery
 	withNamedInteractions map[string]*InteractionQuery
 	withNamedParticipants map[string]*ParticipantQuery
 	withNamedTimeline     map[string]*TimelineItemQuery
+	withNamedNotes        map[string]*NoteQuery
+	withNamedFollowers    map[string]*AgentQuery
 	withNamedAccess       map[string]*AccessQuery
+	withNamedFollowerRows map[string]*FollowerQuery
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
 	path func(context.Context) (*sql.Selector, error)
@@ -285,6 +293,50 @@ func (_q *ConversationQuery) QueryTimeline() *TimelineItemQuery {
 	return query
 }
 
+// QueryNotes chains the current query on the "notes" edge.
+func (_q *ConversationQuery) QueryNotes() *NoteQuery {
+	query := (&NoteClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, selector),
+			sqlgraph.To(note.Table, note.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, conversation.NotesTable, conversation.NotesColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryFollowers chains the current query on the "followers" edge.
+func (_q *ConversationQuery) QueryFollowers() *AgentQuery {
+	query := (&AgentClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, selector),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, conversation.FollowersTable, conversation.FollowersPrimaryKey...),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
 // QueryAccess chains the current query on the "access" edge.
 func (_q *ConversationQuery) QueryAccess() *AccessQuery {
 	query := (&AccessClient{config: _q.config}).Query()
@@ -300,6 +352,28 @@ func (_q *ConversationQuery) QueryAccess() *AccessQuery {
 			sqlgraph.From(conversation.Table, conversation.FieldID, selector),
 			sqlgraph.To(access.Table, access.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, conversation.AccessTable, conversation.AccessColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryFollowerRows chains the current query on the "follower_rows" edge.
+func (_q *ConversationQuery) QueryFollowerRows() *FollowerQuery {
+	query := (&FollowerClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, selector),
+			sqlgraph.To(follower.Table, follower.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, conversation.FollowerRowsTable, conversation.FollowerRowsColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -508,7 +582,10 @@ func (_q *ConversationQuery) Clone() *ConversationQuery {
 		withInteractions: _q.withInteractions.Clone(),
 		withParticipants: _q.withParticipants.Clone(),
 		withTimeline:     _q.withTimeline.Clone(),
+		withNotes:        _q.withNotes.Clone(),
+		withFollowers:    _q.withFollowers.Clone(),
 		withAccess:       _q.withAccess.Clone(),
+		withFollowerRows: _q.withFollowerRows.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -615,6 +692,28 @@ func (_q *ConversationQuery) WithTimeline(opts ...func(*TimelineItemQuery)) *Con
 	return _q
 }
 
+// WithNotes tells the query-builder to eager-load the nodes that are connected to
+// the "notes" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *ConversationQuery) WithNotes(opts ...func(*NoteQuery)) *ConversationQuery {
+	query := (&NoteClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withNotes = query
+	return _q
+}
+
+// WithFollowers tells the query-builder to eager-load the nodes that are connected to
+// the "followers" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *ConversationQuery) WithFollowers(opts ...func(*AgentQuery)) *ConversationQuery {
+	query := (&AgentClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withFollowers = query
+	return _q
+}
+
 // WithAccess tells the query-builder to eager-load the nodes that are connected to
 // the "access" edge. The optional arguments are used to configure the query builder of the edge.
 func (_q *ConversationQuery) WithAccess(opts ...func(*AccessQuery)) *ConversationQuery {
@@ -623,6 +722,17 @@ func (_q *ConversationQuery) WithAccess(opts ...func(*AccessQuery)) *Conversatio
 		opt(query)
 	}
 	_q.withAccess = query
+	return _q
+}
+
+// WithFollowerRows tells the query-builder to eager-load the nodes that are connected to
+// the "follower_rows" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *ConversationQuery) WithFollowerRows(opts ...func(*FollowerQuery)) *ConversationQuery {
+	query := (&FollowerClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withFollowerRows = query
 	return _q
 }
 
@@ -710,7 +820,7 @@ func (_q *ConversationQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 	var (
 		nodes       = []*Conversation{}
 		_spec       = _q.querySpec()
-		loadedTypes = [10]bool{
+		loadedTypes = [13]bool{
 			_q.withCustomer != nil,
 			_q.withOwner != nil,
 			_q.withTeam != nil,
@@ -720,7 +830,10 @@ func (_q *ConversationQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 			_q.withInteractions != nil,
 			_q.withParticipants != nil,
 			_q.withTimeline != nil,
+			_q.withNotes != nil,
+			_q.withFollowers != nil,
 			_q.withAccess != nil,
+			_q.withFollowerRows != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -802,10 +915,31 @@ func (_q *ConversationQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 			return nil, err
 		}
 	}
+	if query := _q.withNotes; query != nil {
+		if err := _q.loadNotes(ctx, query, nodes,
+			func(n *Conversation) { n.Edges.Notes = []*Note{} },
+			func(n *Conversation, e *Note) { n.Edges.Notes = append(n.Edges.Notes, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withFollowers; query != nil {
+		if err := _q.loadFollowers(ctx, query, nodes,
+			func(n *Conversation) { n.Edges.Followers = []*Agent{} },
+			func(n *Conversation, e *Agent) { n.Edges.Followers = append(n.Edges.Followers, e) }); err != nil {
+			return nil, err
+		}
+	}
 	if query := _q.withAccess; query != nil {
 		if err := _q.loadAccess(ctx, query, nodes,
 			func(n *Conversation) { n.Edges.Access = []*Access{} },
 			func(n *Conversation, e *Access) { n.Edges.Access = append(n.Edges.Access, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withFollowerRows; query != nil {
+		if err := _q.loadFollowerRows(ctx, query, nodes,
+			func(n *Conversation) { n.Edges.FollowerRows = []*Follower{} },
+			func(n *Conversation, e *Follower) { n.Edges.FollowerRows = append(n.Edges.FollowerRows, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -837,10 +971,31 @@ func (_q *ConversationQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 			return nil, err
 		}
 	}
+	for name, query := range _q.withNamedNotes {
+		if err := _q.loadNotes(ctx, query, nodes,
+			func(n *Conversation) { n.appendNamedNotes(name) },
+			func(n *Conversation, e *Note) { n.appendNamedNotes(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedFollowers {
+		if err := _q.loadFollowers(ctx, query, nodes,
+			func(n *Conversation) { n.appendNamedFollowers(name) },
+			func(n *Conversation, e *Agent) { n.appendNamedFollowers(name, e) }); err != nil {
+			return nil, err
+		}
+	}
 	for name, query := range _q.withNamedAccess {
 		if err := _q.loadAccess(ctx, query, nodes,
 			func(n *Conversation) { n.appendNamedAccess(name) },
 			func(n *Conversation, e *Access) { n.appendNamedAccess(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedFollowerRows {
+		if err := _q.loadFollowerRows(ctx, query, nodes,
+			func(n *Conversation) { n.appendNamedFollowerRows(name) },
+			func(n *Conversation, e *Follower) { n.appendNamedFollowerRows(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -1132,6 +1287,97 @@ func (_q *ConversationQuery) loadTimeline(ctx context.Context, query *TimelineIt
 	}
 	return nil
 }
+func (_q *ConversationQuery) loadNotes(ctx context.Context, query *NoteQuery, nodes []*Conversation, init func(*Conversation), assign func(*Conversation, *Note)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Conversation)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(note.FieldConversationID)
+	}
+	query.Where(predicate.Note(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(conversation.NotesColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.ConversationID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "conversation_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *ConversationQuery) loadFollowers(ctx context.Context, query *AgentQuery, nodes []*Conversation, init func(*Conversation), assign func(*Conversation, *Agent)) error {
+	edgeIDs := make([]driver.Value, len(nodes))
+	byID := make(map[gid.ID]*Conversation)
+	nids := make(map[gid.ID]map[*Conversation]struct{})
+	for i, node := range nodes {
+		edgeIDs[i] = node.ID
+		byID[node.ID] = node
+		if init != nil {
+			init(node)
+		}
+	}
+	query.Where(func(s *sql.Selector) {
+		joinT := sql.Table(conversation.FollowersTable)
+		s.Join(joinT).On(s.C(agent.FieldID), joinT.C(conversation.FollowersPrimaryKey[1]))
+		s.Where(sql.InValues(joinT.C(conversation.FollowersPrimaryKey[0]), edgeIDs...))
+		columns := s.SelectedColumns()
+		s.Select(joinT.C(conversation.FollowersPrimaryKey[0]))
+		s.AppendSelect(columns...)
+		s.SetDistinct(false)
+	})
+	if err := query.prepareQuery(ctx); err != nil {
+		return err
+	}
+	qr := QuerierFunc(func(ctx context.Context, q Query) (Value, error) {
+		return query.sqlAll(ctx, func(_ context.Context, spec *sqlgraph.QuerySpec) {
+			assign := spec.Assign
+			values := spec.ScanValues
+			spec.ScanValues = func(columns []string) ([]any, error) {
+				values, err := values(columns[1:])
+				if err != nil {
+					return nil, err
+				}
+				return append([]any{new(gid.ID)}, values...), nil
+			}
+			spec.Assign = func(columns []string, values []any) error {
+				outValue := *values[0].(*gid.ID)
+				inValue := *values[1].(*gid.ID)
+				if nids[inValue] == nil {
+					nids[inValue] = map[*Conversation]struct{}{byID[outValue]: {}}
+					return assign(columns[1:], values[1:])
+				}
+				nids[inValue][byID[outValue]] = struct{}{}
+				return nil
+			}
+		})
+	})
+	neighbors, err := withInterceptors[[]*Agent](ctx, query, qr, query.inters)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected "followers" node returned %v`, n.ID)
+		}
+		for kn := range nodes {
+			assign(kn, n)
+		}
+	}
+	return nil
+}
 func (_q *ConversationQuery) loadAccess(ctx context.Context, query *AccessQuery, nodes []*Conversation, init func(*Conversation), assign func(*Conversation, *Access)) error {
 	fks := make([]driver.Value, 0, len(nodes))
 	nodeids := make(map[gid.ID]*Conversation)
@@ -1147,6 +1393,36 @@ func (_q *ConversationQuery) loadAccess(ctx context.Context, query *AccessQuery,
 	}
 	query.Where(predicate.Access(func(s *sql.Selector) {
 		s.Where(sql.InValues(s.C(conversation.AccessColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.ConversationID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "conversation_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *ConversationQuery) loadFollowerRows(ctx context.Context, query *FollowerQuery, nodes []*Conversation, init func(*Conversation), assign func(*Conversation, *Follower)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Conversation)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(follower.FieldConversationID)
+	}
+	query.Where(predicate.Follower(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(conversation.FollowerRowsColumn), fks...))
 	}))
 	neighbors, err := query.All(ctx)
 	if err != nil {
@@ -1353,6 +1629,34 @@ func (_q *ConversationQuery) WithNamedTimeline(name string, opts ...func(*Timeli
 	return _q
 }
 
+// WithNamedNotes tells the query-builder to eager-load the nodes that are connected to the "notes"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *ConversationQuery) WithNamedNotes(name string, opts ...func(*NoteQuery)) *ConversationQuery {
+	query := (&NoteClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedNotes == nil {
+		_q.withNamedNotes = make(map[string]*NoteQuery)
+	}
+	_q.withNamedNotes[name] = query
+	return _q
+}
+
+// WithNamedFollowers tells the query-builder to eager-load the nodes that are connected to the "followers"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *ConversationQuery) WithNamedFollowers(name string, opts ...func(*AgentQuery)) *ConversationQuery {
+	query := (&AgentClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedFollowers == nil {
+		_q.withNamedFollowers = make(map[string]*AgentQuery)
+	}
+	_q.withNamedFollowers[name] = query
+	return _q
+}
+
 // WithNamedAccess tells the query-builder to eager-load the nodes that are connected to the "access"
 // edge with the given name. The optional arguments are used to configure the query builder of the edge.
 func (_q *ConversationQuery) WithNamedAccess(name string, opts ...func(*AccessQuery)) *ConversationQuery {
@@ -1364,6 +1668,20 @@ func (_q *ConversationQuery) WithNamedAccess(name string, opts ...func(*AccessQu
 		_q.withNamedAccess = make(map[string]*AccessQuery)
 	}
 	_q.withNamedAccess[name] = query
+	return _q
+}
+
+// WithNamedFollowerRows tells the query-builder to eager-load the nodes that are connected to the "follower_rows"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *ConversationQuery) WithNamedFollowerRows(name string, opts ...func(*FollowerQuery)) *ConversationQuery {
+	query := (&FollowerClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedFollowerRows == nil {
+		_q.withNamedFollowerRows = make(map[string]*FollowerQuery)
+	}
+	_q.withNamedFollowerRows[name] = query
 	return _q
 }
 

@@ -11,8 +11,10 @@ import (
 	"tributary/ent/agent"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
+	"tributary/ent/follower"
 	"tributary/ent/interaction"
 	"tributary/ent/message"
+	"tributary/ent/note"
 	"tributary/ent/participant"
 	"tributary/ent/predicate"
 	"tributary/ent/team"
@@ -300,6 +302,26 @@ func (_u *ConversationUpdate) ClearResolvedAt() *ConversationUpdate {
 	return _u
 }
 
+// SetSnoozedUntil sets the "snoozed_until" field.
+func (_u *ConversationUpdate) SetSnoozedUntil(v time.Time) *ConversationUpdate {
+	_u.mutation.SetSnoozedUntil(v)
+	return _u
+}
+
+// SetNillableSnoozedUntil sets the "snoozed_until" field if the given value is not nil.
+func (_u *ConversationUpdate) SetNillableSnoozedUntil(v *time.Time) *ConversationUpdate {
+	if v != nil {
+		_u.SetSnoozedUntil(*v)
+	}
+	return _u
+}
+
+// ClearSnoozedUntil clears the value of the "snoozed_until" field.
+func (_u *ConversationUpdate) ClearSnoozedUntil() *ConversationUpdate {
+	_u.mutation.ClearSnoozedUntil()
+	return _u
+}
+
 // SetCustomer sets the "customer" edge to the Customer entity.
 func (_u *ConversationUpdate) SetCustomer(v *Customer) *ConversationUpdate {
 	return _u.SetCustomerID(v.ID)
@@ -380,6 +402,36 @@ func (_u *ConversationUpdate) AddTimeline(v ...*TimelineItem) *ConversationUpdat
 	return _u.AddTimelineIDs(ids...)
 }
 
+// AddNoteIDs adds the "notes" edge to the Note entity by IDs.
+func (_u *ConversationUpdate) AddNoteIDs(ids ...gid.ID) *ConversationUpdate {
+	_u.mutation.AddNoteIDs(ids...)
+	return _u
+}
+
+// AddNotes adds the "notes" edges to the Note entity.
+func (_u *ConversationUpdate) AddNotes(v ...*Note) *ConversationUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddNoteIDs(ids...)
+}
+
+// AddFollowerIDs adds the "followers" edge to the Agent entity by IDs.
+func (_u *ConversationUpdate) AddFollowerIDs(ids ...gid.ID) *ConversationUpdate {
+	_u.mutation.AddFollowerIDs(ids...)
+	return _u
+}
+
+// AddFollowers adds the "followers" edges to the Agent entity.
+func (_u *ConversationUpdate) AddFollowers(v ...*Agent) *ConversationUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddFollowerIDs(ids...)
+}
+
 // AddAccesIDs adds the "access" edge to the Access entity by IDs.
 func (_u *ConversationUpdate) AddAccesIDs(ids ...gid.ID) *ConversationUpdate {
 	_u.mutation.AddAccesIDs(ids...)
@@ -393,6 +445,21 @@ func (_u *ConversationUpdate) AddAccess(v ...*Access) *ConversationUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.AddAccesIDs(ids...)
+}
+
+// AddFollowerRowIDs adds the "follower_rows" edge to the Follower entity by IDs.
+func (_u *ConversationUpdate) AddFollowerRowIDs(ids ...gid.ID) *ConversationUpdate {
+	_u.mutation.AddFollowerRowIDs(ids...)
+	return _u
+}
+
+// AddFollowerRows adds the "follower_rows" edges to the Follower entity.
+func (_u *ConversationUpdate) AddFollowerRows(v ...*Follower) *ConversationUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddFollowerRowIDs(ids...)
 }
 
 // Mutation returns the ConversationMutation object of the builder.
@@ -508,6 +575,48 @@ func (_u *ConversationUpdate) RemoveTimeline(v ...*TimelineItem) *ConversationUp
 	return _u.RemoveTimelineIDs(ids...)
 }
 
+// ClearNotes clears all "notes" edges to the Note entity.
+func (_u *ConversationUpdate) ClearNotes() *ConversationUpdate {
+	_u.mutation.ClearNotes()
+	return _u
+}
+
+// RemoveNoteIDs removes the "notes" edge to Note entities by IDs.
+func (_u *ConversationUpdate) RemoveNoteIDs(ids ...gid.ID) *ConversationUpdate {
+	_u.mutation.RemoveNoteIDs(ids...)
+	return _u
+}
+
+// RemoveNotes removes "notes" edges to Note entities.
+func (_u *ConversationUpdate) RemoveNotes(v ...*Note) *ConversationUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveNoteIDs(ids...)
+}
+
+// ClearFollowers clears all "followers" edges to the Agent entity.
+func (_u *ConversationUpdate) ClearFollowers() *ConversationUpdate {
+	_u.mutation.ClearFollowers()
+	return _u
+}
+
+// RemoveFollowerIDs removes the "followers" edge to Agent entities by IDs.
+func (_u *ConversationUpdate) RemoveFollowerIDs(ids ...gid.ID) *ConversationUpdate {
+	_u.mutation.RemoveFollowerIDs(ids...)
+	return _u
+}
+
+// RemoveFollowers removes "followers" edges to Agent entities.
+func (_u *ConversationUpdate) RemoveFollowers(v ...*Agent) *ConversationUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveFollowerIDs(ids...)
+}
+
 // ClearAccess clears all "access" edges to the Access entity.
 func (_u *ConversationUpdate) ClearAccess() *ConversationUpdate {
 	_u.mutation.ClearAccess()
@@ -527,6 +636,27 @@ func (_u *ConversationUpdate) RemoveAccess(v ...*Access) *ConversationUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveAccesIDs(ids...)
+}
+
+// ClearFollowerRows clears all "follower_rows" edges to the Follower entity.
+func (_u *ConversationUpdate) ClearFollowerRows() *ConversationUpdate {
+	_u.mutation.ClearFollowerRows()
+	return _u
+}
+
+// RemoveFollowerRowIDs removes the "follower_rows" edge to Follower entities by IDs.
+func (_u *ConversationUpdate) RemoveFollowerRowIDs(ids ...gid.ID) *ConversationUpdate {
+	_u.mutation.RemoveFollowerRowIDs(ids...)
+	return _u
+}
+
+// RemoveFollowerRows removes "follower_rows" edges to Follower entities.
+func (_u *ConversationUpdate) RemoveFollowerRows(v ...*Follower) *ConversationUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveFollowerRowIDs(ids...)
 }
 
 // Save executes the query and returns the number of nodes affected by the update operation.
@@ -665,6 +795,12 @@ func (_u *ConversationUpdate) sqlSave(ctx context.Context) (_node int, err error
 	}
 	if _u.mutation.ResolvedAtCleared() {
 		_spec.ClearField(conversation.FieldResolvedAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.SnoozedUntil(); ok {
+		_spec.SetField(conversation.FieldSnoozedUntil, field.TypeTime, value)
+	}
+	if _u.mutation.SnoozedUntilCleared() {
+		_spec.ClearField(conversation.FieldSnoozedUntil, field.TypeTime)
 	}
 	if _u.mutation.CustomerCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -962,6 +1098,117 @@ func (_u *ConversationUpdate) sqlSave(ctx context.Context) (_node int, err error
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.NotesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.NotesTable,
+			Columns: []string{conversation.NotesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedNotesIDs(); len(nodes) > 0 && !_u.mutation.NotesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.NotesTable,
+			Columns: []string{conversation.NotesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.NotesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.NotesTable,
+			Columns: []string{conversation.NotesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.FollowersCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.FollowersTable,
+			Columns: conversation.FollowersPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &FollowerCreate{config: _u.config, mutation: newFollowerMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedFollowersIDs(); len(nodes) > 0 && !_u.mutation.FollowersCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.FollowersTable,
+			Columns: conversation.FollowersPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &FollowerCreate{config: _u.config, mutation: newFollowerMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.FollowersIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.FollowersTable,
+			Columns: conversation.FollowersPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &FollowerCreate{config: _u.config, mutation: newFollowerMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	if _u.mutation.AccessCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -1000,6 +1247,51 @@ func (_u *ConversationUpdate) sqlSave(ctx context.Context) (_node int, err error
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(access.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.FollowerRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.FollowerRowsTable,
+			Columns: []string{conversation.FollowerRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedFollowerRowsIDs(); len(nodes) > 0 && !_u.mutation.FollowerRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.FollowerRowsTable,
+			Columns: []string{conversation.FollowerRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.FollowerRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.FollowerRowsTable,
+			Columns: []string{conversation.FollowerRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -1290,6 +1582,26 @@ func (_u *ConversationUpdateOne) ClearResolvedAt() *ConversationUpdateOne {
 	return _u
 }
 
+// SetSnoozedUntil sets the "snoozed_until" field.
+func (_u *ConversationUpdateOne) SetSnoozedUntil(v time.Time) *ConversationUpdateOne {
+	_u.mutation.SetSnoozedUntil(v)
+	return _u
+}
+
+// SetNillableSnoozedUntil sets the "snoozed_until" field if the given value is not nil.
+func (_u *ConversationUpdateOne) SetNillableSnoozedUntil(v *time.Time) *ConversationUpdateOne {
+	if v != nil {
+		_u.SetSnoozedUntil(*v)
+	}
+	return _u
+}
+
+// ClearSnoozedUntil clears the value of the "snoozed_until" field.
+func (_u *ConversationUpdateOne) ClearSnoozedUntil() *ConversationUpdateOne {
+	_u.mutation.ClearSnoozedUntil()
+	return _u
+}
+
 // SetCustomer sets the "customer" edge to the Customer entity.
 func (_u *ConversationUpdateOne) SetCustomer(v *Customer) *ConversationUpdateOne {
 	return _u.SetCustomerID(v.ID)
@@ -1370,6 +1682,36 @@ func (_u *ConversationUpdateOne) AddTimeline(v ...*TimelineItem) *ConversationUp
 	return _u.AddTimelineIDs(ids...)
 }
 
+// AddNoteIDs adds the "notes" edge to the Note entity by IDs.
+func (_u *ConversationUpdateOne) AddNoteIDs(ids ...gid.ID) *ConversationUpdateOne {
+	_u.mutation.AddNoteIDs(ids...)
+	return _u
+}
+
+// AddNotes adds the "notes" edges to the Note entity.
+func (_u *ConversationUpdateOne) AddNotes(v ...*Note) *ConversationUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddNoteIDs(ids...)
+}
+
+// AddFollowerIDs adds the "followers" edge to the Agent entity by IDs.
+func (_u *ConversationUpdateOne) AddFollowerIDs(ids ...gid.ID) *ConversationUpdateOne {
+	_u.mutation.AddFollowerIDs(ids...)
+	return _u
+}
+
+// AddFollowers adds the "followers" edges to the Agent entity.
+func (_u *ConversationUpdateOne) AddFollowers(v ...*Agent) *ConversationUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddFollowerIDs(ids...)
+}
+
 // AddAccesIDs adds the "access" edge to the Access entity by IDs.
 func (_u *ConversationUpdateOne) AddAccesIDs(ids ...gid.ID) *ConversationUpdateOne {
 	_u.mutation.AddAccesIDs(ids...)
@@ -1383,6 +1725,21 @@ func (_u *ConversationUpdateOne) AddAccess(v ...*Access) *ConversationUpdateOne 
 		ids[i] = v[i].ID
 	}
 	return _u.AddAccesIDs(ids...)
+}
+
+// AddFollowerRowIDs adds the "follower_rows" edge to the Follower entity by IDs.
+func (_u *ConversationUpdateOne) AddFollowerRowIDs(ids ...gid.ID) *ConversationUpdateOne {
+	_u.mutation.AddFollowerRowIDs(ids...)
+	return _u
+}
+
+// AddFollowerRows adds the "follower_rows" edges to the Follower entity.
+func (_u *ConversationUpdateOne) AddFollowerRows(v ...*Follower) *ConversationUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddFollowerRowIDs(ids...)
 }
 
 // Mutation returns the ConversationMutation object of the builder.
@@ -1498,6 +1855,48 @@ func (_u *ConversationUpdateOne) RemoveTimeline(v ...*TimelineItem) *Conversatio
 	return _u.RemoveTimelineIDs(ids...)
 }
 
+// ClearNotes clears all "notes" edges to the Note entity.
+func (_u *ConversationUpdateOne) ClearNotes() *ConversationUpdateOne {
+	_u.mutation.ClearNotes()
+	return _u
+}
+
+// RemoveNoteIDs removes the "notes" edge to Note entities by IDs.
+func (_u *ConversationUpdateOne) RemoveNoteIDs(ids ...gid.ID) *ConversationUpdateOne {
+	_u.mutation.RemoveNoteIDs(ids...)
+	return _u
+}
+
+// RemoveNotes removes "notes" edges to Note entities.
+func (_u *ConversationUpdateOne) RemoveNotes(v ...*Note) *ConversationUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveNoteIDs(ids...)
+}
+
+// ClearFollowers clears all "followers" edges to the Agent entity.
+func (_u *ConversationUpdateOne) ClearFollowers() *ConversationUpdateOne {
+	_u.mutation.ClearFollowers()
+	return _u
+}
+
+// RemoveFollowerIDs removes the "followers" edge to Agent entities by IDs.
+func (_u *ConversationUpdateOne) RemoveFollowerIDs(ids ...gid.ID) *ConversationUpdateOne {
+	_u.mutation.RemoveFollowerIDs(ids...)
+	return _u
+}
+
+// RemoveFollowers removes "followers" edges to Agent entities.
+func (_u *ConversationUpdateOne) RemoveFollowers(v ...*Agent) *ConversationUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveFollowerIDs(ids...)
+}
+
 // ClearAccess clears all "access" edges to the Access entity.
 func (_u *ConversationUpdateOne) ClearAccess() *ConversationUpdateOne {
 	_u.mutation.ClearAccess()
@@ -1517,6 +1916,27 @@ func (_u *ConversationUpdateOne) RemoveAccess(v ...*Access) *ConversationUpdateO
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveAccesIDs(ids...)
+}
+
+// ClearFollowerRows clears all "follower_rows" edges to the Follower entity.
+func (_u *ConversationUpdateOne) ClearFollowerRows() *ConversationUpdateOne {
+	_u.mutation.ClearFollowerRows()
+	return _u
+}
+
+// RemoveFollowerRowIDs removes the "follower_rows" edge to Follower entities by IDs.
+func (_u *ConversationUpdateOne) RemoveFollowerRowIDs(ids ...gid.ID) *ConversationUpdateOne {
+	_u.mutation.RemoveFollowerRowIDs(ids...)
+	return _u
+}
+
+// RemoveFollowerRows removes "follower_rows" edges to Follower entities.
+func (_u *ConversationUpdateOne) RemoveFollowerRows(v ...*Follower) *ConversationUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveFollowerRowIDs(ids...)
 }
 
 // Where appends a list predicates to the ConversationUpdate builder.
@@ -1685,6 +2105,12 @@ func (_u *ConversationUpdateOne) sqlSave(ctx context.Context) (_node *Conversati
 	}
 	if _u.mutation.ResolvedAtCleared() {
 		_spec.ClearField(conversation.FieldResolvedAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.SnoozedUntil(); ok {
+		_spec.SetField(conversation.FieldSnoozedUntil, field.TypeTime, value)
+	}
+	if _u.mutation.SnoozedUntilCleared() {
+		_spec.ClearField(conversation.FieldSnoozedUntil, field.TypeTime)
 	}
 	if _u.mutation.CustomerCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -1982,6 +2408,117 @@ func (_u *ConversationUpdateOne) sqlSave(ctx context.Context) (_node *Conversati
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.NotesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.NotesTable,
+			Columns: []string{conversation.NotesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedNotesIDs(); len(nodes) > 0 && !_u.mutation.NotesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.NotesTable,
+			Columns: []string{conversation.NotesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.NotesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.NotesTable,
+			Columns: []string{conversation.NotesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.FollowersCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.FollowersTable,
+			Columns: conversation.FollowersPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &FollowerCreate{config: _u.config, mutation: newFollowerMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedFollowersIDs(); len(nodes) > 0 && !_u.mutation.FollowersCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.FollowersTable,
+			Columns: conversation.FollowersPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &FollowerCreate{config: _u.config, mutation: newFollowerMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.FollowersIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.FollowersTable,
+			Columns: conversation.FollowersPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &FollowerCreate{config: _u.config, mutation: newFollowerMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	if _u.mutation.AccessCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -2020,6 +2557,51 @@ func (_u *ConversationUpdateOne) sqlSave(ctx context.Context) (_node *Conversati
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(access.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.FollowerRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.FollowerRowsTable,
+			Columns: []string{conversation.FollowerRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedFollowerRowsIDs(); len(nodes) > 0 && !_u.mutation.FollowerRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.FollowerRowsTable,
+			Columns: []string{conversation.FollowerRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.FollowerRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.FollowerRowsTable,
+			Columns: []string{conversation.FollowerRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(follower.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

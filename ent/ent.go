@@ -18,17 +18,21 @@ import (
 	"tributary/ent/attachment"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
+	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/counter"
 	"tributary/ent/customer"
 	"tributary/ent/event"
+	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
 	"tributary/ent/identity"
 	"tributary/ent/interaction"
 	"tributary/ent/job"
 	"tributary/ent/lease"
 	"tributary/ent/loghead"
+	"tributary/ent/mention"
 	"tributary/ent/message"
+	"tributary/ent/note"
 	"tributary/ent/offer"
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
@@ -117,17 +121,21 @@ func checkColumn(t, c string) error {
 			attachment.Table:      attachment.ValidColumn,
 			capacityprofile.Table: capacityprofile.ValidColumn,
 			channel.Table:         channel.ValidColumn,
+			consultant.Table:      consultant.ValidColumn,
 			conversation.Table:    conversation.ValidColumn,
 			counter.Table:         counter.ValidColumn,
 			customer.Table:        customer.ValidColumn,
 			event.Table:           event.ValidColumn,
+			follower.Table:        follower.ValidColumn,
 			idempotencykey.Table:  idempotencykey.ValidColumn,
 			identity.Table:        identity.ValidColumn,
 			interaction.Table:     interaction.ValidColumn,
 			job.Table:             job.ValidColumn,
 			lease.Table:           lease.ValidColumn,
 			loghead.Table:         loghead.ValidColumn,
+			mention.Table:         mention.ValidColumn,
 			message.Table:         message.ValidColumn,
+			note.Table:            note.ValidColumn,
 			offer.Table:           offer.ValidColumn,
 			outbox.Table:          outbox.ValidColumn,
 			participant.Table:     participant.ValidColumn,

@@ -97,6 +97,8 @@ type Interaction struct {
 	WrapUpUntil *time.Time `json:"wrap_up_until,omitempty"`
 	// Abandoned holds the value of the "abandoned" field.
 	Abandoned bool `json:"abandoned,omitempty"`
+	// TakesMatter holds the value of the "takes_matter" field.
+	TakesMatter bool `json:"takes_matter,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the InteractionQuery when eager-loading is set.
 	Edges        InteractionEdges `json:"edges"`
@@ -131,16 +133,22 @@ type InteractionEdges struct {
 	Offers []*Offer `json:"offers,omitempty"`
 	// Assignments holds the value of the assignments edge.
 	Assignments []*Assignment `json:"assignments,omitempty"`
+	// Consultants holds the value of the consultants edge.
+	Consultants []*Agent `json:"consultants,omitempty"`
 	// Decisions holds the value of the decisions edge.
 	Decisions []*RoutingDecision `json:"decisions,omitempty"`
+	// ConsultantRows holds the value of the consultant_rows edge.
+	ConsultantRows []*Consultant `json:"consultant_rows,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes      [14]bool
-	namedContinuedBy map[string][]*Interaction
-	namedMessages    map[string][]*Message
-	namedOffers      map[string][]*Offer
-	namedAssignments map[string][]*Assignment
-	namedDecisions   map[string][]*RoutingDecision
+	loadedTypes         [16]bool
+	namedContinuedBy    map[string][]*Interaction
+	namedMessages       map[string][]*Message
+	namedOffers         map[string][]*Offer
+	namedAssignments    map[string][]*Assignment
+	namedConsultants    map[string][]*Agent
+	namedDecisions      map[string][]*RoutingDecision
+	namedConsultantRows map[string][]*Consultant
 }
 
 // ConversationOrErr returns the Conversation value or an error if the edge
@@ -278,13 +286,31 @@ func (e InteractionEdges) AssignmentsOrErr() ([]*Assignment, error) {
 	return nil, &NotLoadedError{edge: "assignments"}
 }
 
+// ConsultantsOrErr returns the Consultants value or an error if the edge
+// was not loaded in eager-loading.
+func (e InteractionEdges) ConsultantsOrErr() ([]*Agent, error) {
+	if e.loadedTypes[13] {
+		return e.Consultants, nil
+	}
+	return nil, &NotLoadedError{edge: "consultants"}
+}
+
 // DecisionsOrErr returns the Decisions value or an error if the edge
 // was not loaded in eager-loading.
 func (e InteractionEdges) DecisionsOrErr() ([]*RoutingDecision, error) {
-	if e.loadedTypes[13] {
+	if e.loadedTypes[14] {
 		return e.Decisions, nil
 	}
 	return nil, &NotLoadedError{edge: "decisions"}
+}
+
+// ConsultantRowsOrErr returns the ConsultantRows value or an error if the edge
+// was not loaded in eager-loading.
+func (e InteractionEdges) ConsultantRowsOrErr() ([]*Consultant, error) {
+	if e.loadedTypes[15] {
+		return e.ConsultantRows, nil
+	}
+	return nil, &NotLoadedError{edge: "consultant_rows"}
 }
 
 // scanValues returns the types for scanning values from sql.Rows.
@@ -298,7 +324,7 @@ func (*Interaction) scanValues(columns []string) ([]any, error) {
 			values[i] = new([]byte)
 		case interaction.FieldID, interaction.FieldWorkspaceID, interaction.FieldConversationID, interaction.FieldCustomerID:
 			values[i] = new(gid.ID)
-		case interaction.FieldLive, interaction.FieldConnecting, interaction.FieldAbandoned:
+		case interaction.FieldLive, interaction.FieldConnecting, interaction.FieldAbandoned, interaction.FieldTakesMatter:
 			values[i] = new(sql.NullBool)
 		case interaction.FieldVersion, interaction.FieldLastNumber, interaction.FieldCost:
 			values[i] = new(sql.NullInt64)
@@ -556,6 +582,12 @@ func (_m *Interaction) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.Abandoned = value.Bool
 			}
+		case interaction.FieldTakesMatter:
+			if value, ok := values[i].(*sql.NullBool); !ok {
+				return fmt.Errorf("unexpected type %T for field takes_matter", values[i])
+			} else if value.Valid {
+				_m.TakesMatter = value.Bool
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -634,9 +666,19 @@ func (_m *Interaction) QueryAssignments() *AssignmentQuery {
 	return NewInteractionClient(_m.config).QueryAssignments(_m)
 }
 
+// QueryConsultants queries the "consultants" edge of the Interaction entity.
+func (_m *Interaction) QueryConsultants() *AgentQuery {
+	return NewInteractionClient(_m.config).QueryConsultants(_m)
+}
+
 // QueryDecisions queries the "decisions" edge of the Interaction entity.
 func (_m *Interaction) QueryDecisions() *RoutingDecisionQuery {
 	return NewInteractionClient(_m.config).QueryDecisions(_m)
+}
+
+// QueryConsultantRows queries the "consultant_rows" edge of the Interaction entity.
+func (_m *Interaction) QueryConsultantRows() *ConsultantQuery {
+	return NewInteractionClient(_m.config).QueryConsultantRows(_m)
 }
 
 // Update returns a builder for updating this Interaction.
@@ -794,6 +836,9 @@ func (_m *Interaction) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("abandoned=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Abandoned))
+	builder.WriteString(", ")
+	builder.WriteString("takes_matter=")
+	builder.WriteString(fmt.Sprintf("%v", _m.TakesMatter))
 	builder.WriteByte(')')
 	return builder.String()
 }
@@ -894,6 +939,30 @@ func (_m *Interaction) appendNamedAssignments(name string, edges ...*Assignment)
 	}
 }
 
+// NamedConsultants returns the Consultants named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Interaction) NamedConsultants(name string) ([]*Agent, error) {
+	if _m.Edges.namedConsultants == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedConsultants[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Interaction) appendNamedConsultants(name string, edges ...*Agent) {
+	if _m.Edges.namedConsultants == nil {
+		_m.Edges.namedConsultants = make(map[string][]*Agent)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedConsultants[name] = []*Agent{}
+	} else {
+		_m.Edges.namedConsultants[name] = append(_m.Edges.namedConsultants[name], edges...)
+	}
+}
+
 // NamedDecisions returns the Decisions named value or an error if the edge was not
 // loaded in eager-loading with this name.
 func (_m *Interaction) NamedDecisions(name string) ([]*RoutingDecision, error) {
@@ -915,6 +984,30 @@ func (_m *Interaction) appendNamedDecisions(name string, edges ...*RoutingDecisi
 		_m.Edges.namedDecisions[name] = []*RoutingDecision{}
 	} else {
 		_m.Edges.namedDecisions[name] = append(_m.Edges.namedDecisions[name], edges...)
+	}
+}
+
+// NamedConsultantRows returns the ConsultantRows named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Interaction) NamedConsultantRows(name string) ([]*Consultant, error) {
+	if _m.Edges.namedConsultantRows == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedConsultantRows[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Interaction) appendNamedConsultantRows(name string, edges ...*Consultant) {
+	if _m.Edges.namedConsultantRows == nil {
+		_m.Edges.namedConsultantRows = make(map[string][]*Consultant)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedConsultantRows[name] = []*Consultant{}
+	} else {
+		_m.Edges.namedConsultantRows[name] = append(_m.Edges.namedConsultantRows[name], edges...)
 	}
 }
 

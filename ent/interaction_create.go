@@ -10,6 +10,7 @@ import (
 	"tributary/ent/agent"
 	"tributary/ent/assignment"
 	"tributary/ent/channel"
+	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
 	"tributary/ent/identity"
@@ -461,6 +462,20 @@ func (_c *InteractionCreate) SetNillableAbandoned(v *bool) *InteractionCreate {
 	return _c
 }
 
+// SetTakesMatter sets the "takes_matter" field.
+func (_c *InteractionCreate) SetTakesMatter(v bool) *InteractionCreate {
+	_c.mutation.SetTakesMatter(v)
+	return _c
+}
+
+// SetNillableTakesMatter sets the "takes_matter" field if the given value is not nil.
+func (_c *InteractionCreate) SetNillableTakesMatter(v *bool) *InteractionCreate {
+	if v != nil {
+		_c.SetTakesMatter(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *InteractionCreate) SetID(v gid.ID) *InteractionCreate {
 	_c.mutation.SetID(v)
@@ -580,6 +595,21 @@ func (_c *InteractionCreate) AddAssignments(v ...*Assignment) *InteractionCreate
 	return _c.AddAssignmentIDs(ids...)
 }
 
+// AddConsultantIDs adds the "consultants" edge to the Agent entity by IDs.
+func (_c *InteractionCreate) AddConsultantIDs(ids ...gid.ID) *InteractionCreate {
+	_c.mutation.AddConsultantIDs(ids...)
+	return _c
+}
+
+// AddConsultants adds the "consultants" edges to the Agent entity.
+func (_c *InteractionCreate) AddConsultants(v ...*Agent) *InteractionCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddConsultantIDs(ids...)
+}
+
 // AddDecisionIDs adds the "decisions" edge to the RoutingDecision entity by IDs.
 func (_c *InteractionCreate) AddDecisionIDs(ids ...gid.ID) *InteractionCreate {
 	_c.mutation.AddDecisionIDs(ids...)
@@ -593,6 +623,21 @@ func (_c *InteractionCreate) AddDecisions(v ...*RoutingDecision) *InteractionCre
 		ids[i] = v[i].ID
 	}
 	return _c.AddDecisionIDs(ids...)
+}
+
+// AddConsultantRowIDs adds the "consultant_rows" edge to the Consultant entity by IDs.
+func (_c *InteractionCreate) AddConsultantRowIDs(ids ...gid.ID) *InteractionCreate {
+	_c.mutation.AddConsultantRowIDs(ids...)
+	return _c
+}
+
+// AddConsultantRows adds the "consultant_rows" edges to the Consultant entity.
+func (_c *InteractionCreate) AddConsultantRows(v ...*Consultant) *InteractionCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddConsultantRowIDs(ids...)
 }
 
 // Mutation returns the InteractionMutation object of the builder.
@@ -693,6 +738,10 @@ func (_c *InteractionCreate) defaults() error {
 		v := interaction.DefaultAbandoned
 		_c.mutation.SetAbandoned(v)
 	}
+	if _, ok := _c.mutation.TakesMatter(); !ok {
+		v := interaction.DefaultTakesMatter
+		_c.mutation.SetTakesMatter(v)
+	}
 	if _, ok := _c.mutation.ID(); !ok {
 		if interaction.DefaultID == nil {
 			return fmt.Errorf("ent: uninitialized interaction.DefaultID (forgotten import ent/runtime?)")
@@ -784,6 +833,9 @@ func (_c *InteractionCreate) check() error {
 	}
 	if _, ok := _c.mutation.Abandoned(); !ok {
 		return &ValidationError{Name: "abandoned", err: errors.New(`ent: missing required field "Interaction.abandoned"`)}
+	}
+	if _, ok := _c.mutation.TakesMatter(); !ok {
+		return &ValidationError{Name: "takes_matter", err: errors.New(`ent: missing required field "Interaction.takes_matter"`)}
 	}
 	if len(_c.mutation.ConversationIDs()) == 0 {
 		return &ValidationError{Name: "conversation", err: errors.New(`ent: missing required edge "Interaction.conversation"`)}
@@ -937,6 +989,10 @@ func (_c *InteractionCreate) createSpec() (*Interaction, *sqlgraph.CreateSpec, e
 	if value, ok := _c.mutation.Abandoned(); ok {
 		_spec.SetField(interaction.FieldAbandoned, field.TypeBool, value)
 		_node.Abandoned = value
+	}
+	if value, ok := _c.mutation.TakesMatter(); ok {
+		_spec.SetField(interaction.FieldTakesMatter, field.TypeBool, value)
+		_node.TakesMatter = value
 	}
 	if nodes := _c.mutation.ConversationIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -1155,6 +1211,29 @@ func (_c *InteractionCreate) createSpec() (*Interaction, *sqlgraph.CreateSpec, e
 		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}
+	if nodes := _c.mutation.ConsultantsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   interaction.ConsultantsTable,
+			Columns: interaction.ConsultantsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &ConsultantCreate{config: _c.config, mutation: newConsultantMutation(_c.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
 	if nodes := _c.mutation.DecisionsIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -1164,6 +1243,22 @@ func (_c *InteractionCreate) createSpec() (*Interaction, *sqlgraph.CreateSpec, e
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(routingdecision.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.ConsultantRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   interaction.ConsultantRowsTable,
+			Columns: []string{interaction.ConsultantRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -1610,6 +1705,18 @@ func (u *InteractionUpsert) SetAbandoned(v bool) *InteractionUpsert {
 // UpdateAbandoned sets the "abandoned" field to the value that was provided on create.
 func (u *InteractionUpsert) UpdateAbandoned() *InteractionUpsert {
 	u.SetExcluded(interaction.FieldAbandoned)
+	return u
+}
+
+// SetTakesMatter sets the "takes_matter" field.
+func (u *InteractionUpsert) SetTakesMatter(v bool) *InteractionUpsert {
+	u.Set(interaction.FieldTakesMatter, v)
+	return u
+}
+
+// UpdateTakesMatter sets the "takes_matter" field to the value that was provided on create.
+func (u *InteractionUpsert) UpdateTakesMatter() *InteractionUpsert {
+	u.SetExcluded(interaction.FieldTakesMatter)
 	return u
 }
 
@@ -2143,6 +2250,20 @@ func (u *InteractionUpsertOne) SetAbandoned(v bool) *InteractionUpsertOne {
 func (u *InteractionUpsertOne) UpdateAbandoned() *InteractionUpsertOne {
 	return u.Update(func(s *InteractionUpsert) {
 		s.UpdateAbandoned()
+	})
+}
+
+// SetTakesMatter sets the "takes_matter" field.
+func (u *InteractionUpsertOne) SetTakesMatter(v bool) *InteractionUpsertOne {
+	return u.Update(func(s *InteractionUpsert) {
+		s.SetTakesMatter(v)
+	})
+}
+
+// UpdateTakesMatter sets the "takes_matter" field to the value that was provided on create.
+func (u *InteractionUpsertOne) UpdateTakesMatter() *InteractionUpsertOne {
+	return u.Update(func(s *InteractionUpsert) {
+		s.UpdateTakesMatter()
 	})
 }
 
@@ -2846,6 +2967,20 @@ func (u *InteractionUpsertBulk) SetAbandoned(v bool) *InteractionUpsertBulk {
 func (u *InteractionUpsertBulk) UpdateAbandoned() *InteractionUpsertBulk {
 	return u.Update(func(s *InteractionUpsert) {
 		s.UpdateAbandoned()
+	})
+}
+
+// SetTakesMatter sets the "takes_matter" field.
+func (u *InteractionUpsertBulk) SetTakesMatter(v bool) *InteractionUpsertBulk {
+	return u.Update(func(s *InteractionUpsert) {
+		s.SetTakesMatter(v)
+	})
+}
+
+// UpdateTakesMatter sets the "takes_matter" field to the value that was provided on create.
+func (u *InteractionUpsertBulk) UpdateTakesMatter() *InteractionUpsertBulk {
+	return u.Update(func(s *InteractionUpsert) {
+		s.UpdateTakesMatter()
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"tributary/ent/agent"
 	"tributary/ent/assignment"
 	"tributary/ent/channel"
+	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
 	"tributary/ent/identity"
@@ -32,31 +33,35 @@ import (
 // InteractionQuery is the builder for querying Interaction entities.
 type InteractionQuery struct {
 	config
-	ctx                  *QueryContext
-	order                []interaction.OrderOption
-	inters               []Interceptor
-	predicates           []predicate.Interaction
-	withConversation     *ConversationQuery
-	withCustomer         *CustomerQuery
-	withChannel          *ChannelQuery
-	withIdentity         *IdentityQuery
-	withQueue            *QueueQuery
-	withAgent            *AgentQuery
-	withPreviousAgent    *AgentQuery
-	withOpenOffer        *OfferQuery
-	withContinuedFrom    *InteractionQuery
-	withContinuedBy      *InteractionQuery
-	withMessages         *MessageQuery
-	withOffers           *OfferQuery
-	withAssignments      *AssignmentQuery
-	withDecisions        *RoutingDecisionQuery
-	after                []func(context.Context, []*Interaction) error
-	modifiers            []func(*sql.Selector)
-	withNamedContinuedBy map[string]*InteractionQuery
-	withNamedMessages    map[string]*MessageQuery
-	withNamedOffers      map[string]*OfferQuery
-	withNamedAssignments map[string]*AssignmentQuery
-	withNamedDecisions   map[string]*RoutingDecisionQuery
+	ctx                     *QueryContext
+	order                   []interaction.OrderOption
+	inters                  []Interceptor
+	predicates              []predicate.Interaction
+	withConversation        *ConversationQuery
+	withCustomer            *CustomerQuery
+	withChannel             *ChannelQuery
+	withIdentity            *IdentityQuery
+	withQueue               *QueueQuery
+	withAgent               *AgentQuery
+	withPreviousAgent       *AgentQuery
+	withOpenOffer           *OfferQuery
+	withContinuedFrom       *InteractionQuery
+	withContinuedBy         *InteractionQuery
+	withMessages            *MessageQuery
+	withOffers              *OfferQuery
+	withAssignments         *AssignmentQuery
+	withConsultants         *AgentQuery
+	withDecisions           *RoutingDecisionQuery
+	withConsultantRows      *ConsultantQuery
+	after                   []func(context.Context, []*Interaction) error
+	modifiers               []func(*sql.Selector)
+	withNamedContinuedBy    map[string]*InteractionQuery
+	withNamedMessages       map[string]*MessageQuery
+	withNamedOffers         map[string]*OfferQuery
+	withNamedAssignments    map[string]*AssignmentQuery
+	withNamedConsultants    map[string]*AgentQuery
+	withNamedDecisions      map[string]*RoutingDecisionQuery
+	withNamedConsultantRows map[string]*ConsultantQuery
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
 	path func(context.Context) (*sql.Selector, error)
@@ -379,6 +384,28 @@ func (_q *InteractionQuery) QueryAssignments() *AssignmentQuery {
 	return query
 }
 
+// QueryConsultants chains the current query on the "consultants" edge.
+func (_q *InteractionQuery) QueryConsultants() *AgentQuery {
+	query := (&AgentClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(interaction.Table, interaction.FieldID, selector),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, interaction.ConsultantsTable, interaction.ConsultantsPrimaryKey...),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
 // QueryDecisions chains the current query on the "decisions" edge.
 func (_q *InteractionQuery) QueryDecisions() *RoutingDecisionQuery {
 	query := (&RoutingDecisionClient{config: _q.config}).Query()
@@ -394,6 +421,28 @@ func (_q *InteractionQuery) QueryDecisions() *RoutingDecisionQuery {
 			sqlgraph.From(interaction.Table, interaction.FieldID, selector),
 			sqlgraph.To(routingdecision.Table, routingdecision.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, interaction.DecisionsTable, interaction.DecisionsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryConsultantRows chains the current query on the "consultant_rows" edge.
+func (_q *InteractionQuery) QueryConsultantRows() *ConsultantQuery {
+	query := (&ConsultantClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(interaction.Table, interaction.FieldID, selector),
+			sqlgraph.To(consultant.Table, consultant.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, interaction.ConsultantRowsTable, interaction.ConsultantRowsColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -588,25 +637,27 @@ func (_q *InteractionQuery) Clone() *InteractionQuery {
 		return nil
 	}
 	return &InteractionQuery{
-		config:            _q.config,
-		ctx:               _q.ctx.Clone(),
-		order:             append([]interaction.OrderOption{}, _q.order...),
-		inters:            append([]Interceptor{}, _q.inters...),
-		predicates:        append([]predicate.Interaction{}, _q.predicates...),
-		withConversation:  _q.withConversation.Clone(),
-		withCustomer:      _q.withCustomer.Clone(),
-		withChannel:       _q.withChannel.Clone(),
-		withIdentity:      _q.withIdentity.Clone(),
-		withQueue:         _q.withQueue.Clone(),
-		withAgent:         _q.withAgent.Clone(),
-		withPreviousAgent: _q.withPreviousAgent.Clone(),
-		withOpenOffer:     _q.withOpenOffer.Clone(),
-		withContinuedFrom: _q.withContinuedFrom.Clone(),
-		withContinuedBy:   _q.withContinuedBy.Clone(),
-		withMessages:      _q.withMessages.Clone(),
-		withOffers:        _q.withOffers.Clone(),
-		withAssignments:   _q.withAssignments.Clone(),
-		withDecisions:     _q.withDecisions.Clone(),
+		config:             _q.config,
+		ctx:                _q.ctx.Clone(),
+		order:              append([]interaction.OrderOption{}, _q.order...),
+		inters:             append([]Interceptor{}, _q.inters...),
+		predicates:         append([]predicate.Interaction{}, _q.predicates...),
+		withConversation:   _q.withConversation.Clone(),
+		withCustomer:       _q.withCustomer.Clone(),
+		withChannel:        _q.withChannel.Clone(),
+		withIdentity:       _q.withIdentity.Clone(),
+		withQueue:          _q.withQueue.Clone(),
+		withAgent:          _q.withAgent.Clone(),
+		withPreviousAgent:  _q.withPreviousAgent.Clone(),
+		withOpenOffer:      _q.withOpenOffer.Clone(),
+		withContinuedFrom:  _q.withContinuedFrom.Clone(),
+		withContinuedBy:    _q.withContinuedBy.Clone(),
+		withMessages:       _q.withMessages.Clone(),
+		withOffers:         _q.withOffers.Clone(),
+		withAssignments:    _q.withAssignments.Clone(),
+		withConsultants:    _q.withConsultants.Clone(),
+		withDecisions:      _q.withDecisions.Clone(),
+		withConsultantRows: _q.withConsultantRows.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -757,6 +808,17 @@ func (_q *InteractionQuery) WithAssignments(opts ...func(*AssignmentQuery)) *Int
 	return _q
 }
 
+// WithConsultants tells the query-builder to eager-load the nodes that are connected to
+// the "consultants" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *InteractionQuery) WithConsultants(opts ...func(*AgentQuery)) *InteractionQuery {
+	query := (&AgentClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withConsultants = query
+	return _q
+}
+
 // WithDecisions tells the query-builder to eager-load the nodes that are connected to
 // the "decisions" edge. The optional arguments are used to configure the query builder of the edge.
 func (_q *InteractionQuery) WithDecisions(opts ...func(*RoutingDecisionQuery)) *InteractionQuery {
@@ -765,6 +827,17 @@ func (_q *InteractionQuery) WithDecisions(opts ...func(*RoutingDecisionQuery)) *
 		opt(query)
 	}
 	_q.withDecisions = query
+	return _q
+}
+
+// WithConsultantRows tells the query-builder to eager-load the nodes that are connected to
+// the "consultant_rows" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *InteractionQuery) WithConsultantRows(opts ...func(*ConsultantQuery)) *InteractionQuery {
+	query := (&ConsultantClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withConsultantRows = query
 	return _q
 }
 
@@ -852,7 +925,7 @@ func (_q *InteractionQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 	var (
 		nodes       = []*Interaction{}
 		_spec       = _q.querySpec()
-		loadedTypes = [14]bool{
+		loadedTypes = [16]bool{
 			_q.withConversation != nil,
 			_q.withCustomer != nil,
 			_q.withChannel != nil,
@@ -866,7 +939,9 @@ func (_q *InteractionQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 			_q.withMessages != nil,
 			_q.withOffers != nil,
 			_q.withAssignments != nil,
+			_q.withConsultants != nil,
 			_q.withDecisions != nil,
+			_q.withConsultantRows != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -972,10 +1047,24 @@ func (_q *InteractionQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 			return nil, err
 		}
 	}
+	if query := _q.withConsultants; query != nil {
+		if err := _q.loadConsultants(ctx, query, nodes,
+			func(n *Interaction) { n.Edges.Consultants = []*Agent{} },
+			func(n *Interaction, e *Agent) { n.Edges.Consultants = append(n.Edges.Consultants, e) }); err != nil {
+			return nil, err
+		}
+	}
 	if query := _q.withDecisions; query != nil {
 		if err := _q.loadDecisions(ctx, query, nodes,
 			func(n *Interaction) { n.Edges.Decisions = []*RoutingDecision{} },
 			func(n *Interaction, e *RoutingDecision) { n.Edges.Decisions = append(n.Edges.Decisions, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withConsultantRows; query != nil {
+		if err := _q.loadConsultantRows(ctx, query, nodes,
+			func(n *Interaction) { n.Edges.ConsultantRows = []*Consultant{} },
+			func(n *Interaction, e *Consultant) { n.Edges.ConsultantRows = append(n.Edges.ConsultantRows, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -1007,10 +1096,24 @@ func (_q *InteractionQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 			return nil, err
 		}
 	}
+	for name, query := range _q.withNamedConsultants {
+		if err := _q.loadConsultants(ctx, query, nodes,
+			func(n *Interaction) { n.appendNamedConsultants(name) },
+			func(n *Interaction, e *Agent) { n.appendNamedConsultants(name, e) }); err != nil {
+			return nil, err
+		}
+	}
 	for name, query := range _q.withNamedDecisions {
 		if err := _q.loadDecisions(ctx, query, nodes,
 			func(n *Interaction) { n.appendNamedDecisions(name) },
 			func(n *Interaction, e *RoutingDecision) { n.appendNamedDecisions(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedConsultantRows {
+		if err := _q.loadConsultantRows(ctx, query, nodes,
+			func(n *Interaction) { n.appendNamedConsultantRows(name) },
+			func(n *Interaction, e *Consultant) { n.appendNamedConsultantRows(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -1427,6 +1530,67 @@ func (_q *InteractionQuery) loadAssignments(ctx context.Context, query *Assignme
 	}
 	return nil
 }
+func (_q *InteractionQuery) loadConsultants(ctx context.Context, query *AgentQuery, nodes []*Interaction, init func(*Interaction), assign func(*Interaction, *Agent)) error {
+	edgeIDs := make([]driver.Value, len(nodes))
+	byID := make(map[gid.ID]*Interaction)
+	nids := make(map[gid.ID]map[*Interaction]struct{})
+	for i, node := range nodes {
+		edgeIDs[i] = node.ID
+		byID[node.ID] = node
+		if init != nil {
+			init(node)
+		}
+	}
+	query.Where(func(s *sql.Selector) {
+		joinT := sql.Table(interaction.ConsultantsTable)
+		s.Join(joinT).On(s.C(agent.FieldID), joinT.C(interaction.ConsultantsPrimaryKey[1]))
+		s.Where(sql.InValues(joinT.C(interaction.ConsultantsPrimaryKey[0]), edgeIDs...))
+		columns := s.SelectedColumns()
+		s.Select(joinT.C(interaction.ConsultantsPrimaryKey[0]))
+		s.AppendSelect(columns...)
+		s.SetDistinct(false)
+	})
+	if err := query.prepareQuery(ctx); err != nil {
+		return err
+	}
+	qr := QuerierFunc(func(ctx context.Context, q Query) (Value, error) {
+		return query.sqlAll(ctx, func(_ context.Context, spec *sqlgraph.QuerySpec) {
+			assign := spec.Assign
+			values := spec.ScanValues
+			spec.ScanValues = func(columns []string) ([]any, error) {
+				values, err := values(columns[1:])
+				if err != nil {
+					return nil, err
+				}
+				return append([]any{new(gid.ID)}, values...), nil
+			}
+			spec.Assign = func(columns []string, values []any) error {
+				outValue := *values[0].(*gid.ID)
+				inValue := *values[1].(*gid.ID)
+				if nids[inValue] == nil {
+					nids[inValue] = map[*Interaction]struct{}{byID[outValue]: {}}
+					return assign(columns[1:], values[1:])
+				}
+				nids[inValue][byID[outValue]] = struct{}{}
+				return nil
+			}
+		})
+	})
+	neighbors, err := withInterceptors[[]*Agent](ctx, query, qr, query.inters)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected "consultants" node returned %v`, n.ID)
+		}
+		for kn := range nodes {
+			assign(kn, n)
+		}
+	}
+	return nil
+}
 func (_q *InteractionQuery) loadDecisions(ctx context.Context, query *RoutingDecisionQuery, nodes []*Interaction, init func(*Interaction), assign func(*Interaction, *RoutingDecision)) error {
 	fks := make([]driver.Value, 0, len(nodes))
 	nodeids := make(map[gid.ID]*Interaction)
@@ -1442,6 +1606,36 @@ func (_q *InteractionQuery) loadDecisions(ctx context.Context, query *RoutingDec
 	}
 	query.Where(predicate.RoutingDecision(func(s *sql.Selector) {
 		s.Where(sql.InValues(s.C(interaction.DecisionsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.InteractionID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "interaction_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *InteractionQuery) loadConsultantRows(ctx context.Context, query *ConsultantQuery, nodes []*Interaction, init func(*Interaction), assign func(*Interaction, *Consultant)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Interaction)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(consultant.FieldInteractionID)
+	}
+	query.Where(predicate.Consultant(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(interaction.ConsultantRowsColumn), fks...))
 	}))
 	neighbors, err := query.All(ctx)
 	if err != nil {
@@ -1660,6 +1854,20 @@ func (_q *InteractionQuery) WithNamedAssignments(name string, opts ...func(*Assi
 	return _q
 }
 
+// WithNamedConsultants tells the query-builder to eager-load the nodes that are connected to the "consultants"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *InteractionQuery) WithNamedConsultants(name string, opts ...func(*AgentQuery)) *InteractionQuery {
+	query := (&AgentClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedConsultants == nil {
+		_q.withNamedConsultants = make(map[string]*AgentQuery)
+	}
+	_q.withNamedConsultants[name] = query
+	return _q
+}
+
 // WithNamedDecisions tells the query-builder to eager-load the nodes that are connected to the "decisions"
 // edge with the given name. The optional arguments are used to configure the query builder of the edge.
 func (_q *InteractionQuery) WithNamedDecisions(name string, opts ...func(*RoutingDecisionQuery)) *InteractionQuery {
@@ -1671,6 +1879,20 @@ func (_q *InteractionQuery) WithNamedDecisions(name string, opts ...func(*Routin
 		_q.withNamedDecisions = make(map[string]*RoutingDecisionQuery)
 	}
 	_q.withNamedDecisions[name] = query
+	return _q
+}
+
+// WithNamedConsultantRows tells the query-builder to eager-load the nodes that are connected to the "consultant_rows"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *InteractionQuery) WithNamedConsultantRows(name string, opts ...func(*ConsultantQuery)) *InteractionQuery {
+	query := (&ConsultantClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedConsultantRows == nil {
+		_q.withNamedConsultantRows = make(map[string]*ConsultantQuery)
+	}
+	_q.withNamedConsultantRows[name] = query
 	return _q
 }
 

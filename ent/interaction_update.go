@@ -9,6 +9,7 @@ import (
 	"time"
 	"tributary/ent/agent"
 	"tributary/ent/assignment"
+	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
 	"tributary/ent/interaction"
@@ -472,6 +473,20 @@ func (_u *InteractionUpdate) SetNillableAbandoned(v *bool) *InteractionUpdate {
 	return _u
 }
 
+// SetTakesMatter sets the "takes_matter" field.
+func (_u *InteractionUpdate) SetTakesMatter(v bool) *InteractionUpdate {
+	_u.mutation.SetTakesMatter(v)
+	return _u
+}
+
+// SetNillableTakesMatter sets the "takes_matter" field if the given value is not nil.
+func (_u *InteractionUpdate) SetNillableTakesMatter(v *bool) *InteractionUpdate {
+	if v != nil {
+		_u.SetTakesMatter(*v)
+	}
+	return _u
+}
+
 // SetConversation sets the "conversation" edge to the Conversation entity.
 func (_u *InteractionUpdate) SetConversation(v *Conversation) *InteractionUpdate {
 	return _u.SetConversationID(v.ID)
@@ -562,6 +577,21 @@ func (_u *InteractionUpdate) AddAssignments(v ...*Assignment) *InteractionUpdate
 	return _u.AddAssignmentIDs(ids...)
 }
 
+// AddConsultantIDs adds the "consultants" edge to the Agent entity by IDs.
+func (_u *InteractionUpdate) AddConsultantIDs(ids ...gid.ID) *InteractionUpdate {
+	_u.mutation.AddConsultantIDs(ids...)
+	return _u
+}
+
+// AddConsultants adds the "consultants" edges to the Agent entity.
+func (_u *InteractionUpdate) AddConsultants(v ...*Agent) *InteractionUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddConsultantIDs(ids...)
+}
+
 // AddDecisionIDs adds the "decisions" edge to the RoutingDecision entity by IDs.
 func (_u *InteractionUpdate) AddDecisionIDs(ids ...gid.ID) *InteractionUpdate {
 	_u.mutation.AddDecisionIDs(ids...)
@@ -575,6 +605,21 @@ func (_u *InteractionUpdate) AddDecisions(v ...*RoutingDecision) *InteractionUpd
 		ids[i] = v[i].ID
 	}
 	return _u.AddDecisionIDs(ids...)
+}
+
+// AddConsultantRowIDs adds the "consultant_rows" edge to the Consultant entity by IDs.
+func (_u *InteractionUpdate) AddConsultantRowIDs(ids ...gid.ID) *InteractionUpdate {
+	_u.mutation.AddConsultantRowIDs(ids...)
+	return _u
+}
+
+// AddConsultantRows adds the "consultant_rows" edges to the Consultant entity.
+func (_u *InteractionUpdate) AddConsultantRows(v ...*Consultant) *InteractionUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddConsultantRowIDs(ids...)
 }
 
 // Mutation returns the InteractionMutation object of the builder.
@@ -702,6 +747,27 @@ func (_u *InteractionUpdate) RemoveAssignments(v ...*Assignment) *InteractionUpd
 	return _u.RemoveAssignmentIDs(ids...)
 }
 
+// ClearConsultants clears all "consultants" edges to the Agent entity.
+func (_u *InteractionUpdate) ClearConsultants() *InteractionUpdate {
+	_u.mutation.ClearConsultants()
+	return _u
+}
+
+// RemoveConsultantIDs removes the "consultants" edge to Agent entities by IDs.
+func (_u *InteractionUpdate) RemoveConsultantIDs(ids ...gid.ID) *InteractionUpdate {
+	_u.mutation.RemoveConsultantIDs(ids...)
+	return _u
+}
+
+// RemoveConsultants removes "consultants" edges to Agent entities.
+func (_u *InteractionUpdate) RemoveConsultants(v ...*Agent) *InteractionUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveConsultantIDs(ids...)
+}
+
 // ClearDecisions clears all "decisions" edges to the RoutingDecision entity.
 func (_u *InteractionUpdate) ClearDecisions() *InteractionUpdate {
 	_u.mutation.ClearDecisions()
@@ -721,6 +787,27 @@ func (_u *InteractionUpdate) RemoveDecisions(v ...*RoutingDecision) *Interaction
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveDecisionIDs(ids...)
+}
+
+// ClearConsultantRows clears all "consultant_rows" edges to the Consultant entity.
+func (_u *InteractionUpdate) ClearConsultantRows() *InteractionUpdate {
+	_u.mutation.ClearConsultantRows()
+	return _u
+}
+
+// RemoveConsultantRowIDs removes the "consultant_rows" edge to Consultant entities by IDs.
+func (_u *InteractionUpdate) RemoveConsultantRowIDs(ids ...gid.ID) *InteractionUpdate {
+	_u.mutation.RemoveConsultantRowIDs(ids...)
+	return _u
+}
+
+// RemoveConsultantRows removes "consultant_rows" edges to Consultant entities.
+func (_u *InteractionUpdate) RemoveConsultantRows(v ...*Consultant) *InteractionUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveConsultantRowIDs(ids...)
 }
 
 // Save executes the query and returns the number of nodes affected by the update operation.
@@ -903,6 +990,9 @@ func (_u *InteractionUpdate) sqlSave(ctx context.Context) (_node int, err error)
 	}
 	if value, ok := _u.mutation.Abandoned(); ok {
 		_spec.SetField(interaction.FieldAbandoned, field.TypeBool, value)
+	}
+	if value, ok := _u.mutation.TakesMatter(); ok {
+		_spec.SetField(interaction.FieldTakesMatter, field.TypeBool, value)
 	}
 	if _u.mutation.ConversationCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -1258,6 +1348,72 @@ func (_u *InteractionUpdate) sqlSave(ctx context.Context) (_node int, err error)
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.ConsultantsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   interaction.ConsultantsTable,
+			Columns: interaction.ConsultantsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &ConsultantCreate{config: _u.config, mutation: newConsultantMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedConsultantsIDs(); len(nodes) > 0 && !_u.mutation.ConsultantsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   interaction.ConsultantsTable,
+			Columns: interaction.ConsultantsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &ConsultantCreate{config: _u.config, mutation: newConsultantMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ConsultantsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   interaction.ConsultantsTable,
+			Columns: interaction.ConsultantsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &ConsultantCreate{config: _u.config, mutation: newConsultantMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	if _u.mutation.DecisionsCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -1296,6 +1452,51 @@ func (_u *InteractionUpdate) sqlSave(ctx context.Context) (_node int, err error)
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(routingdecision.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ConsultantRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   interaction.ConsultantRowsTable,
+			Columns: []string{interaction.ConsultantRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedConsultantRowsIDs(); len(nodes) > 0 && !_u.mutation.ConsultantRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   interaction.ConsultantRowsTable,
+			Columns: []string{interaction.ConsultantRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ConsultantRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   interaction.ConsultantRowsTable,
+			Columns: []string{interaction.ConsultantRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -1758,6 +1959,20 @@ func (_u *InteractionUpdateOne) SetNillableAbandoned(v *bool) *InteractionUpdate
 	return _u
 }
 
+// SetTakesMatter sets the "takes_matter" field.
+func (_u *InteractionUpdateOne) SetTakesMatter(v bool) *InteractionUpdateOne {
+	_u.mutation.SetTakesMatter(v)
+	return _u
+}
+
+// SetNillableTakesMatter sets the "takes_matter" field if the given value is not nil.
+func (_u *InteractionUpdateOne) SetNillableTakesMatter(v *bool) *InteractionUpdateOne {
+	if v != nil {
+		_u.SetTakesMatter(*v)
+	}
+	return _u
+}
+
 // SetConversation sets the "conversation" edge to the Conversation entity.
 func (_u *InteractionUpdateOne) SetConversation(v *Conversation) *InteractionUpdateOne {
 	return _u.SetConversationID(v.ID)
@@ -1848,6 +2063,21 @@ func (_u *InteractionUpdateOne) AddAssignments(v ...*Assignment) *InteractionUpd
 	return _u.AddAssignmentIDs(ids...)
 }
 
+// AddConsultantIDs adds the "consultants" edge to the Agent entity by IDs.
+func (_u *InteractionUpdateOne) AddConsultantIDs(ids ...gid.ID) *InteractionUpdateOne {
+	_u.mutation.AddConsultantIDs(ids...)
+	return _u
+}
+
+// AddConsultants adds the "consultants" edges to the Agent entity.
+func (_u *InteractionUpdateOne) AddConsultants(v ...*Agent) *InteractionUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddConsultantIDs(ids...)
+}
+
 // AddDecisionIDs adds the "decisions" edge to the RoutingDecision entity by IDs.
 func (_u *InteractionUpdateOne) AddDecisionIDs(ids ...gid.ID) *InteractionUpdateOne {
 	_u.mutation.AddDecisionIDs(ids...)
@@ -1861,6 +2091,21 @@ func (_u *InteractionUpdateOne) AddDecisions(v ...*RoutingDecision) *Interaction
 		ids[i] = v[i].ID
 	}
 	return _u.AddDecisionIDs(ids...)
+}
+
+// AddConsultantRowIDs adds the "consultant_rows" edge to the Consultant entity by IDs.
+func (_u *InteractionUpdateOne) AddConsultantRowIDs(ids ...gid.ID) *InteractionUpdateOne {
+	_u.mutation.AddConsultantRowIDs(ids...)
+	return _u
+}
+
+// AddConsultantRows adds the "consultant_rows" edges to the Consultant entity.
+func (_u *InteractionUpdateOne) AddConsultantRows(v ...*Consultant) *InteractionUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddConsultantRowIDs(ids...)
 }
 
 // Mutation returns the InteractionMutation object of the builder.
@@ -1988,6 +2233,27 @@ func (_u *InteractionUpdateOne) RemoveAssignments(v ...*Assignment) *Interaction
 	return _u.RemoveAssignmentIDs(ids...)
 }
 
+// ClearConsultants clears all "consultants" edges to the Agent entity.
+func (_u *InteractionUpdateOne) ClearConsultants() *InteractionUpdateOne {
+	_u.mutation.ClearConsultants()
+	return _u
+}
+
+// RemoveConsultantIDs removes the "consultants" edge to Agent entities by IDs.
+func (_u *InteractionUpdateOne) RemoveConsultantIDs(ids ...gid.ID) *InteractionUpdateOne {
+	_u.mutation.RemoveConsultantIDs(ids...)
+	return _u
+}
+
+// RemoveConsultants removes "consultants" edges to Agent entities.
+func (_u *InteractionUpdateOne) RemoveConsultants(v ...*Agent) *InteractionUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveConsultantIDs(ids...)
+}
+
 // ClearDecisions clears all "decisions" edges to the RoutingDecision entity.
 func (_u *InteractionUpdateOne) ClearDecisions() *InteractionUpdateOne {
 	_u.mutation.ClearDecisions()
@@ -2007,6 +2273,27 @@ func (_u *InteractionUpdateOne) RemoveDecisions(v ...*RoutingDecision) *Interact
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveDecisionIDs(ids...)
+}
+
+// ClearConsultantRows clears all "consultant_rows" edges to the Consultant entity.
+func (_u *InteractionUpdateOne) ClearConsultantRows() *InteractionUpdateOne {
+	_u.mutation.ClearConsultantRows()
+	return _u
+}
+
+// RemoveConsultantRowIDs removes the "consultant_rows" edge to Consultant entities by IDs.
+func (_u *InteractionUpdateOne) RemoveConsultantRowIDs(ids ...gid.ID) *InteractionUpdateOne {
+	_u.mutation.RemoveConsultantRowIDs(ids...)
+	return _u
+}
+
+// RemoveConsultantRows removes "consultant_rows" edges to Consultant entities.
+func (_u *InteractionUpdateOne) RemoveConsultantRows(v ...*Consultant) *InteractionUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveConsultantRowIDs(ids...)
 }
 
 // Where appends a list predicates to the InteractionUpdate builder.
@@ -2219,6 +2506,9 @@ func (_u *InteractionUpdateOne) sqlSave(ctx context.Context) (_node *Interaction
 	}
 	if value, ok := _u.mutation.Abandoned(); ok {
 		_spec.SetField(interaction.FieldAbandoned, field.TypeBool, value)
+	}
+	if value, ok := _u.mutation.TakesMatter(); ok {
+		_spec.SetField(interaction.FieldTakesMatter, field.TypeBool, value)
 	}
 	if _u.mutation.ConversationCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -2574,6 +2864,72 @@ func (_u *InteractionUpdateOne) sqlSave(ctx context.Context) (_node *Interaction
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.ConsultantsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   interaction.ConsultantsTable,
+			Columns: interaction.ConsultantsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &ConsultantCreate{config: _u.config, mutation: newConsultantMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedConsultantsIDs(); len(nodes) > 0 && !_u.mutation.ConsultantsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   interaction.ConsultantsTable,
+			Columns: interaction.ConsultantsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &ConsultantCreate{config: _u.config, mutation: newConsultantMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ConsultantsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   interaction.ConsultantsTable,
+			Columns: interaction.ConsultantsPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &ConsultantCreate{config: _u.config, mutation: newConsultantMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	if _u.mutation.DecisionsCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -2612,6 +2968,51 @@ func (_u *InteractionUpdateOne) sqlSave(ctx context.Context) (_node *Interaction
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(routingdecision.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ConsultantRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   interaction.ConsultantRowsTable,
+			Columns: []string{interaction.ConsultantRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedConsultantRowsIDs(); len(nodes) > 0 && !_u.mutation.ConsultantRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   interaction.ConsultantRowsTable,
+			Columns: []string{interaction.ConsultantRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ConsultantRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   interaction.ConsultantRowsTable,
+			Columns: []string{interaction.ConsultantRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(consultant.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

@@ -19,17 +19,21 @@ import (
 	"tributary/ent/attachment"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
+	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/counter"
 	"tributary/ent/customer"
 	"tributary/ent/event"
+	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
 	"tributary/ent/identity"
 	"tributary/ent/interaction"
 	"tributary/ent/job"
 	"tributary/ent/lease"
 	"tributary/ent/loghead"
+	"tributary/ent/mention"
 	"tributary/ent/message"
+	"tributary/ent/note"
 	"tributary/ent/offer"
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
@@ -73,17 +77,21 @@ const (
 	TypeAttachment      = "Attachment"
 	TypeCapacityProfile = "CapacityProfile"
 	TypeChannel         = "Channel"
+	TypeConsultant      = "Consultant"
 	TypeConversation    = "Conversation"
 	TypeCounter         = "Counter"
 	TypeCustomer        = "Customer"
 	TypeEvent           = "Event"
+	TypeFollower        = "Follower"
 	TypeIdempotencyKey  = "IdempotencyKey"
 	TypeIdentity        = "Identity"
 	TypeInteraction     = "Interaction"
 	TypeJob             = "Job"
 	TypeLease           = "Lease"
 	TypeLogHead         = "LogHead"
+	TypeMention         = "Mention"
 	TypeMessage         = "Message"
+	TypeNote            = "Note"
 	TypeOffer           = "Offer"
 	TypeOutbox          = "Outbox"
 	TypeParticipant     = "Participant"
@@ -1630,9 +1638,27 @@ type AgentMutation struct {
 	teams                   map[gid.ID]struct{}
 	removedteams            map[gid.ID]struct{}
 	clearedteams            bool
+	follows                 map[gid.ID]struct{}
+	removedfollows          map[gid.ID]struct{}
+	clearedfollows          bool
+	consults                map[gid.ID]struct{}
+	removedconsults         map[gid.ID]struct{}
+	clearedconsults         bool
+	mentioned_in            map[gid.ID]struct{}
+	removedmentioned_in     map[gid.ID]struct{}
+	clearedmentioned_in     bool
 	team_members            map[gid.ID]struct{}
 	removedteam_members     map[gid.ID]struct{}
 	clearedteam_members     bool
+	follow_rows             map[gid.ID]struct{}
+	removedfollow_rows      map[gid.ID]struct{}
+	clearedfollow_rows      bool
+	consult_rows            map[gid.ID]struct{}
+	removedconsult_rows     map[gid.ID]struct{}
+	clearedconsult_rows     bool
+	mentioned_rows          map[gid.ID]struct{}
+	removedmentioned_rows   map[gid.ID]struct{}
+	clearedmentioned_rows   bool
 	done                    bool
 	oldValue                func(context.Context) (*Agent, error)
 	predicates              []predicate.Agent
@@ -2595,6 +2621,168 @@ func (m *AgentMutation) ResetTeams() {
 	m.removedteams = nil
 }
 
+// AddFollowIDs adds the "follows" edge to the Conversation entity by ids.
+func (m *AgentMutation) AddFollowIDs(ids ...gid.ID) {
+	if m.follows == nil {
+		m.follows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.follows[ids[i]] = struct{}{}
+	}
+}
+
+// ClearFollows clears the "follows" edge to the Conversation entity.
+func (m *AgentMutation) ClearFollows() {
+	m.clearedfollows = true
+}
+
+// FollowsCleared reports if the "follows" edge to the Conversation entity was cleared.
+func (m *AgentMutation) FollowsCleared() bool {
+	return m.clearedfollows
+}
+
+// RemoveFollowIDs removes the "follows" edge to the Conversation entity by IDs.
+func (m *AgentMutation) RemoveFollowIDs(ids ...gid.ID) {
+	if m.removedfollows == nil {
+		m.removedfollows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.follows, ids[i])
+		m.removedfollows[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedFollows returns the removed IDs of the "follows" edge to the Conversation entity.
+func (m *AgentMutation) RemovedFollowsIDs() (ids []gid.ID) {
+	for id := range m.removedfollows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// FollowsIDs returns the "follows" edge IDs in the mutation.
+func (m *AgentMutation) FollowsIDs() (ids []gid.ID) {
+	for id := range m.follows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetFollows resets all changes to the "follows" edge.
+func (m *AgentMutation) ResetFollows() {
+	m.follows = nil
+	m.clearedfollows = false
+	m.removedfollows = nil
+}
+
+// AddConsultIDs adds the "consults" edge to the Interaction entity by ids.
+func (m *AgentMutation) AddConsultIDs(ids ...gid.ID) {
+	if m.consults == nil {
+		m.consults = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.consults[ids[i]] = struct{}{}
+	}
+}
+
+// ClearConsults clears the "consults" edge to the Interaction entity.
+func (m *AgentMutation) ClearConsults() {
+	m.clearedconsults = true
+}
+
+// ConsultsCleared reports if the "consults" edge to the Interaction entity was cleared.
+func (m *AgentMutation) ConsultsCleared() bool {
+	return m.clearedconsults
+}
+
+// RemoveConsultIDs removes the "consults" edge to the Interaction entity by IDs.
+func (m *AgentMutation) RemoveConsultIDs(ids ...gid.ID) {
+	if m.removedconsults == nil {
+		m.removedconsults = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.consults, ids[i])
+		m.removedconsults[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedConsults returns the removed IDs of the "consults" edge to the Interaction entity.
+func (m *AgentMutation) RemovedConsultsIDs() (ids []gid.ID) {
+	for id := range m.removedconsults {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ConsultsIDs returns the "consults" edge IDs in the mutation.
+func (m *AgentMutation) ConsultsIDs() (ids []gid.ID) {
+	for id := range m.consults {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetConsults resets all changes to the "consults" edge.
+func (m *AgentMutation) ResetConsults() {
+	m.consults = nil
+	m.clearedconsults = false
+	m.removedconsults = nil
+}
+
+// AddMentionedInIDs adds the "mentioned_in" edge to the Note entity by ids.
+func (m *AgentMutation) AddMentionedInIDs(ids ...gid.ID) {
+	if m.mentioned_in == nil {
+		m.mentioned_in = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.mentioned_in[ids[i]] = struct{}{}
+	}
+}
+
+// ClearMentionedIn clears the "mentioned_in" edge to the Note entity.
+func (m *AgentMutation) ClearMentionedIn() {
+	m.clearedmentioned_in = true
+}
+
+// MentionedInCleared reports if the "mentioned_in" edge to the Note entity was cleared.
+func (m *AgentMutation) MentionedInCleared() bool {
+	return m.clearedmentioned_in
+}
+
+// RemoveMentionedInIDs removes the "mentioned_in" edge to the Note entity by IDs.
+func (m *AgentMutation) RemoveMentionedInIDs(ids ...gid.ID) {
+	if m.removedmentioned_in == nil {
+		m.removedmentioned_in = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.mentioned_in, ids[i])
+		m.removedmentioned_in[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedMentionedIn returns the removed IDs of the "mentioned_in" edge to the Note entity.
+func (m *AgentMutation) RemovedMentionedInIDs() (ids []gid.ID) {
+	for id := range m.removedmentioned_in {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// MentionedInIDs returns the "mentioned_in" edge IDs in the mutation.
+func (m *AgentMutation) MentionedInIDs() (ids []gid.ID) {
+	for id := range m.mentioned_in {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetMentionedIn resets all changes to the "mentioned_in" edge.
+func (m *AgentMutation) ResetMentionedIn() {
+	m.mentioned_in = nil
+	m.clearedmentioned_in = false
+	m.removedmentioned_in = nil
+}
+
 // AddTeamMemberIDs adds the "team_members" edge to the TeamMember entity by ids.
 func (m *AgentMutation) AddTeamMemberIDs(ids ...gid.ID) {
 	if m.team_members == nil {
@@ -2647,6 +2835,168 @@ func (m *AgentMutation) ResetTeamMembers() {
 	m.team_members = nil
 	m.clearedteam_members = false
 	m.removedteam_members = nil
+}
+
+// AddFollowRowIDs adds the "follow_rows" edge to the Follower entity by ids.
+func (m *AgentMutation) AddFollowRowIDs(ids ...gid.ID) {
+	if m.follow_rows == nil {
+		m.follow_rows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.follow_rows[ids[i]] = struct{}{}
+	}
+}
+
+// ClearFollowRows clears the "follow_rows" edge to the Follower entity.
+func (m *AgentMutation) ClearFollowRows() {
+	m.clearedfollow_rows = true
+}
+
+// FollowRowsCleared reports if the "follow_rows" edge to the Follower entity was cleared.
+func (m *AgentMutation) FollowRowsCleared() bool {
+	return m.clearedfollow_rows
+}
+
+// RemoveFollowRowIDs removes the "follow_rows" edge to the Follower entity by IDs.
+func (m *AgentMutation) RemoveFollowRowIDs(ids ...gid.ID) {
+	if m.removedfollow_rows == nil {
+		m.removedfollow_rows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.follow_rows, ids[i])
+		m.removedfollow_rows[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedFollowRows returns the removed IDs of the "follow_rows" edge to the Follower entity.
+func (m *AgentMutation) RemovedFollowRowsIDs() (ids []gid.ID) {
+	for id := range m.removedfollow_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// FollowRowsIDs returns the "follow_rows" edge IDs in the mutation.
+func (m *AgentMutation) FollowRowsIDs() (ids []gid.ID) {
+	for id := range m.follow_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetFollowRows resets all changes to the "follow_rows" edge.
+func (m *AgentMutation) ResetFollowRows() {
+	m.follow_rows = nil
+	m.clearedfollow_rows = false
+	m.removedfollow_rows = nil
+}
+
+// AddConsultRowIDs adds the "consult_rows" edge to the Consultant entity by ids.
+func (m *AgentMutation) AddConsultRowIDs(ids ...gid.ID) {
+	if m.consult_rows == nil {
+		m.consult_rows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.consult_rows[ids[i]] = struct{}{}
+	}
+}
+
+// ClearConsultRows clears the "consult_rows" edge to the Consultant entity.
+func (m *AgentMutation) ClearConsultRows() {
+	m.clearedconsult_rows = true
+}
+
+// ConsultRowsCleared reports if the "consult_rows" edge to the Consultant entity was cleared.
+func (m *AgentMutation) ConsultRowsCleared() bool {
+	return m.clearedconsult_rows
+}
+
+// RemoveConsultRowIDs removes the "consult_rows" edge to the Consultant entity by IDs.
+func (m *AgentMutation) RemoveConsultRowIDs(ids ...gid.ID) {
+	if m.removedconsult_rows == nil {
+		m.removedconsult_rows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.consult_rows, ids[i])
+		m.removedconsult_rows[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedConsultRows returns the removed IDs of the "consult_rows" edge to the Consultant entity.
+func (m *AgentMutation) RemovedConsultRowsIDs() (ids []gid.ID) {
+	for id := range m.removedconsult_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ConsultRowsIDs returns the "consult_rows" edge IDs in the mutation.
+func (m *AgentMutation) ConsultRowsIDs() (ids []gid.ID) {
+	for id := range m.consult_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetConsultRows resets all changes to the "consult_rows" edge.
+func (m *AgentMutation) ResetConsultRows() {
+	m.consult_rows = nil
+	m.clearedconsult_rows = false
+	m.removedconsult_rows = nil
+}
+
+// AddMentionedRowIDs adds the "mentioned_rows" edge to the Mention entity by ids.
+func (m *AgentMutation) AddMentionedRowIDs(ids ...gid.ID) {
+	if m.mentioned_rows == nil {
+		m.mentioned_rows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.mentioned_rows[ids[i]] = struct{}{}
+	}
+}
+
+// ClearMentionedRows clears the "mentioned_rows" edge to the Mention entity.
+func (m *AgentMutation) ClearMentionedRows() {
+	m.clearedmentioned_rows = true
+}
+
+// MentionedRowsCleared reports if the "mentioned_rows" edge to the Mention entity was cleared.
+func (m *AgentMutation) MentionedRowsCleared() bool {
+	return m.clearedmentioned_rows
+}
+
+// RemoveMentionedRowIDs removes the "mentioned_rows" edge to the Mention entity by IDs.
+func (m *AgentMutation) RemoveMentionedRowIDs(ids ...gid.ID) {
+	if m.removedmentioned_rows == nil {
+		m.removedmentioned_rows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.mentioned_rows, ids[i])
+		m.removedmentioned_rows[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedMentionedRows returns the removed IDs of the "mentioned_rows" edge to the Mention entity.
+func (m *AgentMutation) RemovedMentionedRowsIDs() (ids []gid.ID) {
+	for id := range m.removedmentioned_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// MentionedRowsIDs returns the "mentioned_rows" edge IDs in the mutation.
+func (m *AgentMutation) MentionedRowsIDs() (ids []gid.ID) {
+	for id := range m.mentioned_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetMentionedRows resets all changes to the "mentioned_rows" edge.
+func (m *AgentMutation) ResetMentionedRows() {
+	m.mentioned_rows = nil
+	m.clearedmentioned_rows = false
+	m.removedmentioned_rows = nil
 }
 
 // Where appends a list predicates to the AgentMutation builder.
@@ -3068,7 +3418,7 @@ func (m *AgentMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *AgentMutation) AddedEdges() []string {
-	edges := make([]string, 0, 7)
+	edges := make([]string, 0, 13)
 	if m.role != nil {
 		edges = append(edges, agent.EdgeRole)
 	}
@@ -3087,8 +3437,26 @@ func (m *AgentMutation) AddedEdges() []string {
 	if m.teams != nil {
 		edges = append(edges, agent.EdgeTeams)
 	}
+	if m.follows != nil {
+		edges = append(edges, agent.EdgeFollows)
+	}
+	if m.consults != nil {
+		edges = append(edges, agent.EdgeConsults)
+	}
+	if m.mentioned_in != nil {
+		edges = append(edges, agent.EdgeMentionedIn)
+	}
 	if m.team_members != nil {
 		edges = append(edges, agent.EdgeTeamMembers)
+	}
+	if m.follow_rows != nil {
+		edges = append(edges, agent.EdgeFollowRows)
+	}
+	if m.consult_rows != nil {
+		edges = append(edges, agent.EdgeConsultRows)
+	}
+	if m.mentioned_rows != nil {
+		edges = append(edges, agent.EdgeMentionedRows)
 	}
 	return edges
 }
@@ -3125,9 +3493,45 @@ func (m *AgentMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case agent.EdgeFollows:
+		ids := make([]ent.Value, 0, len(m.follows))
+		for id := range m.follows {
+			ids = append(ids, id)
+		}
+		return ids
+	case agent.EdgeConsults:
+		ids := make([]ent.Value, 0, len(m.consults))
+		for id := range m.consults {
+			ids = append(ids, id)
+		}
+		return ids
+	case agent.EdgeMentionedIn:
+		ids := make([]ent.Value, 0, len(m.mentioned_in))
+		for id := range m.mentioned_in {
+			ids = append(ids, id)
+		}
+		return ids
 	case agent.EdgeTeamMembers:
 		ids := make([]ent.Value, 0, len(m.team_members))
 		for id := range m.team_members {
+			ids = append(ids, id)
+		}
+		return ids
+	case agent.EdgeFollowRows:
+		ids := make([]ent.Value, 0, len(m.follow_rows))
+		for id := range m.follow_rows {
+			ids = append(ids, id)
+		}
+		return ids
+	case agent.EdgeConsultRows:
+		ids := make([]ent.Value, 0, len(m.consult_rows))
+		for id := range m.consult_rows {
+			ids = append(ids, id)
+		}
+		return ids
+	case agent.EdgeMentionedRows:
+		ids := make([]ent.Value, 0, len(m.mentioned_rows))
+		for id := range m.mentioned_rows {
 			ids = append(ids, id)
 		}
 		return ids
@@ -3137,15 +3541,33 @@ func (m *AgentMutation) AddedIDs(name string) []ent.Value {
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *AgentMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 7)
+	edges := make([]string, 0, 13)
 	if m.removedstatuses != nil {
 		edges = append(edges, agent.EdgeStatuses)
 	}
 	if m.removedteams != nil {
 		edges = append(edges, agent.EdgeTeams)
 	}
+	if m.removedfollows != nil {
+		edges = append(edges, agent.EdgeFollows)
+	}
+	if m.removedconsults != nil {
+		edges = append(edges, agent.EdgeConsults)
+	}
+	if m.removedmentioned_in != nil {
+		edges = append(edges, agent.EdgeMentionedIn)
+	}
 	if m.removedteam_members != nil {
 		edges = append(edges, agent.EdgeTeamMembers)
+	}
+	if m.removedfollow_rows != nil {
+		edges = append(edges, agent.EdgeFollowRows)
+	}
+	if m.removedconsult_rows != nil {
+		edges = append(edges, agent.EdgeConsultRows)
+	}
+	if m.removedmentioned_rows != nil {
+		edges = append(edges, agent.EdgeMentionedRows)
 	}
 	return edges
 }
@@ -3166,9 +3588,45 @@ func (m *AgentMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case agent.EdgeFollows:
+		ids := make([]ent.Value, 0, len(m.removedfollows))
+		for id := range m.removedfollows {
+			ids = append(ids, id)
+		}
+		return ids
+	case agent.EdgeConsults:
+		ids := make([]ent.Value, 0, len(m.removedconsults))
+		for id := range m.removedconsults {
+			ids = append(ids, id)
+		}
+		return ids
+	case agent.EdgeMentionedIn:
+		ids := make([]ent.Value, 0, len(m.removedmentioned_in))
+		for id := range m.removedmentioned_in {
+			ids = append(ids, id)
+		}
+		return ids
 	case agent.EdgeTeamMembers:
 		ids := make([]ent.Value, 0, len(m.removedteam_members))
 		for id := range m.removedteam_members {
+			ids = append(ids, id)
+		}
+		return ids
+	case agent.EdgeFollowRows:
+		ids := make([]ent.Value, 0, len(m.removedfollow_rows))
+		for id := range m.removedfollow_rows {
+			ids = append(ids, id)
+		}
+		return ids
+	case agent.EdgeConsultRows:
+		ids := make([]ent.Value, 0, len(m.removedconsult_rows))
+		for id := range m.removedconsult_rows {
+			ids = append(ids, id)
+		}
+		return ids
+	case agent.EdgeMentionedRows:
+		ids := make([]ent.Value, 0, len(m.removedmentioned_rows))
+		for id := range m.removedmentioned_rows {
 			ids = append(ids, id)
 		}
 		return ids
@@ -3178,7 +3636,7 @@ func (m *AgentMutation) RemovedIDs(name string) []ent.Value {
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *AgentMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 7)
+	edges := make([]string, 0, 13)
 	if m.clearedrole {
 		edges = append(edges, agent.EdgeRole)
 	}
@@ -3197,8 +3655,26 @@ func (m *AgentMutation) ClearedEdges() []string {
 	if m.clearedteams {
 		edges = append(edges, agent.EdgeTeams)
 	}
+	if m.clearedfollows {
+		edges = append(edges, agent.EdgeFollows)
+	}
+	if m.clearedconsults {
+		edges = append(edges, agent.EdgeConsults)
+	}
+	if m.clearedmentioned_in {
+		edges = append(edges, agent.EdgeMentionedIn)
+	}
 	if m.clearedteam_members {
 		edges = append(edges, agent.EdgeTeamMembers)
+	}
+	if m.clearedfollow_rows {
+		edges = append(edges, agent.EdgeFollowRows)
+	}
+	if m.clearedconsult_rows {
+		edges = append(edges, agent.EdgeConsultRows)
+	}
+	if m.clearedmentioned_rows {
+		edges = append(edges, agent.EdgeMentionedRows)
 	}
 	return edges
 }
@@ -3219,8 +3695,20 @@ func (m *AgentMutation) EdgeCleared(name string) bool {
 		return m.clearedstatus
 	case agent.EdgeTeams:
 		return m.clearedteams
+	case agent.EdgeFollows:
+		return m.clearedfollows
+	case agent.EdgeConsults:
+		return m.clearedconsults
+	case agent.EdgeMentionedIn:
+		return m.clearedmentioned_in
 	case agent.EdgeTeamMembers:
 		return m.clearedteam_members
+	case agent.EdgeFollowRows:
+		return m.clearedfollow_rows
+	case agent.EdgeConsultRows:
+		return m.clearedconsult_rows
+	case agent.EdgeMentionedRows:
+		return m.clearedmentioned_rows
 	}
 	return false
 }
@@ -3267,8 +3755,26 @@ func (m *AgentMutation) ResetEdge(name string) error {
 	case agent.EdgeTeams:
 		m.ResetTeams()
 		return nil
+	case agent.EdgeFollows:
+		m.ResetFollows()
+		return nil
+	case agent.EdgeConsults:
+		m.ResetConsults()
+		return nil
+	case agent.EdgeMentionedIn:
+		m.ResetMentionedIn()
+		return nil
 	case agent.EdgeTeamMembers:
 		m.ResetTeamMembers()
+		return nil
+	case agent.EdgeFollowRows:
+		m.ResetFollowRows()
+		return nil
+	case agent.EdgeConsultRows:
+		m.ResetConsultRows()
+		return nil
+	case agent.EdgeMentionedRows:
+		m.ResetMentionedRows()
 		return nil
 	}
 	return fmt.Errorf("unknown Agent edge %s", name)
@@ -10392,59 +10898,609 @@ func (m *ChannelMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown Channel edge %s", name)
 }
 
+// ConsultantMutation represents an operation that mutates the Consultant nodes in the graph.
+type ConsultantMutation struct {
+	config
+	op                 Op
+	typ                string
+	id                 *gid.ID
+	workspace_id       *gid.ID
+	clearedFields      map[string]struct{}
+	interaction        *gid.ID
+	clearedinteraction bool
+	agent              *gid.ID
+	clearedagent       bool
+	done               bool
+	oldValue           func(context.Context) (*Consultant, error)
+	predicates         []predicate.Consultant
+}
+
+var _ ent.Mutation = (*ConsultantMutation)(nil)
+
+// consultantOption allows management of the mutation configuration using functional options.
+type consultantOption func(*ConsultantMutation)
+
+// newConsultantMutation creates new mutation for the Consultant entity.
+func newConsultantMutation(c config, op Op, opts ...consultantOption) *ConsultantMutation {
+	m := &ConsultantMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeConsultant,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withConsultantID sets the ID field of the mutation.
+func withConsultantID(id gid.ID) consultantOption {
+	return func(m *ConsultantMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Consultant
+		)
+		m.oldValue = func(ctx context.Context) (*Consultant, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Consultant.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withConsultant sets the old Consultant of the mutation.
+func withConsultant(node *Consultant) consultantOption {
+	return func(m *ConsultantMutation) {
+		m.oldValue = func(context.Context) (*Consultant, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m ConsultantMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m ConsultantMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Consultant entities.
+func (m *ConsultantMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *ConsultantMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *ConsultantMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Consultant.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *ConsultantMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *ConsultantMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the Consultant entity.
+// If the Consultant object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConsultantMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *ConsultantMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetInteractionID sets the "interaction_id" field.
+func (m *ConsultantMutation) SetInteractionID(gi gid.ID) {
+	m.interaction = &gi
+}
+
+// InteractionID returns the value of the "interaction_id" field in the mutation.
+func (m *ConsultantMutation) InteractionID() (r gid.ID, exists bool) {
+	v := m.interaction
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldInteractionID returns the old "interaction_id" field's value of the Consultant entity.
+// If the Consultant object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConsultantMutation) OldInteractionID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldInteractionID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldInteractionID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldInteractionID: %w", err)
+	}
+	return oldValue.InteractionID, nil
+}
+
+// ResetInteractionID resets all changes to the "interaction_id" field.
+func (m *ConsultantMutation) ResetInteractionID() {
+	m.interaction = nil
+}
+
+// SetAgentID sets the "agent_id" field.
+func (m *ConsultantMutation) SetAgentID(gi gid.ID) {
+	m.agent = &gi
+}
+
+// AgentID returns the value of the "agent_id" field in the mutation.
+func (m *ConsultantMutation) AgentID() (r gid.ID, exists bool) {
+	v := m.agent
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAgentID returns the old "agent_id" field's value of the Consultant entity.
+// If the Consultant object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConsultantMutation) OldAgentID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAgentID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAgentID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAgentID: %w", err)
+	}
+	return oldValue.AgentID, nil
+}
+
+// ResetAgentID resets all changes to the "agent_id" field.
+func (m *ConsultantMutation) ResetAgentID() {
+	m.agent = nil
+}
+
+// ClearInteraction clears the "interaction" edge to the Interaction entity.
+func (m *ConsultantMutation) ClearInteraction() {
+	m.clearedinteraction = true
+	m.clearedFields[consultant.FieldInteractionID] = struct{}{}
+}
+
+// InteractionCleared reports if the "interaction" edge to the Interaction entity was cleared.
+func (m *ConsultantMutation) InteractionCleared() bool {
+	return m.clearedinteraction
+}
+
+// InteractionIDs returns the "interaction" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// InteractionID instead. It exists only for internal usage by the builders.
+func (m *ConsultantMutation) InteractionIDs() (ids []gid.ID) {
+	if id := m.interaction; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetInteraction resets all changes to the "interaction" edge.
+func (m *ConsultantMutation) ResetInteraction() {
+	m.interaction = nil
+	m.clearedinteraction = false
+}
+
+// ClearAgent clears the "agent" edge to the Agent entity.
+func (m *ConsultantMutation) ClearAgent() {
+	m.clearedagent = true
+	m.clearedFields[consultant.FieldAgentID] = struct{}{}
+}
+
+// AgentCleared reports if the "agent" edge to the Agent entity was cleared.
+func (m *ConsultantMutation) AgentCleared() bool {
+	return m.clearedagent
+}
+
+// AgentIDs returns the "agent" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// AgentID instead. It exists only for internal usage by the builders.
+func (m *ConsultantMutation) AgentIDs() (ids []gid.ID) {
+	if id := m.agent; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetAgent resets all changes to the "agent" edge.
+func (m *ConsultantMutation) ResetAgent() {
+	m.agent = nil
+	m.clearedagent = false
+}
+
+// Where appends a list predicates to the ConsultantMutation builder.
+func (m *ConsultantMutation) Where(ps ...predicate.Consultant) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the ConsultantMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *ConsultantMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Consultant, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *ConsultantMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *ConsultantMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Consultant).
+func (m *ConsultantMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *ConsultantMutation) Fields() []string {
+	fields := make([]string, 0, 3)
+	if m.workspace_id != nil {
+		fields = append(fields, consultant.FieldWorkspaceID)
+	}
+	if m.interaction != nil {
+		fields = append(fields, consultant.FieldInteractionID)
+	}
+	if m.agent != nil {
+		fields = append(fields, consultant.FieldAgentID)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *ConsultantMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case consultant.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case consultant.FieldInteractionID:
+		return m.InteractionID()
+	case consultant.FieldAgentID:
+		return m.AgentID()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *ConsultantMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case consultant.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case consultant.FieldInteractionID:
+		return m.OldInteractionID(ctx)
+	case consultant.FieldAgentID:
+		return m.OldAgentID(ctx)
+	}
+	return nil, fmt.Errorf("unknown Consultant field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ConsultantMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case consultant.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case consultant.FieldInteractionID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetInteractionID(v)
+		return nil
+	case consultant.FieldAgentID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAgentID(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Consultant field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *ConsultantMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *ConsultantMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ConsultantMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown Consultant numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *ConsultantMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *ConsultantMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *ConsultantMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown Consultant nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *ConsultantMutation) ResetField(name string) error {
+	switch name {
+	case consultant.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case consultant.FieldInteractionID:
+		m.ResetInteractionID()
+		return nil
+	case consultant.FieldAgentID:
+		m.ResetAgentID()
+		return nil
+	}
+	return fmt.Errorf("unknown Consultant field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *ConsultantMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.interaction != nil {
+		edges = append(edges, consultant.EdgeInteraction)
+	}
+	if m.agent != nil {
+		edges = append(edges, consultant.EdgeAgent)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *ConsultantMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case consultant.EdgeInteraction:
+		if id := m.interaction; id != nil {
+			return []ent.Value{*id}
+		}
+	case consultant.EdgeAgent:
+		if id := m.agent; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *ConsultantMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *ConsultantMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *ConsultantMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedinteraction {
+		edges = append(edges, consultant.EdgeInteraction)
+	}
+	if m.clearedagent {
+		edges = append(edges, consultant.EdgeAgent)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *ConsultantMutation) EdgeCleared(name string) bool {
+	switch name {
+	case consultant.EdgeInteraction:
+		return m.clearedinteraction
+	case consultant.EdgeAgent:
+		return m.clearedagent
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *ConsultantMutation) ClearEdge(name string) error {
+	switch name {
+	case consultant.EdgeInteraction:
+		m.ClearInteraction()
+		return nil
+	case consultant.EdgeAgent:
+		m.ClearAgent()
+		return nil
+	}
+	return fmt.Errorf("unknown Consultant unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *ConsultantMutation) ResetEdge(name string) error {
+	switch name {
+	case consultant.EdgeInteraction:
+		m.ResetInteraction()
+		return nil
+	case consultant.EdgeAgent:
+		m.ResetAgent()
+		return nil
+	}
+	return fmt.Errorf("unknown Consultant edge %s", name)
+}
+
 // ConversationMutation represents an operation that mutates the Conversation nodes in the graph.
 type ConversationMutation struct {
 	config
-	op                  Op
-	typ                 string
-	id                  *gid.ID
-	workspace_id        *gid.ID
-	version             *int
-	addversion          *int
-	created_at          *time.Time
-	updated_at          *time.Time
-	number              *int
-	addnumber           *int
-	subject             *string
-	state               *conversation.State
-	priority            *conversation.Priority
-	audience            *[]gid.ID
-	appendaudience      []gid.ID
-	last_message_at     *time.Time
-	waiting_since       *time.Time
-	outcome             *string
-	opened_at           *time.Time
-	first_responded_at  *time.Time
-	resolved_at         *time.Time
-	clearedFields       map[string]struct{}
-	customer            *gid.ID
-	clearedcustomer     bool
-	owner               *gid.ID
-	clearedowner        bool
-	team                *gid.ID
-	clearedteam         bool
-	related_to          *gid.ID
-	clearedrelated_to   bool
-	followed_by         map[gid.ID]struct{}
-	removedfollowed_by  map[gid.ID]struct{}
-	clearedfollowed_by  bool
-	last_message        *gid.ID
-	clearedlast_message bool
-	interactions        map[gid.ID]struct{}
-	removedinteractions map[gid.ID]struct{}
-	clearedinteractions bool
-	participants        map[gid.ID]struct{}
-	removedparticipants map[gid.ID]struct{}
-	clearedparticipants bool
-	timeline            map[gid.ID]struct{}
-	removedtimeline     map[gid.ID]struct{}
-	clearedtimeline     bool
-	access              map[gid.ID]struct{}
-	removedaccess       map[gid.ID]struct{}
-	clearedaccess       bool
-	done                bool
-	oldValue            func(context.Context) (*Conversation, error)
-	predicates          []predicate.Conversation
+	op                   Op
+	typ                  string
+	id                   *gid.ID
+	workspace_id         *gid.ID
+	version              *int
+	addversion           *int
+	created_at           *time.Time
+	updated_at           *time.Time
+	number               *int
+	addnumber            *int
+	subject              *string
+	state                *conversation.State
+	priority             *conversation.Priority
+	audience             *[]gid.ID
+	appendaudience       []gid.ID
+	last_message_at      *time.Time
+	waiting_since        *time.Time
+	outcome              *string
+	opened_at            *time.Time
+	first_responded_at   *time.Time
+	resolved_at          *time.Time
+	snoozed_until        *time.Time
+	clearedFields        map[string]struct{}
+	customer             *gid.ID
+	clearedcustomer      bool
+	owner                *gid.ID
+	clearedowner         bool
+	team                 *gid.ID
+	clearedteam          bool
+	related_to           *gid.ID
+	clearedrelated_to    bool
+	followed_by          map[gid.ID]struct{}
+	removedfollowed_by   map[gid.ID]struct{}
+	clearedfollowed_by   bool
+	last_message         *gid.ID
+	clearedlast_message  bool
+	interactions         map[gid.ID]struct{}
+	removedinteractions  map[gid.ID]struct{}
+	clearedinteractions  bool
+	participants         map[gid.ID]struct{}
+	removedparticipants  map[gid.ID]struct{}
+	clearedparticipants  bool
+	timeline             map[gid.ID]struct{}
+	removedtimeline      map[gid.ID]struct{}
+	clearedtimeline      bool
+	notes                map[gid.ID]struct{}
+	removednotes         map[gid.ID]struct{}
+	clearednotes         bool
+	followers            map[gid.ID]struct{}
+	removedfollowers     map[gid.ID]struct{}
+	clearedfollowers     bool
+	access               map[gid.ID]struct{}
+	removedaccess        map[gid.ID]struct{}
+	clearedaccess        bool
+	follower_rows        map[gid.ID]struct{}
+	removedfollower_rows map[gid.ID]struct{}
+	clearedfollower_rows bool
+	done                 bool
+	oldValue             func(context.Context) (*Conversation, error)
+	predicates           []predicate.Conversation
 }
 
 var _ ent.Mutation = (*ConversationMutation)(nil)
@@ -11456,6 +12512,55 @@ func (m *ConversationMutation) ResetResolvedAt() {
 	delete(m.clearedFields, conversation.FieldResolvedAt)
 }
 
+// SetSnoozedUntil sets the "snoozed_until" field.
+func (m *ConversationMutation) SetSnoozedUntil(t time.Time) {
+	m.snoozed_until = &t
+}
+
+// SnoozedUntil returns the value of the "snoozed_until" field in the mutation.
+func (m *ConversationMutation) SnoozedUntil() (r time.Time, exists bool) {
+	v := m.snoozed_until
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSnoozedUntil returns the old "snoozed_until" field's value of the Conversation entity.
+// If the Conversation object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConversationMutation) OldSnoozedUntil(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSnoozedUntil is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSnoozedUntil requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSnoozedUntil: %w", err)
+	}
+	return oldValue.SnoozedUntil, nil
+}
+
+// ClearSnoozedUntil clears the value of the "snoozed_until" field.
+func (m *ConversationMutation) ClearSnoozedUntil() {
+	m.snoozed_until = nil
+	m.clearedFields[conversation.FieldSnoozedUntil] = struct{}{}
+}
+
+// SnoozedUntilCleared returns if the "snoozed_until" field was cleared in this mutation.
+func (m *ConversationMutation) SnoozedUntilCleared() bool {
+	_, ok := m.clearedFields[conversation.FieldSnoozedUntil]
+	return ok
+}
+
+// ResetSnoozedUntil resets all changes to the "snoozed_until" field.
+func (m *ConversationMutation) ResetSnoozedUntil() {
+	m.snoozed_until = nil
+	delete(m.clearedFields, conversation.FieldSnoozedUntil)
+}
+
 // ClearCustomer clears the "customer" edge to the Customer entity.
 func (m *ConversationMutation) ClearCustomer() {
 	m.clearedcustomer = true
@@ -11820,6 +12925,114 @@ func (m *ConversationMutation) ResetTimeline() {
 	m.removedtimeline = nil
 }
 
+// AddNoteIDs adds the "notes" edge to the Note entity by ids.
+func (m *ConversationMutation) AddNoteIDs(ids ...gid.ID) {
+	if m.notes == nil {
+		m.notes = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.notes[ids[i]] = struct{}{}
+	}
+}
+
+// ClearNotes clears the "notes" edge to the Note entity.
+func (m *ConversationMutation) ClearNotes() {
+	m.clearednotes = true
+}
+
+// NotesCleared reports if the "notes" edge to the Note entity was cleared.
+func (m *ConversationMutation) NotesCleared() bool {
+	return m.clearednotes
+}
+
+// RemoveNoteIDs removes the "notes" edge to the Note entity by IDs.
+func (m *ConversationMutation) RemoveNoteIDs(ids ...gid.ID) {
+	if m.removednotes == nil {
+		m.removednotes = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.notes, ids[i])
+		m.removednotes[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedNotes returns the removed IDs of the "notes" edge to the Note entity.
+func (m *ConversationMutation) RemovedNotesIDs() (ids []gid.ID) {
+	for id := range m.removednotes {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// NotesIDs returns the "notes" edge IDs in the mutation.
+func (m *ConversationMutation) NotesIDs() (ids []gid.ID) {
+	for id := range m.notes {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetNotes resets all changes to the "notes" edge.
+func (m *ConversationMutation) ResetNotes() {
+	m.notes = nil
+	m.clearednotes = false
+	m.removednotes = nil
+}
+
+// AddFollowerIDs adds the "followers" edge to the Agent entity by ids.
+func (m *ConversationMutation) AddFollowerIDs(ids ...gid.ID) {
+	if m.followers == nil {
+		m.followers = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.followers[ids[i]] = struct{}{}
+	}
+}
+
+// ClearFollowers clears the "followers" edge to the Agent entity.
+func (m *ConversationMutation) ClearFollowers() {
+	m.clearedfollowers = true
+}
+
+// FollowersCleared reports if the "followers" edge to the Agent entity was cleared.
+func (m *ConversationMutation) FollowersCleared() bool {
+	return m.clearedfollowers
+}
+
+// RemoveFollowerIDs removes the "followers" edge to the Agent entity by IDs.
+func (m *ConversationMutation) RemoveFollowerIDs(ids ...gid.ID) {
+	if m.removedfollowers == nil {
+		m.removedfollowers = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.followers, ids[i])
+		m.removedfollowers[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedFollowers returns the removed IDs of the "followers" edge to the Agent entity.
+func (m *ConversationMutation) RemovedFollowersIDs() (ids []gid.ID) {
+	for id := range m.removedfollowers {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// FollowersIDs returns the "followers" edge IDs in the mutation.
+func (m *ConversationMutation) FollowersIDs() (ids []gid.ID) {
+	for id := range m.followers {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetFollowers resets all changes to the "followers" edge.
+func (m *ConversationMutation) ResetFollowers() {
+	m.followers = nil
+	m.clearedfollowers = false
+	m.removedfollowers = nil
+}
+
 // AddAccesIDs adds the "access" edge to the Access entity by ids.
 func (m *ConversationMutation) AddAccesIDs(ids ...gid.ID) {
 	if m.access == nil {
@@ -11874,6 +13087,60 @@ func (m *ConversationMutation) ResetAccess() {
 	m.removedaccess = nil
 }
 
+// AddFollowerRowIDs adds the "follower_rows" edge to the Follower entity by ids.
+func (m *ConversationMutation) AddFollowerRowIDs(ids ...gid.ID) {
+	if m.follower_rows == nil {
+		m.follower_rows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.follower_rows[ids[i]] = struct{}{}
+	}
+}
+
+// ClearFollowerRows clears the "follower_rows" edge to the Follower entity.
+func (m *ConversationMutation) ClearFollowerRows() {
+	m.clearedfollower_rows = true
+}
+
+// FollowerRowsCleared reports if the "follower_rows" edge to the Follower entity was cleared.
+func (m *ConversationMutation) FollowerRowsCleared() bool {
+	return m.clearedfollower_rows
+}
+
+// RemoveFollowerRowIDs removes the "follower_rows" edge to the Follower entity by IDs.
+func (m *ConversationMutation) RemoveFollowerRowIDs(ids ...gid.ID) {
+	if m.removedfollower_rows == nil {
+		m.removedfollower_rows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.follower_rows, ids[i])
+		m.removedfollower_rows[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedFollowerRows returns the removed IDs of the "follower_rows" edge to the Follower entity.
+func (m *ConversationMutation) RemovedFollowerRowsIDs() (ids []gid.ID) {
+	for id := range m.removedfollower_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// FollowerRowsIDs returns the "follower_rows" edge IDs in the mutation.
+func (m *ConversationMutation) FollowerRowsIDs() (ids []gid.ID) {
+	for id := range m.follower_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetFollowerRows resets all changes to the "follower_rows" edge.
+func (m *ConversationMutation) ResetFollowerRows() {
+	m.follower_rows = nil
+	m.clearedfollower_rows = false
+	m.removedfollower_rows = nil
+}
+
 // Where appends a list predicates to the ConversationMutation builder.
 func (m *ConversationMutation) Where(ps ...predicate.Conversation) {
 	m.predicates = append(m.predicates, ps...)
@@ -11908,7 +13175,7 @@ func (m *ConversationMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ConversationMutation) Fields() []string {
-	fields := make([]string, 0, 20)
+	fields := make([]string, 0, 21)
 	if m.workspace_id != nil {
 		fields = append(fields, conversation.FieldWorkspaceID)
 	}
@@ -11969,6 +13236,9 @@ func (m *ConversationMutation) Fields() []string {
 	if m.resolved_at != nil {
 		fields = append(fields, conversation.FieldResolvedAt)
 	}
+	if m.snoozed_until != nil {
+		fields = append(fields, conversation.FieldSnoozedUntil)
+	}
 	return fields
 }
 
@@ -12017,6 +13287,8 @@ func (m *ConversationMutation) Field(name string) (ent.Value, bool) {
 		return m.FirstRespondedAt()
 	case conversation.FieldResolvedAt:
 		return m.ResolvedAt()
+	case conversation.FieldSnoozedUntil:
+		return m.SnoozedUntil()
 	}
 	return nil, false
 }
@@ -12066,6 +13338,8 @@ func (m *ConversationMutation) OldField(ctx context.Context, name string) (ent.V
 		return m.OldFirstRespondedAt(ctx)
 	case conversation.FieldResolvedAt:
 		return m.OldResolvedAt(ctx)
+	case conversation.FieldSnoozedUntil:
+		return m.OldSnoozedUntil(ctx)
 	}
 	return nil, fmt.Errorf("unknown Conversation field %s", name)
 }
@@ -12215,6 +13489,13 @@ func (m *ConversationMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetResolvedAt(v)
 		return nil
+	case conversation.FieldSnoozedUntil:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSnoozedUntil(v)
+		return nil
 	}
 	return fmt.Errorf("unknown Conversation field %s", name)
 }
@@ -12302,6 +13583,9 @@ func (m *ConversationMutation) ClearedFields() []string {
 	if m.FieldCleared(conversation.FieldResolvedAt) {
 		fields = append(fields, conversation.FieldResolvedAt)
 	}
+	if m.FieldCleared(conversation.FieldSnoozedUntil) {
+		fields = append(fields, conversation.FieldSnoozedUntil)
+	}
 	return fields
 }
 
@@ -12345,6 +13629,9 @@ func (m *ConversationMutation) ClearField(name string) error {
 		return nil
 	case conversation.FieldResolvedAt:
 		m.ClearResolvedAt()
+		return nil
+	case conversation.FieldSnoozedUntil:
+		m.ClearSnoozedUntil()
 		return nil
 	}
 	return fmt.Errorf("unknown Conversation nullable field %s", name)
@@ -12414,13 +13701,16 @@ func (m *ConversationMutation) ResetField(name string) error {
 	case conversation.FieldResolvedAt:
 		m.ResetResolvedAt()
 		return nil
+	case conversation.FieldSnoozedUntil:
+		m.ResetSnoozedUntil()
+		return nil
 	}
 	return fmt.Errorf("unknown Conversation field %s", name)
 }
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *ConversationMutation) AddedEdges() []string {
-	edges := make([]string, 0, 10)
+	edges := make([]string, 0, 13)
 	if m.customer != nil {
 		edges = append(edges, conversation.EdgeCustomer)
 	}
@@ -12448,8 +13738,17 @@ func (m *ConversationMutation) AddedEdges() []string {
 	if m.timeline != nil {
 		edges = append(edges, conversation.EdgeTimeline)
 	}
+	if m.notes != nil {
+		edges = append(edges, conversation.EdgeNotes)
+	}
+	if m.followers != nil {
+		edges = append(edges, conversation.EdgeFollowers)
+	}
 	if m.access != nil {
 		edges = append(edges, conversation.EdgeAccess)
+	}
+	if m.follower_rows != nil {
+		edges = append(edges, conversation.EdgeFollowerRows)
 	}
 	return edges
 }
@@ -12502,9 +13801,27 @@ func (m *ConversationMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case conversation.EdgeNotes:
+		ids := make([]ent.Value, 0, len(m.notes))
+		for id := range m.notes {
+			ids = append(ids, id)
+		}
+		return ids
+	case conversation.EdgeFollowers:
+		ids := make([]ent.Value, 0, len(m.followers))
+		for id := range m.followers {
+			ids = append(ids, id)
+		}
+		return ids
 	case conversation.EdgeAccess:
 		ids := make([]ent.Value, 0, len(m.access))
 		for id := range m.access {
+			ids = append(ids, id)
+		}
+		return ids
+	case conversation.EdgeFollowerRows:
+		ids := make([]ent.Value, 0, len(m.follower_rows))
+		for id := range m.follower_rows {
 			ids = append(ids, id)
 		}
 		return ids
@@ -12514,7 +13831,7 @@ func (m *ConversationMutation) AddedIDs(name string) []ent.Value {
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *ConversationMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 10)
+	edges := make([]string, 0, 13)
 	if m.removedfollowed_by != nil {
 		edges = append(edges, conversation.EdgeFollowedBy)
 	}
@@ -12527,8 +13844,17 @@ func (m *ConversationMutation) RemovedEdges() []string {
 	if m.removedtimeline != nil {
 		edges = append(edges, conversation.EdgeTimeline)
 	}
+	if m.removednotes != nil {
+		edges = append(edges, conversation.EdgeNotes)
+	}
+	if m.removedfollowers != nil {
+		edges = append(edges, conversation.EdgeFollowers)
+	}
 	if m.removedaccess != nil {
 		edges = append(edges, conversation.EdgeAccess)
+	}
+	if m.removedfollower_rows != nil {
+		edges = append(edges, conversation.EdgeFollowerRows)
 	}
 	return edges
 }
@@ -12561,9 +13887,27 @@ func (m *ConversationMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case conversation.EdgeNotes:
+		ids := make([]ent.Value, 0, len(m.removednotes))
+		for id := range m.removednotes {
+			ids = append(ids, id)
+		}
+		return ids
+	case conversation.EdgeFollowers:
+		ids := make([]ent.Value, 0, len(m.removedfollowers))
+		for id := range m.removedfollowers {
+			ids = append(ids, id)
+		}
+		return ids
 	case conversation.EdgeAccess:
 		ids := make([]ent.Value, 0, len(m.removedaccess))
 		for id := range m.removedaccess {
+			ids = append(ids, id)
+		}
+		return ids
+	case conversation.EdgeFollowerRows:
+		ids := make([]ent.Value, 0, len(m.removedfollower_rows))
+		for id := range m.removedfollower_rows {
 			ids = append(ids, id)
 		}
 		return ids
@@ -12573,7 +13917,7 @@ func (m *ConversationMutation) RemovedIDs(name string) []ent.Value {
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *ConversationMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 10)
+	edges := make([]string, 0, 13)
 	if m.clearedcustomer {
 		edges = append(edges, conversation.EdgeCustomer)
 	}
@@ -12601,8 +13945,17 @@ func (m *ConversationMutation) ClearedEdges() []string {
 	if m.clearedtimeline {
 		edges = append(edges, conversation.EdgeTimeline)
 	}
+	if m.clearednotes {
+		edges = append(edges, conversation.EdgeNotes)
+	}
+	if m.clearedfollowers {
+		edges = append(edges, conversation.EdgeFollowers)
+	}
 	if m.clearedaccess {
 		edges = append(edges, conversation.EdgeAccess)
+	}
+	if m.clearedfollower_rows {
+		edges = append(edges, conversation.EdgeFollowerRows)
 	}
 	return edges
 }
@@ -12629,8 +13982,14 @@ func (m *ConversationMutation) EdgeCleared(name string) bool {
 		return m.clearedparticipants
 	case conversation.EdgeTimeline:
 		return m.clearedtimeline
+	case conversation.EdgeNotes:
+		return m.clearednotes
+	case conversation.EdgeFollowers:
+		return m.clearedfollowers
 	case conversation.EdgeAccess:
 		return m.clearedaccess
+	case conversation.EdgeFollowerRows:
+		return m.clearedfollower_rows
 	}
 	return false
 }
@@ -12689,8 +14048,17 @@ func (m *ConversationMutation) ResetEdge(name string) error {
 	case conversation.EdgeTimeline:
 		m.ResetTimeline()
 		return nil
+	case conversation.EdgeNotes:
+		m.ResetNotes()
+		return nil
+	case conversation.EdgeFollowers:
+		m.ResetFollowers()
+		return nil
 	case conversation.EdgeAccess:
 		m.ResetAccess()
+		return nil
+	case conversation.EdgeFollowerRows:
+		m.ResetFollowerRows()
 		return nil
 	}
 	return fmt.Errorf("unknown Conversation edge %s", name)
@@ -15616,6 +16984,546 @@ func (m *EventMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown Event edge %s", name)
 }
 
+// FollowerMutation represents an operation that mutates the Follower nodes in the graph.
+type FollowerMutation struct {
+	config
+	op                  Op
+	typ                 string
+	id                  *gid.ID
+	workspace_id        *gid.ID
+	clearedFields       map[string]struct{}
+	conversation        *gid.ID
+	clearedconversation bool
+	agent               *gid.ID
+	clearedagent        bool
+	done                bool
+	oldValue            func(context.Context) (*Follower, error)
+	predicates          []predicate.Follower
+}
+
+var _ ent.Mutation = (*FollowerMutation)(nil)
+
+// followerOption allows management of the mutation configuration using functional options.
+type followerOption func(*FollowerMutation)
+
+// newFollowerMutation creates new mutation for the Follower entity.
+func newFollowerMutation(c config, op Op, opts ...followerOption) *FollowerMutation {
+	m := &FollowerMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeFollower,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withFollowerID sets the ID field of the mutation.
+func withFollowerID(id gid.ID) followerOption {
+	return func(m *FollowerMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Follower
+		)
+		m.oldValue = func(ctx context.Context) (*Follower, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Follower.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withFollower sets the old Follower of the mutation.
+func withFollower(node *Follower) followerOption {
+	return func(m *FollowerMutation) {
+		m.oldValue = func(context.Context) (*Follower, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m FollowerMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m FollowerMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Follower entities.
+func (m *FollowerMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *FollowerMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *FollowerMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Follower.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *FollowerMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *FollowerMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the Follower entity.
+// If the Follower object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FollowerMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *FollowerMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetConversationID sets the "conversation_id" field.
+func (m *FollowerMutation) SetConversationID(gi gid.ID) {
+	m.conversation = &gi
+}
+
+// ConversationID returns the value of the "conversation_id" field in the mutation.
+func (m *FollowerMutation) ConversationID() (r gid.ID, exists bool) {
+	v := m.conversation
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldConversationID returns the old "conversation_id" field's value of the Follower entity.
+// If the Follower object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FollowerMutation) OldConversationID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldConversationID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldConversationID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldConversationID: %w", err)
+	}
+	return oldValue.ConversationID, nil
+}
+
+// ResetConversationID resets all changes to the "conversation_id" field.
+func (m *FollowerMutation) ResetConversationID() {
+	m.conversation = nil
+}
+
+// SetAgentID sets the "agent_id" field.
+func (m *FollowerMutation) SetAgentID(gi gid.ID) {
+	m.agent = &gi
+}
+
+// AgentID returns the value of the "agent_id" field in the mutation.
+func (m *FollowerMutation) AgentID() (r gid.ID, exists bool) {
+	v := m.agent
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAgentID returns the old "agent_id" field's value of the Follower entity.
+// If the Follower object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FollowerMutation) OldAgentID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAgentID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAgentID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAgentID: %w", err)
+	}
+	return oldValue.AgentID, nil
+}
+
+// ResetAgentID resets all changes to the "agent_id" field.
+func (m *FollowerMutation) ResetAgentID() {
+	m.agent = nil
+}
+
+// ClearConversation clears the "conversation" edge to the Conversation entity.
+func (m *FollowerMutation) ClearConversation() {
+	m.clearedconversation = true
+	m.clearedFields[follower.FieldConversationID] = struct{}{}
+}
+
+// ConversationCleared reports if the "conversation" edge to the Conversation entity was cleared.
+func (m *FollowerMutation) ConversationCleared() bool {
+	return m.clearedconversation
+}
+
+// ConversationIDs returns the "conversation" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ConversationID instead. It exists only for internal usage by the builders.
+func (m *FollowerMutation) ConversationIDs() (ids []gid.ID) {
+	if id := m.conversation; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetConversation resets all changes to the "conversation" edge.
+func (m *FollowerMutation) ResetConversation() {
+	m.conversation = nil
+	m.clearedconversation = false
+}
+
+// ClearAgent clears the "agent" edge to the Agent entity.
+func (m *FollowerMutation) ClearAgent() {
+	m.clearedagent = true
+	m.clearedFields[follower.FieldAgentID] = struct{}{}
+}
+
+// AgentCleared reports if the "agent" edge to the Agent entity was cleared.
+func (m *FollowerMutation) AgentCleared() bool {
+	return m.clearedagent
+}
+
+// AgentIDs returns the "agent" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// AgentID instead. It exists only for internal usage by the builders.
+func (m *FollowerMutation) AgentIDs() (ids []gid.ID) {
+	if id := m.agent; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetAgent resets all changes to the "agent" edge.
+func (m *FollowerMutation) ResetAgent() {
+	m.agent = nil
+	m.clearedagent = false
+}
+
+// Where appends a list predicates to the FollowerMutation builder.
+func (m *FollowerMutation) Where(ps ...predicate.Follower) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the FollowerMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *FollowerMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Follower, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *FollowerMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *FollowerMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Follower).
+func (m *FollowerMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *FollowerMutation) Fields() []string {
+	fields := make([]string, 0, 3)
+	if m.workspace_id != nil {
+		fields = append(fields, follower.FieldWorkspaceID)
+	}
+	if m.conversation != nil {
+		fields = append(fields, follower.FieldConversationID)
+	}
+	if m.agent != nil {
+		fields = append(fields, follower.FieldAgentID)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *FollowerMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case follower.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case follower.FieldConversationID:
+		return m.ConversationID()
+	case follower.FieldAgentID:
+		return m.AgentID()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *FollowerMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case follower.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case follower.FieldConversationID:
+		return m.OldConversationID(ctx)
+	case follower.FieldAgentID:
+		return m.OldAgentID(ctx)
+	}
+	return nil, fmt.Errorf("unknown Follower field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *FollowerMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case follower.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case follower.FieldConversationID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetConversationID(v)
+		return nil
+	case follower.FieldAgentID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAgentID(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Follower field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *FollowerMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *FollowerMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *FollowerMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown Follower numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *FollowerMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *FollowerMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *FollowerMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown Follower nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *FollowerMutation) ResetField(name string) error {
+	switch name {
+	case follower.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case follower.FieldConversationID:
+		m.ResetConversationID()
+		return nil
+	case follower.FieldAgentID:
+		m.ResetAgentID()
+		return nil
+	}
+	return fmt.Errorf("unknown Follower field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *FollowerMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.conversation != nil {
+		edges = append(edges, follower.EdgeConversation)
+	}
+	if m.agent != nil {
+		edges = append(edges, follower.EdgeAgent)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *FollowerMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case follower.EdgeConversation:
+		if id := m.conversation; id != nil {
+			return []ent.Value{*id}
+		}
+	case follower.EdgeAgent:
+		if id := m.agent; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *FollowerMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *FollowerMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *FollowerMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedconversation {
+		edges = append(edges, follower.EdgeConversation)
+	}
+	if m.clearedagent {
+		edges = append(edges, follower.EdgeAgent)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *FollowerMutation) EdgeCleared(name string) bool {
+	switch name {
+	case follower.EdgeConversation:
+		return m.clearedconversation
+	case follower.EdgeAgent:
+		return m.clearedagent
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *FollowerMutation) ClearEdge(name string) error {
+	switch name {
+	case follower.EdgeConversation:
+		m.ClearConversation()
+		return nil
+	case follower.EdgeAgent:
+		m.ClearAgent()
+		return nil
+	}
+	return fmt.Errorf("unknown Follower unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *FollowerMutation) ResetEdge(name string) error {
+	switch name {
+	case follower.EdgeConversation:
+		m.ResetConversation()
+		return nil
+	case follower.EdgeAgent:
+		m.ResetAgent()
+		return nil
+	}
+	return fmt.Errorf("unknown Follower edge %s", name)
+}
+
 // IdempotencyKeyMutation represents an operation that mutates the IdempotencyKey nodes in the graph.
 type IdempotencyKeyMutation struct {
 	config
@@ -17696,76 +19604,83 @@ func (m *IdentityMutation) ResetEdge(name string) error {
 // InteractionMutation represents an operation that mutates the Interaction nodes in the graph.
 type InteractionMutation struct {
 	config
-	op                    Op
-	typ                   string
-	id                    *gid.ID
-	workspace_id          *gid.ID
-	version               *int
-	addversion            *int
-	created_at            *time.Time
-	updated_at            *time.Time
-	channel_kind          *string
-	thread_key            *string
-	thread                *personal.Value
-	direction             *interaction.Direction
-	state                 *interaction.State
-	live                  *bool
-	connecting            *bool
-	priority              *interaction.Priority
-	joined_by             *interaction.JoinedBy
-	last_number           *int
-	addlast_number        *int
-	cost                  *int
-	addcost               *int
-	refused               *[]gid.ID
-	appendrefused         []gid.ID
-	unanswered_since      *time.Time
-	prefer_id             *gid.ID
-	prefer_until          *time.Time
-	started_at            *time.Time
-	queued_at             *time.Time
-	accepted_at           *time.Time
-	first_responded_at    *time.Time
-	ended_at              *time.Time
-	wrap_up_until         *time.Time
-	abandoned             *bool
-	clearedFields         map[string]struct{}
-	conversation          *gid.ID
-	clearedconversation   bool
-	customer              *gid.ID
-	clearedcustomer       bool
-	channel               *gid.ID
-	clearedchannel        bool
-	identity              *gid.ID
-	clearedidentity       bool
-	queue                 *gid.ID
-	clearedqueue          bool
-	agent                 *gid.ID
-	clearedagent          bool
-	previous_agent        *gid.ID
-	clearedprevious_agent bool
-	open_offer            *gid.ID
-	clearedopen_offer     bool
-	continued_from        *gid.ID
-	clearedcontinued_from bool
-	continued_by          map[gid.ID]struct{}
-	removedcontinued_by   map[gid.ID]struct{}
-	clearedcontinued_by   bool
-	messages              map[gid.ID]struct{}
-	removedmessages       map[gid.ID]struct{}
-	clearedmessages       bool
-	offers                map[gid.ID]struct{}
-	removedoffers         map[gid.ID]struct{}
-	clearedoffers         bool
-	assignments           map[gid.ID]struct{}
-	removedassignments    map[gid.ID]struct{}
-	clearedassignments    bool
-	decisions             map[gid.ID]struct{}
-	removeddecisions      map[gid.ID]struct{}
-	cleareddecisions      bool
-	done                  bool
-	oldValue              func(context.Context) (*Interaction, error)
-	predicates            []predicate.Interaction
+	op                     Op
+	typ                    string
+	id                     *gid.ID
+	workspace_id           *gid.ID
+	version                *int
+	addversion             *int
+	created_at             *time.Time
+	updated_at             *time.Time
+	channel_kind           *string
+	thread_key             *string
+	thread                 *personal.Value
+	direction              *interaction.Direction
+	state                  *interaction.State
+	live                   *bool
+	connecting             *bool
+	priority               *interaction.Priority
+	joined_by              *interaction.JoinedBy
+	last_number            *int
+	addlast_number         *int
+	cost                   *int
+	addcost                *int
+	refused                *[]gid.ID
+	appendrefused          []gid.ID
+	unanswered_since       *time.Time
+	prefer_id              *gid.ID
+	prefer_until           *time.Time
+	started_at             *time.Time
+	queued_at              *time.Time
+	accepted_at            *time.Time
+	first_responded_at     *time.Time
+	ended_at               *time.Time
+	wrap_up_until          *time.Time
+	abandoned              *bool
+	takes_matter           *bool
+	clearedFields          map[string]struct{}
+	conversation           *gid.ID
+	clearedconversation    bool
+	customer               *gid.ID
+	clearedcustomer        bool
+	channel                *gid.ID
+	clearedchannel         bool
+	identity               *gid.ID
+	clearedidentity        bool
+	queue                  *gid.ID
+	clearedqueue           bool
+	agent                  *gid.ID
+	clearedagent           bool
+	previous_agent         *gid.ID
+	clearedprevious_agent  bool
+	open_offer             *gid.ID
+	clearedopen_offer      bool
+	continued_from         *gid.ID
+	clearedcontinued_from  bool
+	continued_by           map[gid.ID]struct{}
+	removedcontinued_by    map[gid.ID]struct{}
+	clearedcontinued_by    bool
+	messages               map[gid.ID]struct{}
+	removedmessages        map[gid.ID]struct{}
+	clearedmessages        bool
+	offers                 map[gid.ID]struct{}
+	removedoffers          map[gid.ID]struct{}
+	clearedoffers          bool
+	assignments            map[gid.ID]struct{}
+	removedassignments     map[gid.ID]struct{}
+	clearedassignments     bool
+	consultants            map[gid.ID]struct{}
+	removedconsultants     map[gid.ID]struct{}
+	clearedconsultants     bool
+	decisions              map[gid.ID]struct{}
+	removeddecisions       map[gid.ID]struct{}
+	cleareddecisions       bool
+	consultant_rows        map[gid.ID]struct{}
+	removedconsultant_rows map[gid.ID]struct{}
+	clearedconsultant_rows bool
+	done                   bool
+	oldValue               func(context.Context) (*Interaction, error)
+	predicates             []predicate.Interaction
 }
 
 var _ ent.Mutation = (*InteractionMutation)(nil)
@@ -19402,6 +21317,42 @@ func (m *InteractionMutation) ResetAbandoned() {
 	m.abandoned = nil
 }
 
+// SetTakesMatter sets the "takes_matter" field.
+func (m *InteractionMutation) SetTakesMatter(b bool) {
+	m.takes_matter = &b
+}
+
+// TakesMatter returns the value of the "takes_matter" field in the mutation.
+func (m *InteractionMutation) TakesMatter() (r bool, exists bool) {
+	v := m.takes_matter
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTakesMatter returns the old "takes_matter" field's value of the Interaction entity.
+// If the Interaction object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InteractionMutation) OldTakesMatter(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTakesMatter is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTakesMatter requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTakesMatter: %w", err)
+	}
+	return oldValue.TakesMatter, nil
+}
+
+// ResetTakesMatter resets all changes to the "takes_matter" field.
+func (m *InteractionMutation) ResetTakesMatter() {
+	m.takes_matter = nil
+}
+
 // ClearConversation clears the "conversation" edge to the Conversation entity.
 func (m *InteractionMutation) ClearConversation() {
 	m.clearedconversation = true
@@ -19861,6 +21812,60 @@ func (m *InteractionMutation) ResetAssignments() {
 	m.removedassignments = nil
 }
 
+// AddConsultantIDs adds the "consultants" edge to the Agent entity by ids.
+func (m *InteractionMutation) AddConsultantIDs(ids ...gid.ID) {
+	if m.consultants == nil {
+		m.consultants = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.consultants[ids[i]] = struct{}{}
+	}
+}
+
+// ClearConsultants clears the "consultants" edge to the Agent entity.
+func (m *InteractionMutation) ClearConsultants() {
+	m.clearedconsultants = true
+}
+
+// ConsultantsCleared reports if the "consultants" edge to the Agent entity was cleared.
+func (m *InteractionMutation) ConsultantsCleared() bool {
+	return m.clearedconsultants
+}
+
+// RemoveConsultantIDs removes the "consultants" edge to the Agent entity by IDs.
+func (m *InteractionMutation) RemoveConsultantIDs(ids ...gid.ID) {
+	if m.removedconsultants == nil {
+		m.removedconsultants = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.consultants, ids[i])
+		m.removedconsultants[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedConsultants returns the removed IDs of the "consultants" edge to the Agent entity.
+func (m *InteractionMutation) RemovedConsultantsIDs() (ids []gid.ID) {
+	for id := range m.removedconsultants {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ConsultantsIDs returns the "consultants" edge IDs in the mutation.
+func (m *InteractionMutation) ConsultantsIDs() (ids []gid.ID) {
+	for id := range m.consultants {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetConsultants resets all changes to the "consultants" edge.
+func (m *InteractionMutation) ResetConsultants() {
+	m.consultants = nil
+	m.clearedconsultants = false
+	m.removedconsultants = nil
+}
+
 // AddDecisionIDs adds the "decisions" edge to the RoutingDecision entity by ids.
 func (m *InteractionMutation) AddDecisionIDs(ids ...gid.ID) {
 	if m.decisions == nil {
@@ -19915,6 +21920,60 @@ func (m *InteractionMutation) ResetDecisions() {
 	m.removeddecisions = nil
 }
 
+// AddConsultantRowIDs adds the "consultant_rows" edge to the Consultant entity by ids.
+func (m *InteractionMutation) AddConsultantRowIDs(ids ...gid.ID) {
+	if m.consultant_rows == nil {
+		m.consultant_rows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.consultant_rows[ids[i]] = struct{}{}
+	}
+}
+
+// ClearConsultantRows clears the "consultant_rows" edge to the Consultant entity.
+func (m *InteractionMutation) ClearConsultantRows() {
+	m.clearedconsultant_rows = true
+}
+
+// ConsultantRowsCleared reports if the "consultant_rows" edge to the Consultant entity was cleared.
+func (m *InteractionMutation) ConsultantRowsCleared() bool {
+	return m.clearedconsultant_rows
+}
+
+// RemoveConsultantRowIDs removes the "consultant_rows" edge to the Consultant entity by IDs.
+func (m *InteractionMutation) RemoveConsultantRowIDs(ids ...gid.ID) {
+	if m.removedconsultant_rows == nil {
+		m.removedconsultant_rows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.consultant_rows, ids[i])
+		m.removedconsultant_rows[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedConsultantRows returns the removed IDs of the "consultant_rows" edge to the Consultant entity.
+func (m *InteractionMutation) RemovedConsultantRowsIDs() (ids []gid.ID) {
+	for id := range m.removedconsultant_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ConsultantRowsIDs returns the "consultant_rows" edge IDs in the mutation.
+func (m *InteractionMutation) ConsultantRowsIDs() (ids []gid.ID) {
+	for id := range m.consultant_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetConsultantRows resets all changes to the "consultant_rows" edge.
+func (m *InteractionMutation) ResetConsultantRows() {
+	m.consultant_rows = nil
+	m.clearedconsultant_rows = false
+	m.removedconsultant_rows = nil
+}
+
 // Where appends a list predicates to the InteractionMutation builder.
 func (m *InteractionMutation) Where(ps ...predicate.Interaction) {
 	m.predicates = append(m.predicates, ps...)
@@ -19949,7 +22008,7 @@ func (m *InteractionMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *InteractionMutation) Fields() []string {
-	fields := make([]string, 0, 35)
+	fields := make([]string, 0, 36)
 	if m.workspace_id != nil {
 		fields = append(fields, interaction.FieldWorkspaceID)
 	}
@@ -20055,6 +22114,9 @@ func (m *InteractionMutation) Fields() []string {
 	if m.abandoned != nil {
 		fields = append(fields, interaction.FieldAbandoned)
 	}
+	if m.takes_matter != nil {
+		fields = append(fields, interaction.FieldTakesMatter)
+	}
 	return fields
 }
 
@@ -20133,6 +22195,8 @@ func (m *InteractionMutation) Field(name string) (ent.Value, bool) {
 		return m.WrapUpUntil()
 	case interaction.FieldAbandoned:
 		return m.Abandoned()
+	case interaction.FieldTakesMatter:
+		return m.TakesMatter()
 	}
 	return nil, false
 }
@@ -20212,6 +22276,8 @@ func (m *InteractionMutation) OldField(ctx context.Context, name string) (ent.Va
 		return m.OldWrapUpUntil(ctx)
 	case interaction.FieldAbandoned:
 		return m.OldAbandoned(ctx)
+	case interaction.FieldTakesMatter:
+		return m.OldTakesMatter(ctx)
 	}
 	return nil, fmt.Errorf("unknown Interaction field %s", name)
 }
@@ -20465,6 +22531,13 @@ func (m *InteractionMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetAbandoned(v)
+		return nil
+	case interaction.FieldTakesMatter:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTakesMatter(v)
 		return nil
 	}
 	return fmt.Errorf("unknown Interaction field %s", name)
@@ -20752,13 +22825,16 @@ func (m *InteractionMutation) ResetField(name string) error {
 	case interaction.FieldAbandoned:
 		m.ResetAbandoned()
 		return nil
+	case interaction.FieldTakesMatter:
+		m.ResetTakesMatter()
+		return nil
 	}
 	return fmt.Errorf("unknown Interaction field %s", name)
 }
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *InteractionMutation) AddedEdges() []string {
-	edges := make([]string, 0, 14)
+	edges := make([]string, 0, 16)
 	if m.conversation != nil {
 		edges = append(edges, interaction.EdgeConversation)
 	}
@@ -20798,8 +22874,14 @@ func (m *InteractionMutation) AddedEdges() []string {
 	if m.assignments != nil {
 		edges = append(edges, interaction.EdgeAssignments)
 	}
+	if m.consultants != nil {
+		edges = append(edges, interaction.EdgeConsultants)
+	}
 	if m.decisions != nil {
 		edges = append(edges, interaction.EdgeDecisions)
+	}
+	if m.consultant_rows != nil {
+		edges = append(edges, interaction.EdgeConsultantRows)
 	}
 	return edges
 }
@@ -20868,9 +22950,21 @@ func (m *InteractionMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case interaction.EdgeConsultants:
+		ids := make([]ent.Value, 0, len(m.consultants))
+		for id := range m.consultants {
+			ids = append(ids, id)
+		}
+		return ids
 	case interaction.EdgeDecisions:
 		ids := make([]ent.Value, 0, len(m.decisions))
 		for id := range m.decisions {
+			ids = append(ids, id)
+		}
+		return ids
+	case interaction.EdgeConsultantRows:
+		ids := make([]ent.Value, 0, len(m.consultant_rows))
+		for id := range m.consultant_rows {
 			ids = append(ids, id)
 		}
 		return ids
@@ -20880,7 +22974,7 @@ func (m *InteractionMutation) AddedIDs(name string) []ent.Value {
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *InteractionMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 14)
+	edges := make([]string, 0, 16)
 	if m.removedcontinued_by != nil {
 		edges = append(edges, interaction.EdgeContinuedBy)
 	}
@@ -20893,8 +22987,14 @@ func (m *InteractionMutation) RemovedEdges() []string {
 	if m.removedassignments != nil {
 		edges = append(edges, interaction.EdgeAssignments)
 	}
+	if m.removedconsultants != nil {
+		edges = append(edges, interaction.EdgeConsultants)
+	}
 	if m.removeddecisions != nil {
 		edges = append(edges, interaction.EdgeDecisions)
+	}
+	if m.removedconsultant_rows != nil {
+		edges = append(edges, interaction.EdgeConsultantRows)
 	}
 	return edges
 }
@@ -20927,9 +23027,21 @@ func (m *InteractionMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case interaction.EdgeConsultants:
+		ids := make([]ent.Value, 0, len(m.removedconsultants))
+		for id := range m.removedconsultants {
+			ids = append(ids, id)
+		}
+		return ids
 	case interaction.EdgeDecisions:
 		ids := make([]ent.Value, 0, len(m.removeddecisions))
 		for id := range m.removeddecisions {
+			ids = append(ids, id)
+		}
+		return ids
+	case interaction.EdgeConsultantRows:
+		ids := make([]ent.Value, 0, len(m.removedconsultant_rows))
+		for id := range m.removedconsultant_rows {
 			ids = append(ids, id)
 		}
 		return ids
@@ -20939,7 +23051,7 @@ func (m *InteractionMutation) RemovedIDs(name string) []ent.Value {
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *InteractionMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 14)
+	edges := make([]string, 0, 16)
 	if m.clearedconversation {
 		edges = append(edges, interaction.EdgeConversation)
 	}
@@ -20979,8 +23091,14 @@ func (m *InteractionMutation) ClearedEdges() []string {
 	if m.clearedassignments {
 		edges = append(edges, interaction.EdgeAssignments)
 	}
+	if m.clearedconsultants {
+		edges = append(edges, interaction.EdgeConsultants)
+	}
 	if m.cleareddecisions {
 		edges = append(edges, interaction.EdgeDecisions)
+	}
+	if m.clearedconsultant_rows {
+		edges = append(edges, interaction.EdgeConsultantRows)
 	}
 	return edges
 }
@@ -21015,8 +23133,12 @@ func (m *InteractionMutation) EdgeCleared(name string) bool {
 		return m.clearedoffers
 	case interaction.EdgeAssignments:
 		return m.clearedassignments
+	case interaction.EdgeConsultants:
+		return m.clearedconsultants
 	case interaction.EdgeDecisions:
 		return m.cleareddecisions
+	case interaction.EdgeConsultantRows:
+		return m.clearedconsultant_rows
 	}
 	return false
 }
@@ -21099,8 +23221,14 @@ func (m *InteractionMutation) ResetEdge(name string) error {
 	case interaction.EdgeAssignments:
 		m.ResetAssignments()
 		return nil
+	case interaction.EdgeConsultants:
+		m.ResetConsultants()
+		return nil
 	case interaction.EdgeDecisions:
 		m.ResetDecisions()
+		return nil
+	case interaction.EdgeConsultantRows:
+		m.ResetConsultantRows()
 		return nil
 	}
 	return fmt.Errorf("unknown Interaction edge %s", name)
@@ -23541,6 +25669,546 @@ func (m *LogHeadMutation) ClearEdge(name string) error {
 // It returns an error if the edge is not defined in the schema.
 func (m *LogHeadMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown LogHead edge %s", name)
+}
+
+// MentionMutation represents an operation that mutates the Mention nodes in the graph.
+type MentionMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *gid.ID
+	workspace_id  *gid.ID
+	clearedFields map[string]struct{}
+	note          *gid.ID
+	clearednote   bool
+	agent         *gid.ID
+	clearedagent  bool
+	done          bool
+	oldValue      func(context.Context) (*Mention, error)
+	predicates    []predicate.Mention
+}
+
+var _ ent.Mutation = (*MentionMutation)(nil)
+
+// mentionOption allows management of the mutation configuration using functional options.
+type mentionOption func(*MentionMutation)
+
+// newMentionMutation creates new mutation for the Mention entity.
+func newMentionMutation(c config, op Op, opts ...mentionOption) *MentionMutation {
+	m := &MentionMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeMention,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withMentionID sets the ID field of the mutation.
+func withMentionID(id gid.ID) mentionOption {
+	return func(m *MentionMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Mention
+		)
+		m.oldValue = func(ctx context.Context) (*Mention, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Mention.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withMention sets the old Mention of the mutation.
+func withMention(node *Mention) mentionOption {
+	return func(m *MentionMutation) {
+		m.oldValue = func(context.Context) (*Mention, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m MentionMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m MentionMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Mention entities.
+func (m *MentionMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *MentionMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *MentionMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Mention.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *MentionMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *MentionMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the Mention entity.
+// If the Mention object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MentionMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *MentionMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetNoteID sets the "note_id" field.
+func (m *MentionMutation) SetNoteID(gi gid.ID) {
+	m.note = &gi
+}
+
+// NoteID returns the value of the "note_id" field in the mutation.
+func (m *MentionMutation) NoteID() (r gid.ID, exists bool) {
+	v := m.note
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNoteID returns the old "note_id" field's value of the Mention entity.
+// If the Mention object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MentionMutation) OldNoteID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNoteID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNoteID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNoteID: %w", err)
+	}
+	return oldValue.NoteID, nil
+}
+
+// ResetNoteID resets all changes to the "note_id" field.
+func (m *MentionMutation) ResetNoteID() {
+	m.note = nil
+}
+
+// SetAgentID sets the "agent_id" field.
+func (m *MentionMutation) SetAgentID(gi gid.ID) {
+	m.agent = &gi
+}
+
+// AgentID returns the value of the "agent_id" field in the mutation.
+func (m *MentionMutation) AgentID() (r gid.ID, exists bool) {
+	v := m.agent
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAgentID returns the old "agent_id" field's value of the Mention entity.
+// If the Mention object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MentionMutation) OldAgentID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAgentID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAgentID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAgentID: %w", err)
+	}
+	return oldValue.AgentID, nil
+}
+
+// ResetAgentID resets all changes to the "agent_id" field.
+func (m *MentionMutation) ResetAgentID() {
+	m.agent = nil
+}
+
+// ClearNote clears the "note" edge to the Note entity.
+func (m *MentionMutation) ClearNote() {
+	m.clearednote = true
+	m.clearedFields[mention.FieldNoteID] = struct{}{}
+}
+
+// NoteCleared reports if the "note" edge to the Note entity was cleared.
+func (m *MentionMutation) NoteCleared() bool {
+	return m.clearednote
+}
+
+// NoteIDs returns the "note" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// NoteID instead. It exists only for internal usage by the builders.
+func (m *MentionMutation) NoteIDs() (ids []gid.ID) {
+	if id := m.note; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetNote resets all changes to the "note" edge.
+func (m *MentionMutation) ResetNote() {
+	m.note = nil
+	m.clearednote = false
+}
+
+// ClearAgent clears the "agent" edge to the Agent entity.
+func (m *MentionMutation) ClearAgent() {
+	m.clearedagent = true
+	m.clearedFields[mention.FieldAgentID] = struct{}{}
+}
+
+// AgentCleared reports if the "agent" edge to the Agent entity was cleared.
+func (m *MentionMutation) AgentCleared() bool {
+	return m.clearedagent
+}
+
+// AgentIDs returns the "agent" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// AgentID instead. It exists only for internal usage by the builders.
+func (m *MentionMutation) AgentIDs() (ids []gid.ID) {
+	if id := m.agent; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetAgent resets all changes to the "agent" edge.
+func (m *MentionMutation) ResetAgent() {
+	m.agent = nil
+	m.clearedagent = false
+}
+
+// Where appends a list predicates to the MentionMutation builder.
+func (m *MentionMutation) Where(ps ...predicate.Mention) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the MentionMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *MentionMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Mention, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *MentionMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *MentionMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Mention).
+func (m *MentionMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *MentionMutation) Fields() []string {
+	fields := make([]string, 0, 3)
+	if m.workspace_id != nil {
+		fields = append(fields, mention.FieldWorkspaceID)
+	}
+	if m.note != nil {
+		fields = append(fields, mention.FieldNoteID)
+	}
+	if m.agent != nil {
+		fields = append(fields, mention.FieldAgentID)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *MentionMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case mention.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case mention.FieldNoteID:
+		return m.NoteID()
+	case mention.FieldAgentID:
+		return m.AgentID()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *MentionMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case mention.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case mention.FieldNoteID:
+		return m.OldNoteID(ctx)
+	case mention.FieldAgentID:
+		return m.OldAgentID(ctx)
+	}
+	return nil, fmt.Errorf("unknown Mention field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *MentionMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case mention.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case mention.FieldNoteID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNoteID(v)
+		return nil
+	case mention.FieldAgentID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAgentID(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Mention field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *MentionMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *MentionMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *MentionMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown Mention numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *MentionMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *MentionMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *MentionMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown Mention nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *MentionMutation) ResetField(name string) error {
+	switch name {
+	case mention.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case mention.FieldNoteID:
+		m.ResetNoteID()
+		return nil
+	case mention.FieldAgentID:
+		m.ResetAgentID()
+		return nil
+	}
+	return fmt.Errorf("unknown Mention field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *MentionMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.note != nil {
+		edges = append(edges, mention.EdgeNote)
+	}
+	if m.agent != nil {
+		edges = append(edges, mention.EdgeAgent)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *MentionMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case mention.EdgeNote:
+		if id := m.note; id != nil {
+			return []ent.Value{*id}
+		}
+	case mention.EdgeAgent:
+		if id := m.agent; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *MentionMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *MentionMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *MentionMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearednote {
+		edges = append(edges, mention.EdgeNote)
+	}
+	if m.clearedagent {
+		edges = append(edges, mention.EdgeAgent)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *MentionMutation) EdgeCleared(name string) bool {
+	switch name {
+	case mention.EdgeNote:
+		return m.clearednote
+	case mention.EdgeAgent:
+		return m.clearedagent
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *MentionMutation) ClearEdge(name string) error {
+	switch name {
+	case mention.EdgeNote:
+		m.ClearNote()
+		return nil
+	case mention.EdgeAgent:
+		m.ClearAgent()
+		return nil
+	}
+	return fmt.Errorf("unknown Mention unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *MentionMutation) ResetEdge(name string) error {
+	switch name {
+	case mention.EdgeNote:
+		m.ResetNote()
+		return nil
+	case mention.EdgeAgent:
+		m.ResetAgent()
+		return nil
+	}
+	return fmt.Errorf("unknown Mention edge %s", name)
 }
 
 // MessageMutation represents an operation that mutates the Message nodes in the graph.
@@ -26415,6 +29083,1280 @@ func (m *MessageMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown Message edge %s", name)
+}
+
+// NoteMutation represents an operation that mutates the Note nodes in the graph.
+type NoteMutation struct {
+	config
+	op                  Op
+	typ                 string
+	id                  *gid.ID
+	workspace_id        *gid.ID
+	version             *int
+	addversion          *int
+	created_at          *time.Time
+	updated_at          *time.Time
+	text                *string
+	pinned              *bool
+	clearedFields       map[string]struct{}
+	conversation        *gid.ID
+	clearedconversation bool
+	interaction         *gid.ID
+	clearedinteraction  bool
+	agent               *gid.ID
+	clearedagent        bool
+	mentions            map[gid.ID]struct{}
+	removedmentions     map[gid.ID]struct{}
+	clearedmentions     bool
+	app                 *gid.ID
+	clearedapp          bool
+	mention_rows        map[gid.ID]struct{}
+	removedmention_rows map[gid.ID]struct{}
+	clearedmention_rows bool
+	done                bool
+	oldValue            func(context.Context) (*Note, error)
+	predicates          []predicate.Note
+}
+
+var _ ent.Mutation = (*NoteMutation)(nil)
+
+// noteOption allows management of the mutation configuration using functional options.
+type noteOption func(*NoteMutation)
+
+// newNoteMutation creates new mutation for the Note entity.
+func newNoteMutation(c config, op Op, opts ...noteOption) *NoteMutation {
+	m := &NoteMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeNote,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withNoteID sets the ID field of the mutation.
+func withNoteID(id gid.ID) noteOption {
+	return func(m *NoteMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Note
+		)
+		m.oldValue = func(ctx context.Context) (*Note, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Note.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withNote sets the old Note of the mutation.
+func withNote(node *Note) noteOption {
+	return func(m *NoteMutation) {
+		m.oldValue = func(context.Context) (*Note, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m NoteMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m NoteMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Note entities.
+func (m *NoteMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *NoteMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *NoteMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Note.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *NoteMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *NoteMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the Note entity.
+// If the Note object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NoteMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *NoteMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetVersion sets the "version" field.
+func (m *NoteMutation) SetVersion(i int) {
+	m.version = &i
+	m.addversion = nil
+}
+
+// Version returns the value of the "version" field in the mutation.
+func (m *NoteMutation) Version() (r int, exists bool) {
+	v := m.version
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldVersion returns the old "version" field's value of the Note entity.
+// If the Note object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NoteMutation) OldVersion(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldVersion is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldVersion requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldVersion: %w", err)
+	}
+	return oldValue.Version, nil
+}
+
+// AddVersion adds i to the "version" field.
+func (m *NoteMutation) AddVersion(i int) {
+	if m.addversion != nil {
+		*m.addversion += i
+	} else {
+		m.addversion = &i
+	}
+}
+
+// AddedVersion returns the value that was added to the "version" field in this mutation.
+func (m *NoteMutation) AddedVersion() (r int, exists bool) {
+	v := m.addversion
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetVersion resets all changes to the "version" field.
+func (m *NoteMutation) ResetVersion() {
+	m.version = nil
+	m.addversion = nil
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *NoteMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *NoteMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the Note entity.
+// If the Note object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NoteMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *NoteMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *NoteMutation) SetUpdatedAt(t time.Time) {
+	m.updated_at = &t
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *NoteMutation) UpdatedAt() (r time.Time, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the Note entity.
+// If the Note object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NoteMutation) OldUpdatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *NoteMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+}
+
+// SetConversationID sets the "conversation_id" field.
+func (m *NoteMutation) SetConversationID(gi gid.ID) {
+	m.conversation = &gi
+}
+
+// ConversationID returns the value of the "conversation_id" field in the mutation.
+func (m *NoteMutation) ConversationID() (r gid.ID, exists bool) {
+	v := m.conversation
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldConversationID returns the old "conversation_id" field's value of the Note entity.
+// If the Note object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NoteMutation) OldConversationID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldConversationID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldConversationID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldConversationID: %w", err)
+	}
+	return oldValue.ConversationID, nil
+}
+
+// ResetConversationID resets all changes to the "conversation_id" field.
+func (m *NoteMutation) ResetConversationID() {
+	m.conversation = nil
+}
+
+// SetInteractionID sets the "interaction_id" field.
+func (m *NoteMutation) SetInteractionID(gi gid.ID) {
+	m.interaction = &gi
+}
+
+// InteractionID returns the value of the "interaction_id" field in the mutation.
+func (m *NoteMutation) InteractionID() (r gid.ID, exists bool) {
+	v := m.interaction
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldInteractionID returns the old "interaction_id" field's value of the Note entity.
+// If the Note object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NoteMutation) OldInteractionID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldInteractionID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldInteractionID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldInteractionID: %w", err)
+	}
+	return oldValue.InteractionID, nil
+}
+
+// ClearInteractionID clears the value of the "interaction_id" field.
+func (m *NoteMutation) ClearInteractionID() {
+	m.interaction = nil
+	m.clearedFields[note.FieldInteractionID] = struct{}{}
+}
+
+// InteractionIDCleared returns if the "interaction_id" field was cleared in this mutation.
+func (m *NoteMutation) InteractionIDCleared() bool {
+	_, ok := m.clearedFields[note.FieldInteractionID]
+	return ok
+}
+
+// ResetInteractionID resets all changes to the "interaction_id" field.
+func (m *NoteMutation) ResetInteractionID() {
+	m.interaction = nil
+	delete(m.clearedFields, note.FieldInteractionID)
+}
+
+// SetAgentID sets the "agent_id" field.
+func (m *NoteMutation) SetAgentID(gi gid.ID) {
+	m.agent = &gi
+}
+
+// AgentID returns the value of the "agent_id" field in the mutation.
+func (m *NoteMutation) AgentID() (r gid.ID, exists bool) {
+	v := m.agent
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAgentID returns the old "agent_id" field's value of the Note entity.
+// If the Note object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NoteMutation) OldAgentID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAgentID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAgentID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAgentID: %w", err)
+	}
+	return oldValue.AgentID, nil
+}
+
+// ClearAgentID clears the value of the "agent_id" field.
+func (m *NoteMutation) ClearAgentID() {
+	m.agent = nil
+	m.clearedFields[note.FieldAgentID] = struct{}{}
+}
+
+// AgentIDCleared returns if the "agent_id" field was cleared in this mutation.
+func (m *NoteMutation) AgentIDCleared() bool {
+	_, ok := m.clearedFields[note.FieldAgentID]
+	return ok
+}
+
+// ResetAgentID resets all changes to the "agent_id" field.
+func (m *NoteMutation) ResetAgentID() {
+	m.agent = nil
+	delete(m.clearedFields, note.FieldAgentID)
+}
+
+// SetAppID sets the "app_id" field.
+func (m *NoteMutation) SetAppID(gi gid.ID) {
+	m.app = &gi
+}
+
+// AppID returns the value of the "app_id" field in the mutation.
+func (m *NoteMutation) AppID() (r gid.ID, exists bool) {
+	v := m.app
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAppID returns the old "app_id" field's value of the Note entity.
+// If the Note object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NoteMutation) OldAppID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAppID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAppID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAppID: %w", err)
+	}
+	return oldValue.AppID, nil
+}
+
+// ClearAppID clears the value of the "app_id" field.
+func (m *NoteMutation) ClearAppID() {
+	m.app = nil
+	m.clearedFields[note.FieldAppID] = struct{}{}
+}
+
+// AppIDCleared returns if the "app_id" field was cleared in this mutation.
+func (m *NoteMutation) AppIDCleared() bool {
+	_, ok := m.clearedFields[note.FieldAppID]
+	return ok
+}
+
+// ResetAppID resets all changes to the "app_id" field.
+func (m *NoteMutation) ResetAppID() {
+	m.app = nil
+	delete(m.clearedFields, note.FieldAppID)
+}
+
+// SetText sets the "text" field.
+func (m *NoteMutation) SetText(s string) {
+	m.text = &s
+}
+
+// Text returns the value of the "text" field in the mutation.
+func (m *NoteMutation) Text() (r string, exists bool) {
+	v := m.text
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldText returns the old "text" field's value of the Note entity.
+// If the Note object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NoteMutation) OldText(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldText is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldText requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldText: %w", err)
+	}
+	return oldValue.Text, nil
+}
+
+// ResetText resets all changes to the "text" field.
+func (m *NoteMutation) ResetText() {
+	m.text = nil
+}
+
+// SetPinned sets the "pinned" field.
+func (m *NoteMutation) SetPinned(b bool) {
+	m.pinned = &b
+}
+
+// Pinned returns the value of the "pinned" field in the mutation.
+func (m *NoteMutation) Pinned() (r bool, exists bool) {
+	v := m.pinned
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPinned returns the old "pinned" field's value of the Note entity.
+// If the Note object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NoteMutation) OldPinned(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPinned is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPinned requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPinned: %w", err)
+	}
+	return oldValue.Pinned, nil
+}
+
+// ResetPinned resets all changes to the "pinned" field.
+func (m *NoteMutation) ResetPinned() {
+	m.pinned = nil
+}
+
+// ClearConversation clears the "conversation" edge to the Conversation entity.
+func (m *NoteMutation) ClearConversation() {
+	m.clearedconversation = true
+	m.clearedFields[note.FieldConversationID] = struct{}{}
+}
+
+// ConversationCleared reports if the "conversation" edge to the Conversation entity was cleared.
+func (m *NoteMutation) ConversationCleared() bool {
+	return m.clearedconversation
+}
+
+// ConversationIDs returns the "conversation" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ConversationID instead. It exists only for internal usage by the builders.
+func (m *NoteMutation) ConversationIDs() (ids []gid.ID) {
+	if id := m.conversation; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetConversation resets all changes to the "conversation" edge.
+func (m *NoteMutation) ResetConversation() {
+	m.conversation = nil
+	m.clearedconversation = false
+}
+
+// ClearInteraction clears the "interaction" edge to the Interaction entity.
+func (m *NoteMutation) ClearInteraction() {
+	m.clearedinteraction = true
+	m.clearedFields[note.FieldInteractionID] = struct{}{}
+}
+
+// InteractionCleared reports if the "interaction" edge to the Interaction entity was cleared.
+func (m *NoteMutation) InteractionCleared() bool {
+	return m.InteractionIDCleared() || m.clearedinteraction
+}
+
+// InteractionIDs returns the "interaction" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// InteractionID instead. It exists only for internal usage by the builders.
+func (m *NoteMutation) InteractionIDs() (ids []gid.ID) {
+	if id := m.interaction; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetInteraction resets all changes to the "interaction" edge.
+func (m *NoteMutation) ResetInteraction() {
+	m.interaction = nil
+	m.clearedinteraction = false
+}
+
+// ClearAgent clears the "agent" edge to the Agent entity.
+func (m *NoteMutation) ClearAgent() {
+	m.clearedagent = true
+	m.clearedFields[note.FieldAgentID] = struct{}{}
+}
+
+// AgentCleared reports if the "agent" edge to the Agent entity was cleared.
+func (m *NoteMutation) AgentCleared() bool {
+	return m.AgentIDCleared() || m.clearedagent
+}
+
+// AgentIDs returns the "agent" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// AgentID instead. It exists only for internal usage by the builders.
+func (m *NoteMutation) AgentIDs() (ids []gid.ID) {
+	if id := m.agent; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetAgent resets all changes to the "agent" edge.
+func (m *NoteMutation) ResetAgent() {
+	m.agent = nil
+	m.clearedagent = false
+}
+
+// AddMentionIDs adds the "mentions" edge to the Agent entity by ids.
+func (m *NoteMutation) AddMentionIDs(ids ...gid.ID) {
+	if m.mentions == nil {
+		m.mentions = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.mentions[ids[i]] = struct{}{}
+	}
+}
+
+// ClearMentions clears the "mentions" edge to the Agent entity.
+func (m *NoteMutation) ClearMentions() {
+	m.clearedmentions = true
+}
+
+// MentionsCleared reports if the "mentions" edge to the Agent entity was cleared.
+func (m *NoteMutation) MentionsCleared() bool {
+	return m.clearedmentions
+}
+
+// RemoveMentionIDs removes the "mentions" edge to the Agent entity by IDs.
+func (m *NoteMutation) RemoveMentionIDs(ids ...gid.ID) {
+	if m.removedmentions == nil {
+		m.removedmentions = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.mentions, ids[i])
+		m.removedmentions[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedMentions returns the removed IDs of the "mentions" edge to the Agent entity.
+func (m *NoteMutation) RemovedMentionsIDs() (ids []gid.ID) {
+	for id := range m.removedmentions {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// MentionsIDs returns the "mentions" edge IDs in the mutation.
+func (m *NoteMutation) MentionsIDs() (ids []gid.ID) {
+	for id := range m.mentions {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetMentions resets all changes to the "mentions" edge.
+func (m *NoteMutation) ResetMentions() {
+	m.mentions = nil
+	m.clearedmentions = false
+	m.removedmentions = nil
+}
+
+// ClearApp clears the "app" edge to the App entity.
+func (m *NoteMutation) ClearApp() {
+	m.clearedapp = true
+	m.clearedFields[note.FieldAppID] = struct{}{}
+}
+
+// AppCleared reports if the "app" edge to the App entity was cleared.
+func (m *NoteMutation) AppCleared() bool {
+	return m.AppIDCleared() || m.clearedapp
+}
+
+// AppIDs returns the "app" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// AppID instead. It exists only for internal usage by the builders.
+func (m *NoteMutation) AppIDs() (ids []gid.ID) {
+	if id := m.app; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetApp resets all changes to the "app" edge.
+func (m *NoteMutation) ResetApp() {
+	m.app = nil
+	m.clearedapp = false
+}
+
+// AddMentionRowIDs adds the "mention_rows" edge to the Mention entity by ids.
+func (m *NoteMutation) AddMentionRowIDs(ids ...gid.ID) {
+	if m.mention_rows == nil {
+		m.mention_rows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.mention_rows[ids[i]] = struct{}{}
+	}
+}
+
+// ClearMentionRows clears the "mention_rows" edge to the Mention entity.
+func (m *NoteMutation) ClearMentionRows() {
+	m.clearedmention_rows = true
+}
+
+// MentionRowsCleared reports if the "mention_rows" edge to the Mention entity was cleared.
+func (m *NoteMutation) MentionRowsCleared() bool {
+	return m.clearedmention_rows
+}
+
+// RemoveMentionRowIDs removes the "mention_rows" edge to the Mention entity by IDs.
+func (m *NoteMutation) RemoveMentionRowIDs(ids ...gid.ID) {
+	if m.removedmention_rows == nil {
+		m.removedmention_rows = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.mention_rows, ids[i])
+		m.removedmention_rows[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedMentionRows returns the removed IDs of the "mention_rows" edge to the Mention entity.
+func (m *NoteMutation) RemovedMentionRowsIDs() (ids []gid.ID) {
+	for id := range m.removedmention_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// MentionRowsIDs returns the "mention_rows" edge IDs in the mutation.
+func (m *NoteMutation) MentionRowsIDs() (ids []gid.ID) {
+	for id := range m.mention_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetMentionRows resets all changes to the "mention_rows" edge.
+func (m *NoteMutation) ResetMentionRows() {
+	m.mention_rows = nil
+	m.clearedmention_rows = false
+	m.removedmention_rows = nil
+}
+
+// Where appends a list predicates to the NoteMutation builder.
+func (m *NoteMutation) Where(ps ...predicate.Note) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the NoteMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *NoteMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Note, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *NoteMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *NoteMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Note).
+func (m *NoteMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *NoteMutation) Fields() []string {
+	fields := make([]string, 0, 10)
+	if m.workspace_id != nil {
+		fields = append(fields, note.FieldWorkspaceID)
+	}
+	if m.version != nil {
+		fields = append(fields, note.FieldVersion)
+	}
+	if m.created_at != nil {
+		fields = append(fields, note.FieldCreatedAt)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, note.FieldUpdatedAt)
+	}
+	if m.conversation != nil {
+		fields = append(fields, note.FieldConversationID)
+	}
+	if m.interaction != nil {
+		fields = append(fields, note.FieldInteractionID)
+	}
+	if m.agent != nil {
+		fields = append(fields, note.FieldAgentID)
+	}
+	if m.app != nil {
+		fields = append(fields, note.FieldAppID)
+	}
+	if m.text != nil {
+		fields = append(fields, note.FieldText)
+	}
+	if m.pinned != nil {
+		fields = append(fields, note.FieldPinned)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *NoteMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case note.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case note.FieldVersion:
+		return m.Version()
+	case note.FieldCreatedAt:
+		return m.CreatedAt()
+	case note.FieldUpdatedAt:
+		return m.UpdatedAt()
+	case note.FieldConversationID:
+		return m.ConversationID()
+	case note.FieldInteractionID:
+		return m.InteractionID()
+	case note.FieldAgentID:
+		return m.AgentID()
+	case note.FieldAppID:
+		return m.AppID()
+	case note.FieldText:
+		return m.Text()
+	case note.FieldPinned:
+		return m.Pinned()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *NoteMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case note.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case note.FieldVersion:
+		return m.OldVersion(ctx)
+	case note.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case note.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	case note.FieldConversationID:
+		return m.OldConversationID(ctx)
+	case note.FieldInteractionID:
+		return m.OldInteractionID(ctx)
+	case note.FieldAgentID:
+		return m.OldAgentID(ctx)
+	case note.FieldAppID:
+		return m.OldAppID(ctx)
+	case note.FieldText:
+		return m.OldText(ctx)
+	case note.FieldPinned:
+		return m.OldPinned(ctx)
+	}
+	return nil, fmt.Errorf("unknown Note field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *NoteMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case note.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case note.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetVersion(v)
+		return nil
+	case note.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case note.FieldUpdatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	case note.FieldConversationID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetConversationID(v)
+		return nil
+	case note.FieldInteractionID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetInteractionID(v)
+		return nil
+	case note.FieldAgentID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAgentID(v)
+		return nil
+	case note.FieldAppID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAppID(v)
+		return nil
+	case note.FieldText:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetText(v)
+		return nil
+	case note.FieldPinned:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPinned(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Note field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *NoteMutation) AddedFields() []string {
+	var fields []string
+	if m.addversion != nil {
+		fields = append(fields, note.FieldVersion)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *NoteMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case note.FieldVersion:
+		return m.AddedVersion()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *NoteMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case note.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddVersion(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Note numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *NoteMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(note.FieldInteractionID) {
+		fields = append(fields, note.FieldInteractionID)
+	}
+	if m.FieldCleared(note.FieldAgentID) {
+		fields = append(fields, note.FieldAgentID)
+	}
+	if m.FieldCleared(note.FieldAppID) {
+		fields = append(fields, note.FieldAppID)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *NoteMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *NoteMutation) ClearField(name string) error {
+	switch name {
+	case note.FieldInteractionID:
+		m.ClearInteractionID()
+		return nil
+	case note.FieldAgentID:
+		m.ClearAgentID()
+		return nil
+	case note.FieldAppID:
+		m.ClearAppID()
+		return nil
+	}
+	return fmt.Errorf("unknown Note nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *NoteMutation) ResetField(name string) error {
+	switch name {
+	case note.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case note.FieldVersion:
+		m.ResetVersion()
+		return nil
+	case note.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case note.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	case note.FieldConversationID:
+		m.ResetConversationID()
+		return nil
+	case note.FieldInteractionID:
+		m.ResetInteractionID()
+		return nil
+	case note.FieldAgentID:
+		m.ResetAgentID()
+		return nil
+	case note.FieldAppID:
+		m.ResetAppID()
+		return nil
+	case note.FieldText:
+		m.ResetText()
+		return nil
+	case note.FieldPinned:
+		m.ResetPinned()
+		return nil
+	}
+	return fmt.Errorf("unknown Note field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *NoteMutation) AddedEdges() []string {
+	edges := make([]string, 0, 6)
+	if m.conversation != nil {
+		edges = append(edges, note.EdgeConversation)
+	}
+	if m.interaction != nil {
+		edges = append(edges, note.EdgeInteraction)
+	}
+	if m.agent != nil {
+		edges = append(edges, note.EdgeAgent)
+	}
+	if m.mentions != nil {
+		edges = append(edges, note.EdgeMentions)
+	}
+	if m.app != nil {
+		edges = append(edges, note.EdgeApp)
+	}
+	if m.mention_rows != nil {
+		edges = append(edges, note.EdgeMentionRows)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *NoteMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case note.EdgeConversation:
+		if id := m.conversation; id != nil {
+			return []ent.Value{*id}
+		}
+	case note.EdgeInteraction:
+		if id := m.interaction; id != nil {
+			return []ent.Value{*id}
+		}
+	case note.EdgeAgent:
+		if id := m.agent; id != nil {
+			return []ent.Value{*id}
+		}
+	case note.EdgeMentions:
+		ids := make([]ent.Value, 0, len(m.mentions))
+		for id := range m.mentions {
+			ids = append(ids, id)
+		}
+		return ids
+	case note.EdgeApp:
+		if id := m.app; id != nil {
+			return []ent.Value{*id}
+		}
+	case note.EdgeMentionRows:
+		ids := make([]ent.Value, 0, len(m.mention_rows))
+		for id := range m.mention_rows {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *NoteMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 6)
+	if m.removedmentions != nil {
+		edges = append(edges, note.EdgeMentions)
+	}
+	if m.removedmention_rows != nil {
+		edges = append(edges, note.EdgeMentionRows)
+	}
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *NoteMutation) RemovedIDs(name string) []ent.Value {
+	switch name {
+	case note.EdgeMentions:
+		ids := make([]ent.Value, 0, len(m.removedmentions))
+		for id := range m.removedmentions {
+			ids = append(ids, id)
+		}
+		return ids
+	case note.EdgeMentionRows:
+		ids := make([]ent.Value, 0, len(m.removedmention_rows))
+		for id := range m.removedmention_rows {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *NoteMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 6)
+	if m.clearedconversation {
+		edges = append(edges, note.EdgeConversation)
+	}
+	if m.clearedinteraction {
+		edges = append(edges, note.EdgeInteraction)
+	}
+	if m.clearedagent {
+		edges = append(edges, note.EdgeAgent)
+	}
+	if m.clearedmentions {
+		edges = append(edges, note.EdgeMentions)
+	}
+	if m.clearedapp {
+		edges = append(edges, note.EdgeApp)
+	}
+	if m.clearedmention_rows {
+		edges = append(edges, note.EdgeMentionRows)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *NoteMutation) EdgeCleared(name string) bool {
+	switch name {
+	case note.EdgeConversation:
+		return m.clearedconversation
+	case note.EdgeInteraction:
+		return m.clearedinteraction
+	case note.EdgeAgent:
+		return m.clearedagent
+	case note.EdgeMentions:
+		return m.clearedmentions
+	case note.EdgeApp:
+		return m.clearedapp
+	case note.EdgeMentionRows:
+		return m.clearedmention_rows
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *NoteMutation) ClearEdge(name string) error {
+	switch name {
+	case note.EdgeConversation:
+		m.ClearConversation()
+		return nil
+	case note.EdgeInteraction:
+		m.ClearInteraction()
+		return nil
+	case note.EdgeAgent:
+		m.ClearAgent()
+		return nil
+	case note.EdgeApp:
+		m.ClearApp()
+		return nil
+	}
+	return fmt.Errorf("unknown Note unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *NoteMutation) ResetEdge(name string) error {
+	switch name {
+	case note.EdgeConversation:
+		m.ResetConversation()
+		return nil
+	case note.EdgeInteraction:
+		m.ResetInteraction()
+		return nil
+	case note.EdgeAgent:
+		m.ResetAgent()
+		return nil
+	case note.EdgeMentions:
+		m.ResetMentions()
+		return nil
+	case note.EdgeApp:
+		m.ResetApp()
+		return nil
+	case note.EdgeMentionRows:
+		m.ResetMentionRows()
+		return nil
+	}
+	return fmt.Errorf("unknown Note edge %s", name)
 }
 
 // OfferMutation represents an operation that mutates the Offer nodes in the graph.
@@ -30898,6 +34840,7 @@ type QueueMutation struct {
 	addsilent_after_seconds      *int
 	break_after_misses           *int
 	addbreak_after_misses        *int
+	restricted                   *bool
 	clearedFields                map[string]struct{}
 	team                         *gid.ID
 	clearedteam                  bool
@@ -31708,6 +35651,42 @@ func (m *QueueMutation) ResetBreakAfterMisses() {
 	m.addbreak_after_misses = nil
 }
 
+// SetRestricted sets the "restricted" field.
+func (m *QueueMutation) SetRestricted(b bool) {
+	m.restricted = &b
+}
+
+// Restricted returns the value of the "restricted" field in the mutation.
+func (m *QueueMutation) Restricted() (r bool, exists bool) {
+	v := m.restricted
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRestricted returns the old "restricted" field's value of the Queue entity.
+// If the Queue object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *QueueMutation) OldRestricted(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRestricted is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRestricted requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRestricted: %w", err)
+	}
+	return oldValue.Restricted, nil
+}
+
+// ResetRestricted resets all changes to the "restricted" field.
+func (m *QueueMutation) ResetRestricted() {
+	m.restricted = nil
+}
+
 // ClearTeam clears the "team" edge to the Team entity.
 func (m *QueueMutation) ClearTeam() {
 	m.clearedteam = true
@@ -31769,7 +35748,7 @@ func (m *QueueMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *QueueMutation) Fields() []string {
-	fields := make([]string, 0, 14)
+	fields := make([]string, 0, 15)
 	if m.workspace_id != nil {
 		fields = append(fields, queue.FieldWorkspaceID)
 	}
@@ -31812,6 +35791,9 @@ func (m *QueueMutation) Fields() []string {
 	if m.break_after_misses != nil {
 		fields = append(fields, queue.FieldBreakAfterMisses)
 	}
+	if m.restricted != nil {
+		fields = append(fields, queue.FieldRestricted)
+	}
 	return fields
 }
 
@@ -31848,6 +35830,8 @@ func (m *QueueMutation) Field(name string) (ent.Value, bool) {
 		return m.SilentAfterSeconds()
 	case queue.FieldBreakAfterMisses:
 		return m.BreakAfterMisses()
+	case queue.FieldRestricted:
+		return m.Restricted()
 	}
 	return nil, false
 }
@@ -31885,6 +35869,8 @@ func (m *QueueMutation) OldField(ctx context.Context, name string) (ent.Value, e
 		return m.OldSilentAfterSeconds(ctx)
 	case queue.FieldBreakAfterMisses:
 		return m.OldBreakAfterMisses(ctx)
+	case queue.FieldRestricted:
+		return m.OldRestricted(ctx)
 	}
 	return nil, fmt.Errorf("unknown Queue field %s", name)
 }
@@ -31991,6 +35977,13 @@ func (m *QueueMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetBreakAfterMisses(v)
+		return nil
+	case queue.FieldRestricted:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRestricted(v)
 		return nil
 	}
 	return fmt.Errorf("unknown Queue field %s", name)
@@ -32196,6 +36189,9 @@ func (m *QueueMutation) ResetField(name string) error {
 		return nil
 	case queue.FieldBreakAfterMisses:
 		m.ResetBreakAfterMisses()
+		return nil
+	case queue.FieldRestricted:
+		m.ResetRestricted()
 		return nil
 	}
 	return fmt.Errorf("unknown Queue field %s", name)
@@ -37537,6 +41533,8 @@ type TimelineItemMutation struct {
 	clearedinteraction  bool
 	message             *gid.ID
 	clearedmessage      bool
+	note                *gid.ID
+	clearednote         bool
 	assignment          *gid.ID
 	clearedassignment   bool
 	agent               *gid.ID
@@ -37926,6 +41924,55 @@ func (m *TimelineItemMutation) MessageIDCleared() bool {
 func (m *TimelineItemMutation) ResetMessageID() {
 	m.message = nil
 	delete(m.clearedFields, timelineitem.FieldMessageID)
+}
+
+// SetNoteID sets the "note_id" field.
+func (m *TimelineItemMutation) SetNoteID(gi gid.ID) {
+	m.note = &gi
+}
+
+// NoteID returns the value of the "note_id" field in the mutation.
+func (m *TimelineItemMutation) NoteID() (r gid.ID, exists bool) {
+	v := m.note
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNoteID returns the old "note_id" field's value of the TimelineItem entity.
+// If the TimelineItem object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TimelineItemMutation) OldNoteID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNoteID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNoteID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNoteID: %w", err)
+	}
+	return oldValue.NoteID, nil
+}
+
+// ClearNoteID clears the value of the "note_id" field.
+func (m *TimelineItemMutation) ClearNoteID() {
+	m.note = nil
+	m.clearedFields[timelineitem.FieldNoteID] = struct{}{}
+}
+
+// NoteIDCleared returns if the "note_id" field was cleared in this mutation.
+func (m *TimelineItemMutation) NoteIDCleared() bool {
+	_, ok := m.clearedFields[timelineitem.FieldNoteID]
+	return ok
+}
+
+// ResetNoteID resets all changes to the "note_id" field.
+func (m *TimelineItemMutation) ResetNoteID() {
+	m.note = nil
+	delete(m.clearedFields, timelineitem.FieldNoteID)
 }
 
 // SetAssignmentID sets the "assignment_id" field.
@@ -38353,6 +42400,33 @@ func (m *TimelineItemMutation) ResetMessage() {
 	m.clearedmessage = false
 }
 
+// ClearNote clears the "note" edge to the Note entity.
+func (m *TimelineItemMutation) ClearNote() {
+	m.clearednote = true
+	m.clearedFields[timelineitem.FieldNoteID] = struct{}{}
+}
+
+// NoteCleared reports if the "note" edge to the Note entity was cleared.
+func (m *TimelineItemMutation) NoteCleared() bool {
+	return m.NoteIDCleared() || m.clearednote
+}
+
+// NoteIDs returns the "note" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// NoteID instead. It exists only for internal usage by the builders.
+func (m *TimelineItemMutation) NoteIDs() (ids []gid.ID) {
+	if id := m.note; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetNote resets all changes to the "note" edge.
+func (m *TimelineItemMutation) ResetNote() {
+	m.note = nil
+	m.clearednote = false
+}
+
 // ClearAssignment clears the "assignment" edge to the Assignment entity.
 func (m *TimelineItemMutation) ClearAssignment() {
 	m.clearedassignment = true
@@ -38441,7 +42515,7 @@ func (m *TimelineItemMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *TimelineItemMutation) Fields() []string {
-	fields := make([]string, 0, 14)
+	fields := make([]string, 0, 15)
 	if m.workspace_id != nil {
 		fields = append(fields, timelineitem.FieldWorkspaceID)
 	}
@@ -38462,6 +42536,9 @@ func (m *TimelineItemMutation) Fields() []string {
 	}
 	if m.message != nil {
 		fields = append(fields, timelineitem.FieldMessageID)
+	}
+	if m.note != nil {
+		fields = append(fields, timelineitem.FieldNoteID)
 	}
 	if m.assignment != nil {
 		fields = append(fields, timelineitem.FieldAssignmentID)
@@ -38506,6 +42583,8 @@ func (m *TimelineItemMutation) Field(name string) (ent.Value, bool) {
 		return m.InteractionID()
 	case timelineitem.FieldMessageID:
 		return m.MessageID()
+	case timelineitem.FieldNoteID:
+		return m.NoteID()
 	case timelineitem.FieldAssignmentID:
 		return m.AssignmentID()
 	case timelineitem.FieldAgentID:
@@ -38543,6 +42622,8 @@ func (m *TimelineItemMutation) OldField(ctx context.Context, name string) (ent.V
 		return m.OldInteractionID(ctx)
 	case timelineitem.FieldMessageID:
 		return m.OldMessageID(ctx)
+	case timelineitem.FieldNoteID:
+		return m.OldNoteID(ctx)
 	case timelineitem.FieldAssignmentID:
 		return m.OldAssignmentID(ctx)
 	case timelineitem.FieldAgentID:
@@ -38614,6 +42695,13 @@ func (m *TimelineItemMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetMessageID(v)
+		return nil
+	case timelineitem.FieldNoteID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNoteID(v)
 		return nil
 	case timelineitem.FieldAssignmentID:
 		v, ok := value.(gid.ID)
@@ -38700,6 +42788,9 @@ func (m *TimelineItemMutation) ClearedFields() []string {
 	if m.FieldCleared(timelineitem.FieldMessageID) {
 		fields = append(fields, timelineitem.FieldMessageID)
 	}
+	if m.FieldCleared(timelineitem.FieldNoteID) {
+		fields = append(fields, timelineitem.FieldNoteID)
+	}
 	if m.FieldCleared(timelineitem.FieldAssignmentID) {
 		fields = append(fields, timelineitem.FieldAssignmentID)
 	}
@@ -38734,6 +42825,9 @@ func (m *TimelineItemMutation) ClearField(name string) error {
 		return nil
 	case timelineitem.FieldMessageID:
 		m.ClearMessageID()
+		return nil
+	case timelineitem.FieldNoteID:
+		m.ClearNoteID()
 		return nil
 	case timelineitem.FieldAssignmentID:
 		m.ClearAssignmentID()
@@ -38779,6 +42873,9 @@ func (m *TimelineItemMutation) ResetField(name string) error {
 	case timelineitem.FieldMessageID:
 		m.ResetMessageID()
 		return nil
+	case timelineitem.FieldNoteID:
+		m.ResetNoteID()
+		return nil
 	case timelineitem.FieldAssignmentID:
 		m.ResetAssignmentID()
 		return nil
@@ -38806,7 +42903,7 @@ func (m *TimelineItemMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *TimelineItemMutation) AddedEdges() []string {
-	edges := make([]string, 0, 6)
+	edges := make([]string, 0, 7)
 	if m.conversation != nil {
 		edges = append(edges, timelineitem.EdgeConversation)
 	}
@@ -38818,6 +42915,9 @@ func (m *TimelineItemMutation) AddedEdges() []string {
 	}
 	if m.message != nil {
 		edges = append(edges, timelineitem.EdgeMessage)
+	}
+	if m.note != nil {
+		edges = append(edges, timelineitem.EdgeNote)
 	}
 	if m.assignment != nil {
 		edges = append(edges, timelineitem.EdgeAssignment)
@@ -38848,6 +42948,10 @@ func (m *TimelineItemMutation) AddedIDs(name string) []ent.Value {
 		if id := m.message; id != nil {
 			return []ent.Value{*id}
 		}
+	case timelineitem.EdgeNote:
+		if id := m.note; id != nil {
+			return []ent.Value{*id}
+		}
 	case timelineitem.EdgeAssignment:
 		if id := m.assignment; id != nil {
 			return []ent.Value{*id}
@@ -38862,7 +42966,7 @@ func (m *TimelineItemMutation) AddedIDs(name string) []ent.Value {
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *TimelineItemMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 6)
+	edges := make([]string, 0, 7)
 	return edges
 }
 
@@ -38874,7 +42978,7 @@ func (m *TimelineItemMutation) RemovedIDs(name string) []ent.Value {
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *TimelineItemMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 6)
+	edges := make([]string, 0, 7)
 	if m.clearedconversation {
 		edges = append(edges, timelineitem.EdgeConversation)
 	}
@@ -38886,6 +42990,9 @@ func (m *TimelineItemMutation) ClearedEdges() []string {
 	}
 	if m.clearedmessage {
 		edges = append(edges, timelineitem.EdgeMessage)
+	}
+	if m.clearednote {
+		edges = append(edges, timelineitem.EdgeNote)
 	}
 	if m.clearedassignment {
 		edges = append(edges, timelineitem.EdgeAssignment)
@@ -38908,6 +43015,8 @@ func (m *TimelineItemMutation) EdgeCleared(name string) bool {
 		return m.clearedinteraction
 	case timelineitem.EdgeMessage:
 		return m.clearedmessage
+	case timelineitem.EdgeNote:
+		return m.clearednote
 	case timelineitem.EdgeAssignment:
 		return m.clearedassignment
 	case timelineitem.EdgeAgent:
@@ -38931,6 +43040,9 @@ func (m *TimelineItemMutation) ClearEdge(name string) error {
 		return nil
 	case timelineitem.EdgeMessage:
 		m.ClearMessage()
+		return nil
+	case timelineitem.EdgeNote:
+		m.ClearNote()
 		return nil
 	case timelineitem.EdgeAssignment:
 		m.ClearAssignment()
@@ -38957,6 +43069,9 @@ func (m *TimelineItemMutation) ResetEdge(name string) error {
 		return nil
 	case timelineitem.EdgeMessage:
 		m.ResetMessage()
+		return nil
+	case timelineitem.EdgeNote:
+		m.ResetNote()
 		return nil
 	case timelineitem.EdgeAssignment:
 		m.ResetAssignment()

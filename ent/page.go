@@ -15,16 +15,20 @@ import (
 	"tributary/ent/attachment"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
+	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/counter"
 	"tributary/ent/customer"
+	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
 	"tributary/ent/identity"
 	"tributary/ent/interaction"
 	"tributary/ent/job"
 	"tributary/ent/lease"
 	"tributary/ent/loghead"
+	"tributary/ent/mention"
 	"tributary/ent/message"
+	"tributary/ent/note"
 	"tributary/ent/offer"
 	"tributary/ent/participant"
 	"tributary/ent/presence"
@@ -534,8 +538,20 @@ func (q *AgentQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 			cols = append(cols, agent.FieldStatusID)
 		case "teams":
 			edges["teams:"+f.Alias] = append(edges["teams:"+f.Alias], f)
+		case "follows":
+			edges["follows:"+f.Alias] = append(edges["follows:"+f.Alias], f)
+		case "consults":
+			edges["consults:"+f.Alias] = append(edges["consults:"+f.Alias], f)
+		case "mentionedIn":
+			edges["mentionedIn:"+f.Alias] = append(edges["mentionedIn:"+f.Alias], f)
 		case "teamMembers":
 			edges["teamMembers:"+f.Alias] = append(edges["teamMembers:"+f.Alias], f)
+		case "followRows":
+			edges["followRows:"+f.Alias] = append(edges["followRows:"+f.Alias], f)
+		case "consultRows":
+			edges["consultRows:"+f.Alias] = append(edges["consultRows:"+f.Alias], f)
+		case "mentionedRows":
+			edges["mentionedRows:"+f.Alias] = append(edges["mentionedRows:"+f.Alias], f)
 		case "version":
 			cols = append(cols, agent.FieldVersion)
 		case "createdAt":
@@ -633,6 +649,33 @@ func (q *AgentQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 				return err
 			}
 			q.WithNamedTeams(alias, func(w *TeamQuery) { *w = *sub })
+		case "follows":
+			if !page.May(ctx, "Conversation") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ConversationClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedFollows(alias, func(w *ConversationQuery) { *w = *sub })
+		case "consults":
+			if !page.May(ctx, "Interaction") {
+				continue // refused at its own path, not here
+			}
+			sub := (&InteractionClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedConsults(alias, func(w *InteractionQuery) { *w = *sub })
+		case "mentionedIn":
+			if !page.May(ctx, "Note") {
+				continue // refused at its own path, not here
+			}
+			sub := (&NoteClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedMentionedIn(alias, func(w *NoteQuery) { *w = *sub })
 		case "teamMembers":
 			if !page.May(ctx, "TeamMember") {
 				continue // refused at its own path, not here
@@ -642,6 +685,33 @@ func (q *AgentQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 				return err
 			}
 			q.WithNamedTeamMembers(alias, func(w *TeamMemberQuery) { *w = *sub })
+		case "followRows":
+			if !page.May(ctx, "Follower") {
+				continue // refused at its own path, not here
+			}
+			sub := (&FollowerClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedFollowRows(alias, func(w *FollowerQuery) { *w = *sub })
+		case "consultRows":
+			if !page.May(ctx, "Consultant") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ConsultantClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedConsultRows(alias, func(w *ConsultantQuery) { *w = *sub })
+		case "mentionedRows":
+			if !page.May(ctx, "Mention") {
+				continue // refused at its own path, not here
+			}
+			sub := (&MentionClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedMentionedRows(alias, func(w *MentionQuery) { *w = *sub })
 		}
 	}
 	if !every {
@@ -712,6 +782,36 @@ func (_m *Agent) Teams(ctx context.Context) ([]*Team, error) {
 	return _m.QueryTeams().All(ctx)
 }
 
+// Follows is the loaded edge, or one query.
+func (_m *Agent) Follows(ctx context.Context) ([]*Conversation, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedFollows(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryFollows().All(ctx)
+}
+
+// Consults is the loaded edge, or one query.
+func (_m *Agent) Consults(ctx context.Context) ([]*Interaction, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedConsults(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryConsults().All(ctx)
+}
+
+// MentionedIn is the loaded edge, or one query.
+func (_m *Agent) MentionedIn(ctx context.Context) ([]*Note, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedMentionedIn(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryMentionedIn().All(ctx)
+}
+
 // TeamMembers is the loaded edge, or one query.
 func (_m *Agent) TeamMembers(ctx context.Context) ([]*TeamMember, error) {
 	if fc := graphql.GetFieldContext(ctx); fc != nil {
@@ -720,6 +820,36 @@ func (_m *Agent) TeamMembers(ctx context.Context) ([]*TeamMember, error) {
 		}
 	}
 	return _m.QueryTeamMembers().All(ctx)
+}
+
+// FollowRows is the loaded edge, or one query.
+func (_m *Agent) FollowRows(ctx context.Context) ([]*Follower, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedFollowRows(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryFollowRows().All(ctx)
+}
+
+// ConsultRows is the loaded edge, or one query.
+func (_m *Agent) ConsultRows(ctx context.Context) ([]*Consultant, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedConsultRows(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryConsultRows().All(ctx)
+}
+
+// MentionedRows is the loaded edge, or one query.
+func (_m *Agent) MentionedRows(ctx context.Context) ([]*Mention, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedMentionedRows(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryMentionedRows().All(ctx)
 }
 
 type (
@@ -1882,6 +2012,164 @@ func (_m *Channel) Queue(ctx context.Context) (*Queue, error) {
 }
 
 type (
+	// ConsultantConnection is a page of Consultant.
+	ConsultantConnection struct {
+		Edges    []*ConsultantEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// ConsultantEdge is a place in it.
+	ConsultantEdge struct {
+		Node   *Consultant
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *ConsultantConnection) Nodes() []*Consultant {
+	out := make([]*Consultant, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *ConsultantConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageConsultant(p page.Plan, rows []*Consultant, count func(context.Context) (int, error)) *ConsultantConnection {
+	nodes, cursors, info := page.Build(p, rows, (*Consultant).pageValue, (*Consultant).pageID)
+	c := &ConsultantConnection{Edges: make([]*ConsultantEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &ConsultantEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks Consultant as a node.
+func (*Consultant) IsNode() {}
+
+func (_m *Consultant) pageID() gid.ID { return _m.ID }
+
+func (_m *Consultant) pageValue(column string) any {
+	switch column {
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *ConsultantQuery) Load(ctx context.Context, path ...string) (*ConsultantQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *ConsultantQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*ConsultantConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageConsultant(p, []*Consultant{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageConsultant(p, got, all.Count), nil
+}
+
+func (q *ConsultantQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{consultant.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesConsultant) {
+		switch f.Name {
+		case "interaction":
+			edges["interaction"] = append(edges["interaction"], f)
+			cols = append(cols, consultant.FieldInteractionID)
+		case "agent":
+			edges["agent"] = append(edges["agent"], f)
+			cols = append(cols, consultant.FieldAgentID)
+		case "interactionID":
+			cols = append(cols, consultant.FieldInteractionID)
+		case "agentID":
+			cols = append(cols, consultant.FieldAgentID)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "interaction":
+			if !page.May(ctx, "Interaction") {
+				continue // refused at its own path, not here
+			}
+			sub := (&InteractionClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withInteraction = sub
+		case "agent":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withAgent = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesConsultant are the GraphQL types whose fragments may hold fields of Consultant.
+var typesConsultant = []string{"Consultant", "Node", "Versioned"}
+
+// Interaction is the loaded edge, or one query.
+func (_m *Consultant) Interaction(ctx context.Context) (*Interaction, error) {
+	got, err := _m.Edges.InteractionOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryInteraction().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Agent is the loaded edge, or one query.
+func (_m *Consultant) Agent(ctx context.Context) (*Agent, error) {
+	got, err := _m.Edges.AgentOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryAgent().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
 	// ConversationConnection is a page of Conversation.
 	ConversationConnection struct {
 		Edges    []*ConversationEdge
@@ -2006,8 +2294,14 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 			edges["participants:"+f.Alias] = append(edges["participants:"+f.Alias], f)
 		case "timeline":
 			edges["timeline:"+f.Alias] = append(edges["timeline:"+f.Alias], f)
+		case "notes":
+			edges["notes:"+f.Alias] = append(edges["notes:"+f.Alias], f)
+		case "followers":
+			edges["followers:"+f.Alias] = append(edges["followers:"+f.Alias], f)
 		case "access":
 			edges["access:"+f.Alias] = append(edges["access:"+f.Alias], f)
+		case "followerRows":
+			edges["followerRows:"+f.Alias] = append(edges["followerRows:"+f.Alias], f)
 		case "version":
 			cols = append(cols, conversation.FieldVersion)
 		case "createdAt":
@@ -2046,6 +2340,8 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 			cols = append(cols, conversation.FieldFirstRespondedAt)
 		case "resolvedAt":
 			cols = append(cols, conversation.FieldResolvedAt)
+		case "snoozedUntil":
+			cols = append(cols, conversation.FieldSnoozedUntil)
 		case "related":
 			edges["relatedTo"] = append(edges["relatedTo"], f)
 			cols = append(cols, conversation.FieldRelatedID)
@@ -2229,6 +2525,24 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 				}
 				return err
 			})
+		case "notes":
+			if !page.May(ctx, "Note") {
+				continue // refused at its own path, not here
+			}
+			sub := (&NoteClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedNotes(alias, func(w *NoteQuery) { *w = *sub })
+		case "followers":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedFollowers(alias, func(w *AgentQuery) { *w = *sub })
 		case "access":
 			if !page.May(ctx, "Access") {
 				continue // refused at its own path, not here
@@ -2238,6 +2552,15 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 				return err
 			}
 			q.WithNamedAccess(alias, func(w *AccessQuery) { *w = *sub })
+		case "followerRows":
+			if !page.May(ctx, "Follower") {
+				continue // refused at its own path, not here
+			}
+			sub := (&FollowerClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedFollowerRows(alias, func(w *FollowerQuery) { *w = *sub })
 		}
 	}
 	if !every {
@@ -2352,6 +2675,26 @@ func (_m *Conversation) Timeline(ctx context.Context, first *int, after *page.Cu
 	return _m.QueryTimeline().Page(ctx, o, first, after, last, before)
 }
 
+// Notes is the loaded edge, or one query.
+func (_m *Conversation) Notes(ctx context.Context) ([]*Note, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedNotes(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryNotes().All(ctx)
+}
+
+// Followers is the loaded edge, or one query.
+func (_m *Conversation) Followers(ctx context.Context) ([]*Agent, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedFollowers(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryFollowers().All(ctx)
+}
+
 // Access is the loaded edge, or one query.
 func (_m *Conversation) Access(ctx context.Context) ([]*Access, error) {
 	if fc := graphql.GetFieldContext(ctx); fc != nil {
@@ -2360,6 +2703,16 @@ func (_m *Conversation) Access(ctx context.Context) ([]*Access, error) {
 		}
 	}
 	return _m.QueryAccess().All(ctx)
+}
+
+// FollowerRows is the loaded edge, or one query.
+func (_m *Conversation) FollowerRows(ctx context.Context) ([]*Follower, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedFollowerRows(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryFollowerRows().All(ctx)
 }
 
 type (
@@ -2738,6 +3091,164 @@ func (_m *Customer) Timeline(ctx context.Context, first *int, after *page.Cursor
 		}
 	}
 	return _m.QueryTimeline().Page(ctx, o, first, after, last, before)
+}
+
+type (
+	// FollowerConnection is a page of Follower.
+	FollowerConnection struct {
+		Edges    []*FollowerEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// FollowerEdge is a place in it.
+	FollowerEdge struct {
+		Node   *Follower
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *FollowerConnection) Nodes() []*Follower {
+	out := make([]*Follower, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *FollowerConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageFollower(p page.Plan, rows []*Follower, count func(context.Context) (int, error)) *FollowerConnection {
+	nodes, cursors, info := page.Build(p, rows, (*Follower).pageValue, (*Follower).pageID)
+	c := &FollowerConnection{Edges: make([]*FollowerEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &FollowerEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks Follower as a node.
+func (*Follower) IsNode() {}
+
+func (_m *Follower) pageID() gid.ID { return _m.ID }
+
+func (_m *Follower) pageValue(column string) any {
+	switch column {
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *FollowerQuery) Load(ctx context.Context, path ...string) (*FollowerQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *FollowerQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*FollowerConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageFollower(p, []*Follower{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageFollower(p, got, all.Count), nil
+}
+
+func (q *FollowerQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{follower.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesFollower) {
+		switch f.Name {
+		case "conversation":
+			edges["conversation"] = append(edges["conversation"], f)
+			cols = append(cols, follower.FieldConversationID)
+		case "agent":
+			edges["agent"] = append(edges["agent"], f)
+			cols = append(cols, follower.FieldAgentID)
+		case "conversationID":
+			cols = append(cols, follower.FieldConversationID)
+		case "agentID":
+			cols = append(cols, follower.FieldAgentID)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "conversation":
+			if !page.May(ctx, "Conversation") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ConversationClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withConversation = sub
+		case "agent":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withAgent = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesFollower are the GraphQL types whose fragments may hold fields of Follower.
+var typesFollower = []string{"Follower", "Node", "Versioned"}
+
+// Conversation is the loaded edge, or one query.
+func (_m *Follower) Conversation(ctx context.Context) (*Conversation, error) {
+	got, err := _m.Edges.ConversationOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryConversation().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Agent is the loaded edge, or one query.
+func (_m *Follower) Agent(ctx context.Context) (*Agent, error) {
+	got, err := _m.Edges.AgentOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryAgent().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
 }
 
 type (
@@ -3203,8 +3714,12 @@ func (q *InteractionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 			edges["offers:"+f.Alias] = append(edges["offers:"+f.Alias], f)
 		case "assignments":
 			edges["assignments:"+f.Alias] = append(edges["assignments:"+f.Alias], f)
+		case "consultants":
+			edges["consultants:"+f.Alias] = append(edges["consultants:"+f.Alias], f)
 		case "decisions":
 			edges["decisions:"+f.Alias] = append(edges["decisions:"+f.Alias], f)
+		case "consultantRows":
+			edges["consultantRows:"+f.Alias] = append(edges["consultantRows:"+f.Alias], f)
 		case "version":
 			cols = append(cols, interaction.FieldVersion)
 		case "createdAt":
@@ -3273,8 +3788,12 @@ func (q *InteractionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 			cols = append(cols, interaction.FieldWrapUpUntil)
 		case "abandoned":
 			cols = append(cols, interaction.FieldAbandoned)
+		case "takesMatter":
+			cols = append(cols, interaction.FieldTakesMatter)
 		case "waitSeconds":
 			cols = append(cols, "queued_at", "accepted_at")
+		case "withheld":
+			cols = append(cols, "queue_id")
 		case "id", "__typename":
 		default:
 			every = true
@@ -3466,6 +3985,15 @@ func (q *InteractionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 				return err
 			}
 			q.WithNamedAssignments(alias, func(w *AssignmentQuery) { *w = *sub })
+		case "consultants":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedConsultants(alias, func(w *AgentQuery) { *w = *sub })
 		case "decisions":
 			if !page.May(ctx, "RoutingDecision") {
 				continue // refused at its own path, not here
@@ -3504,6 +4032,15 @@ func (q *InteractionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 				}
 				return err
 			})
+		case "consultantRows":
+			if !page.May(ctx, "Consultant") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ConsultantClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedConsultantRows(alias, func(w *ConsultantQuery) { *w = *sub })
 		}
 	}
 	if !every {
@@ -3649,6 +4186,16 @@ func (_m *Interaction) Assignments(ctx context.Context) ([]*Assignment, error) {
 	return _m.QueryAssignments().All(ctx)
 }
 
+// Consultants is the loaded edge, or one query.
+func (_m *Interaction) Consultants(ctx context.Context) ([]*Agent, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedConsultants(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryConsultants().All(ctx)
+}
+
 // Decisions is a page of the edge, loaded with its parents or by itself.
 func (_m *Interaction) Decisions(ctx context.Context, first *int, after *page.Cursor, last *int, before *page.Cursor) (*RoutingDecisionConnection, error) {
 	o := page.Order{Column: "at", Desc: true}
@@ -3662,6 +4209,16 @@ func (_m *Interaction) Decisions(ctx context.Context, first *int, after *page.Cu
 		}
 	}
 	return _m.QueryDecisions().Page(ctx, o, first, after, last, before)
+}
+
+// ConsultantRows is the loaded edge, or one query.
+func (_m *Interaction) ConsultantRows(ctx context.Context) ([]*Consultant, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedConsultantRows(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryConsultantRows().All(ctx)
 }
 
 type (
@@ -4063,6 +4620,164 @@ func (q *LogHeadQuery) collect(ctx context.Context, oc *graphql.OperationContext
 var typesLogHead = []string{"LogHead", "Node", "Versioned"}
 
 type (
+	// MentionConnection is a page of Mention.
+	MentionConnection struct {
+		Edges    []*MentionEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// MentionEdge is a place in it.
+	MentionEdge struct {
+		Node   *Mention
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *MentionConnection) Nodes() []*Mention {
+	out := make([]*Mention, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *MentionConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageMention(p page.Plan, rows []*Mention, count func(context.Context) (int, error)) *MentionConnection {
+	nodes, cursors, info := page.Build(p, rows, (*Mention).pageValue, (*Mention).pageID)
+	c := &MentionConnection{Edges: make([]*MentionEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &MentionEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks Mention as a node.
+func (*Mention) IsNode() {}
+
+func (_m *Mention) pageID() gid.ID { return _m.ID }
+
+func (_m *Mention) pageValue(column string) any {
+	switch column {
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *MentionQuery) Load(ctx context.Context, path ...string) (*MentionQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *MentionQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*MentionConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageMention(p, []*Mention{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageMention(p, got, all.Count), nil
+}
+
+func (q *MentionQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{mention.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesMention) {
+		switch f.Name {
+		case "note":
+			edges["note"] = append(edges["note"], f)
+			cols = append(cols, mention.FieldNoteID)
+		case "agent":
+			edges["agent"] = append(edges["agent"], f)
+			cols = append(cols, mention.FieldAgentID)
+		case "noteID":
+			cols = append(cols, mention.FieldNoteID)
+		case "agentID":
+			cols = append(cols, mention.FieldAgentID)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "note":
+			if !page.May(ctx, "Note") {
+				continue // refused at its own path, not here
+			}
+			sub := (&NoteClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withNote = sub
+		case "agent":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withAgent = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesMention are the GraphQL types whose fragments may hold fields of Mention.
+var typesMention = []string{"Mention", "Node", "Versioned"}
+
+// Note is the loaded edge, or one query.
+func (_m *Mention) Note(ctx context.Context) (*Note, error) {
+	got, err := _m.Edges.NoteOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryNote().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Agent is the loaded edge, or one query.
+func (_m *Mention) Agent(ctx context.Context) (*Agent, error) {
+	got, err := _m.Edges.AgentOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryAgent().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
 	// MessageConnection is a page of Message.
 	MessageConnection struct {
 		Edges    []*MessageEdge
@@ -4448,6 +5163,278 @@ func (_m *Message) Attachments(ctx context.Context) ([]*Attachment, error) {
 		}
 	}
 	return _m.QueryAttachments().All(ctx)
+}
+
+type (
+	// NoteConnection is a page of Note.
+	NoteConnection struct {
+		Edges    []*NoteEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// NoteEdge is a place in it.
+	NoteEdge struct {
+		Node   *Note
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *NoteConnection) Nodes() []*Note {
+	out := make([]*Note, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *NoteConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageNote(p page.Plan, rows []*Note, count func(context.Context) (int, error)) *NoteConnection {
+	nodes, cursors, info := page.Build(p, rows, (*Note).pageValue, (*Note).pageID)
+	c := &NoteConnection{Edges: make([]*NoteEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &NoteEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks Note as a node.
+func (*Note) IsNode() {}
+
+// IsVersioned marks Note as editable.
+func (*Note) IsVersioned() {}
+
+func (_m *Note) pageID() gid.ID { return _m.ID }
+
+func (_m *Note) pageValue(column string) any {
+	switch column {
+	case note.FieldVersion:
+		return _m.Version
+	case note.FieldCreatedAt:
+		return _m.CreatedAt
+	case note.FieldUpdatedAt:
+		return _m.UpdatedAt
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *NoteQuery) Load(ctx context.Context, path ...string) (*NoteQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *NoteQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*NoteConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageNote(p, []*Note{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageNote(p, got, all.Count), nil
+}
+
+func (q *NoteQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{note.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesNote) {
+		switch f.Name {
+		case "conversation":
+			edges["conversation"] = append(edges["conversation"], f)
+			cols = append(cols, note.FieldConversationID)
+		case "interaction":
+			edges["interaction"] = append(edges["interaction"], f)
+			cols = append(cols, note.FieldInteractionID)
+		case "agent":
+			edges["agent"] = append(edges["agent"], f)
+			cols = append(cols, note.FieldAgentID)
+		case "mentions":
+			edges["mentions:"+f.Alias] = append(edges["mentions:"+f.Alias], f)
+		case "app":
+			edges["app"] = append(edges["app"], f)
+			cols = append(cols, note.FieldAppID)
+		case "mentionRows":
+			edges["mentionRows:"+f.Alias] = append(edges["mentionRows:"+f.Alias], f)
+		case "version":
+			cols = append(cols, note.FieldVersion)
+		case "createdAt":
+			cols = append(cols, note.FieldCreatedAt)
+		case "updatedAt":
+			cols = append(cols, note.FieldUpdatedAt)
+		case "conversationID":
+			cols = append(cols, note.FieldConversationID)
+		case "interactionID":
+			cols = append(cols, note.FieldInteractionID)
+		case "agentID":
+			cols = append(cols, note.FieldAgentID)
+		case "appID":
+			cols = append(cols, note.FieldAppID)
+		case "text":
+			cols = append(cols, note.FieldText)
+		case "pinned":
+			cols = append(cols, note.FieldPinned)
+		case "author":
+			edges["agent"] = append(edges["agent"], f)
+			cols = append(cols, note.FieldAgentID)
+			edges["app"] = append(edges["app"], f)
+			cols = append(cols, note.FieldAppID)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "conversation":
+			if !page.May(ctx, "Conversation") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ConversationClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withConversation = sub
+		case "interaction":
+			if !page.May(ctx, "Interaction") {
+				continue // refused at its own path, not here
+			}
+			sub := (&InteractionClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withInteraction = sub
+		case "agent":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withAgent = sub
+		case "mentions":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedMentions(alias, func(w *AgentQuery) { *w = *sub })
+		case "app":
+			if !page.May(ctx, "App") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AppClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withApp = sub
+		case "mentionRows":
+			if !page.May(ctx, "Mention") {
+				continue // refused at its own path, not here
+			}
+			sub := (&MentionClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedMentionRows(alias, func(w *MentionQuery) { *w = *sub })
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesNote are the GraphQL types whose fragments may hold fields of Note.
+var typesNote = []string{"Note", "Node", "Versioned"}
+
+// Conversation is the loaded edge, or one query.
+func (_m *Note) Conversation(ctx context.Context) (*Conversation, error) {
+	got, err := _m.Edges.ConversationOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryConversation().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Interaction is the loaded edge, or one query.
+func (_m *Note) Interaction(ctx context.Context) (*Interaction, error) {
+	got, err := _m.Edges.InteractionOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryInteraction().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Agent is the loaded edge, or one query.
+func (_m *Note) Agent(ctx context.Context) (*Agent, error) {
+	got, err := _m.Edges.AgentOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryAgent().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Mentions is the loaded edge, or one query.
+func (_m *Note) Mentions(ctx context.Context) ([]*Agent, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedMentions(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryMentions().All(ctx)
+}
+
+// App is the loaded edge, or one query.
+func (_m *Note) App(ctx context.Context) (*App, error) {
+	got, err := _m.Edges.AppOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryApp().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// MentionRows is the loaded edge, or one query.
+func (_m *Note) MentionRows(ctx context.Context) ([]*Mention, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedMentionRows(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryMentionRows().All(ctx)
 }
 
 type (
@@ -5163,6 +6150,8 @@ func (q *QueueQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 			cols = append(cols, queue.FieldSilentAfterSeconds)
 		case "breakAfterMisses":
 			cols = append(cols, queue.FieldBreakAfterMisses)
+		case "restricted":
+			cols = append(cols, queue.FieldRestricted)
 		case "id", "__typename":
 		default:
 			every = true
@@ -6314,6 +7303,9 @@ func (q *TimelineItemQuery) collect(ctx context.Context, oc *graphql.OperationCo
 		case "message":
 			edges["message"] = append(edges["message"], f)
 			cols = append(cols, timelineitem.FieldMessageID)
+		case "note":
+			edges["note"] = append(edges["note"], f)
+			cols = append(cols, timelineitem.FieldNoteID)
 		case "assignment":
 			edges["assignment"] = append(edges["assignment"], f)
 			cols = append(cols, timelineitem.FieldAssignmentID)
@@ -6332,6 +7324,8 @@ func (q *TimelineItemQuery) collect(ctx context.Context, oc *graphql.OperationCo
 			cols = append(cols, timelineitem.FieldInteractionID)
 		case "messageID":
 			cols = append(cols, timelineitem.FieldMessageID)
+		case "noteID":
+			cols = append(cols, timelineitem.FieldNoteID)
 		case "assignmentID":
 			cols = append(cols, timelineitem.FieldAssignmentID)
 		case "agentID":
@@ -6403,6 +7397,16 @@ func (q *TimelineItemQuery) collect(ctx context.Context, oc *graphql.OperationCo
 				return err
 			}
 			q.withMessage = sub
+		case "note":
+			if !page.May(ctx, "Note") {
+				continue // refused at its own path, not here
+			}
+			sub := (&NoteClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withNote = sub
 		case "assignment":
 			if !page.May(ctx, "Assignment") {
 				continue // refused at its own path, not here
@@ -6435,7 +7439,7 @@ func (q *TimelineItemQuery) collect(ctx context.Context, oc *graphql.OperationCo
 }
 
 // typesTimelineItem are the GraphQL types whose fragments may hold fields of TimelineItem.
-var typesTimelineItem = []string{"TimelineItem", "Node", "Versioned", "TimelineItem", "MessageItem", "AssignmentItem", "ChangeItem"}
+var typesTimelineItem = []string{"TimelineItem", "Node", "Versioned", "TimelineItem", "MessageItem", "NoteItem", "AssignmentItem", "ChangeItem"}
 
 // Conversation is the loaded edge, or one query.
 func (_m *TimelineItem) Conversation(ctx context.Context) (*Conversation, error) {
@@ -6469,6 +7473,15 @@ func (_m *TimelineItem) Message(ctx context.Context) (*Message, error) {
 	got, err := _m.Edges.MessageOrErr()
 	if IsNotLoaded(err) {
 		got, err = _m.QueryMessage().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Note is the loaded edge, or one query.
+func (_m *TimelineItem) Note(ctx context.Context) (*Note, error) {
+	got, err := _m.Edges.NoteOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryNote().Only(ctx)
 	}
 	return got, MaskNotFound(err) // out of reach looks like absent
 }

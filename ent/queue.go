@@ -47,6 +47,8 @@ type Queue struct {
 	SilentAfterSeconds *int `json:"silent_after_seconds,omitempty"`
 	// BreakAfterMisses holds the value of the "break_after_misses" field.
 	BreakAfterMisses int `json:"break_after_misses,omitempty"`
+	// Restricted holds the value of the "restricted" field.
+	Restricted bool `json:"restricted,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the QueueQuery when eager-loading is set.
 	Edges        QueueEdges `json:"edges"`
@@ -82,6 +84,8 @@ func (*Queue) scanValues(columns []string) ([]any, error) {
 			values[i] = &sql.NullScanner{S: new(gid.ID)}
 		case queue.FieldID, queue.FieldWorkspaceID:
 			values[i] = new(gid.ID)
+		case queue.FieldRestricted:
+			values[i] = new(sql.NullBool)
 		case queue.FieldVersion, queue.FieldOfferSeconds, queue.FieldWrapUpSeconds, queue.FieldStickySeconds, queue.FieldPauseAfterReplySeconds, queue.FieldSilentAfterSeconds, queue.FieldBreakAfterMisses:
 			values[i] = new(sql.NullInt64)
 		case queue.FieldName, queue.FieldDescription, queue.FieldStrategy:
@@ -197,6 +201,12 @@ func (_m *Queue) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.BreakAfterMisses = int(value.Int64)
 			}
+		case queue.FieldRestricted:
+			if value, ok := values[i].(*sql.NullBool); !ok {
+				return fmt.Errorf("unexpected type %T for field restricted", values[i])
+			} else if value.Valid {
+				_m.Restricted = value.Bool
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -287,6 +297,9 @@ func (_m *Queue) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("break_after_misses=")
 	builder.WriteString(fmt.Sprintf("%v", _m.BreakAfterMisses))
+	builder.WriteString(", ")
+	builder.WriteString("restricted=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Restricted))
 	builder.WriteByte(')')
 	return builder.String()
 }

@@ -205,6 +205,20 @@ func (_c *QueueCreate) SetNillableBreakAfterMisses(v *int) *QueueCreate {
 	return _c
 }
 
+// SetRestricted sets the "restricted" field.
+func (_c *QueueCreate) SetRestricted(v bool) *QueueCreate {
+	_c.mutation.SetRestricted(v)
+	return _c
+}
+
+// SetNillableRestricted sets the "restricted" field if the given value is not nil.
+func (_c *QueueCreate) SetNillableRestricted(v *bool) *QueueCreate {
+	if v != nil {
+		_c.SetRestricted(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *QueueCreate) SetID(v gid.ID) *QueueCreate {
 	_c.mutation.SetID(v)
@@ -299,6 +313,10 @@ func (_c *QueueCreate) defaults() error {
 		v := queue.DefaultBreakAfterMisses
 		_c.mutation.SetBreakAfterMisses(v)
 	}
+	if _, ok := _c.mutation.Restricted(); !ok {
+		v := queue.DefaultRestricted
+		_c.mutation.SetRestricted(v)
+	}
 	if _, ok := _c.mutation.ID(); !ok {
 		if queue.DefaultID == nil {
 			return fmt.Errorf("ent: uninitialized queue.DefaultID (forgotten import ent/runtime?)")
@@ -345,6 +363,9 @@ func (_c *QueueCreate) check() error {
 	}
 	if _, ok := _c.mutation.BreakAfterMisses(); !ok {
 		return &ValidationError{Name: "break_after_misses", err: errors.New(`ent: missing required field "Queue.break_after_misses"`)}
+	}
+	if _, ok := _c.mutation.Restricted(); !ok {
+		return &ValidationError{Name: "restricted", err: errors.New(`ent: missing required field "Queue.restricted"`)}
 	}
 	return nil
 }
@@ -433,6 +454,10 @@ func (_c *QueueCreate) createSpec() (*Queue, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.BreakAfterMisses(); ok {
 		_spec.SetField(queue.FieldBreakAfterMisses, field.TypeInt, value)
 		_node.BreakAfterMisses = value
+	}
+	if value, ok := _c.mutation.Restricted(); ok {
+		_spec.SetField(queue.FieldRestricted, field.TypeBool, value)
+		_node.Restricted = value
 	}
 	if nodes := _c.mutation.TeamIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -710,6 +735,18 @@ func (u *QueueUpsert) UpdateBreakAfterMisses() *QueueUpsert {
 // AddBreakAfterMisses adds v to the "break_after_misses" field.
 func (u *QueueUpsert) AddBreakAfterMisses(v int) *QueueUpsert {
 	u.Add(queue.FieldBreakAfterMisses, v)
+	return u
+}
+
+// SetRestricted sets the "restricted" field.
+func (u *QueueUpsert) SetRestricted(v bool) *QueueUpsert {
+	u.Set(queue.FieldRestricted, v)
+	return u
+}
+
+// UpdateRestricted sets the "restricted" field to the value that was provided on create.
+func (u *QueueUpsert) UpdateRestricted() *QueueUpsert {
+	u.SetExcluded(queue.FieldRestricted)
 	return u
 }
 
@@ -1009,6 +1046,20 @@ func (u *QueueUpsertOne) AddBreakAfterMisses(v int) *QueueUpsertOne {
 func (u *QueueUpsertOne) UpdateBreakAfterMisses() *QueueUpsertOne {
 	return u.Update(func(s *QueueUpsert) {
 		s.UpdateBreakAfterMisses()
+	})
+}
+
+// SetRestricted sets the "restricted" field.
+func (u *QueueUpsertOne) SetRestricted(v bool) *QueueUpsertOne {
+	return u.Update(func(s *QueueUpsert) {
+		s.SetRestricted(v)
+	})
+}
+
+// UpdateRestricted sets the "restricted" field to the value that was provided on create.
+func (u *QueueUpsertOne) UpdateRestricted() *QueueUpsertOne {
+	return u.Update(func(s *QueueUpsert) {
+		s.UpdateRestricted()
 	})
 }
 
@@ -1475,6 +1526,20 @@ func (u *QueueUpsertBulk) AddBreakAfterMisses(v int) *QueueUpsertBulk {
 func (u *QueueUpsertBulk) UpdateBreakAfterMisses() *QueueUpsertBulk {
 	return u.Update(func(s *QueueUpsert) {
 		s.UpdateBreakAfterMisses()
+	})
+}
+
+// SetRestricted sets the "restricted" field.
+func (u *QueueUpsertBulk) SetRestricted(v bool) *QueueUpsertBulk {
+	return u.Update(func(s *QueueUpsert) {
+		s.SetRestricted(v)
+	})
+}
+
+// UpdateRestricted sets the "restricted" field to the value that was provided on create.
+func (u *QueueUpsertBulk) UpdateRestricted() *QueueUpsertBulk {
+	return u.Update(func(s *QueueUpsert) {
+		s.UpdateRestricted()
 	})
 }
 

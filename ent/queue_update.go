@@ -264,6 +264,20 @@ func (_u *QueueUpdate) AddBreakAfterMisses(v int) *QueueUpdate {
 	return _u
 }
 
+// SetRestricted sets the "restricted" field.
+func (_u *QueueUpdate) SetRestricted(v bool) *QueueUpdate {
+	_u.mutation.SetRestricted(v)
+	return _u
+}
+
+// SetNillableRestricted sets the "restricted" field if the given value is not nil.
+func (_u *QueueUpdate) SetNillableRestricted(v *bool) *QueueUpdate {
+	if v != nil {
+		_u.SetRestricted(*v)
+	}
+	return _u
+}
+
 // SetTeam sets the "team" edge to the Team entity.
 func (_u *QueueUpdate) SetTeam(v *Team) *QueueUpdate {
 	return _u.SetTeamID(v.ID)
@@ -412,6 +426,9 @@ func (_u *QueueUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.AddedBreakAfterMisses(); ok {
 		_spec.AddField(queue.FieldBreakAfterMisses, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.Restricted(); ok {
+		_spec.SetField(queue.FieldRestricted, field.TypeBool, value)
 	}
 	if _u.mutation.TeamCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -697,6 +714,20 @@ func (_u *QueueUpdateOne) AddBreakAfterMisses(v int) *QueueUpdateOne {
 	return _u
 }
 
+// SetRestricted sets the "restricted" field.
+func (_u *QueueUpdateOne) SetRestricted(v bool) *QueueUpdateOne {
+	_u.mutation.SetRestricted(v)
+	return _u
+}
+
+// SetNillableRestricted sets the "restricted" field if the given value is not nil.
+func (_u *QueueUpdateOne) SetNillableRestricted(v *bool) *QueueUpdateOne {
+	if v != nil {
+		_u.SetRestricted(*v)
+	}
+	return _u
+}
+
 // SetTeam sets the "team" edge to the Team entity.
 func (_u *QueueUpdateOne) SetTeam(v *Team) *QueueUpdateOne {
 	return _u.SetTeamID(v.ID)
@@ -875,6 +906,9 @@ func (_u *QueueUpdateOne) sqlSave(ctx context.Context) (_node *Queue, err error)
 	}
 	if value, ok := _u.mutation.AddedBreakAfterMisses(); ok {
 		_spec.AddField(queue.FieldBreakAfterMisses, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.Restricted(); ok {
+		_spec.SetField(queue.FieldRestricted, field.TypeBool, value)
 	}
 	if _u.mutation.TeamCleared() {
 		edge := &sqlgraph.EdgeSpec{

@@ -79,6 +79,13 @@ func (q *ChannelQuery) WhereP(ps ...func(*sql.Selector)) {
 }
 
 // WhereP adds storage-level predicates to the query.
+func (q *ConsultantQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.Consultant(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
 func (q *ConversationQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Conversation(p))
@@ -103,6 +110,13 @@ func (q *CustomerQuery) WhereP(ps ...func(*sql.Selector)) {
 func (q *EventQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Event(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *FollowerQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.Follower(p))
 	}
 }
 
@@ -149,9 +163,23 @@ func (q *LogHeadQuery) WhereP(ps ...func(*sql.Selector)) {
 }
 
 // WhereP adds storage-level predicates to the query.
+func (q *MentionQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.Mention(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
 func (q *MessageQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Message(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *NoteQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.Note(p))
 	}
 }
 

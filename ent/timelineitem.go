@@ -12,6 +12,7 @@ import (
 	"tributary/ent/customer"
 	"tributary/ent/interaction"
 	"tributary/ent/message"
+	"tributary/ent/note"
 	"tributary/ent/timelineitem"
 	"tributary/internal/gid"
 
@@ -38,6 +39,8 @@ type TimelineItem struct {
 	InteractionID *gid.ID `json:"interaction_id,omitempty"`
 	// MessageID holds the value of the "message_id" field.
 	MessageID *gid.ID `json:"message_id,omitempty"`
+	// NoteID holds the value of the "note_id" field.
+	NoteID *gid.ID `json:"note_id,omitempty"`
 	// AssignmentID holds the value of the "assignment_id" field.
 	AssignmentID *gid.ID `json:"assignment_id,omitempty"`
 	// AgentID holds the value of the "agent_id" field.
@@ -68,13 +71,15 @@ type TimelineItemEdges struct {
 	Interaction *Interaction `json:"interaction,omitempty"`
 	// Message holds the value of the message edge.
 	Message *Message `json:"message,omitempty"`
+	// Note holds the value of the note edge.
+	Note *Note `json:"note,omitempty"`
 	// Assignment holds the value of the assignment edge.
 	Assignment *Assignment `json:"assignment,omitempty"`
 	// Agent holds the value of the agent edge.
 	Agent *Agent `json:"agent,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [6]bool
+	loadedTypes [7]bool
 }
 
 // ConversationOrErr returns the Conversation value or an error if the edge
@@ -121,12 +126,23 @@ func (e TimelineItemEdges) MessageOrErr() (*Message, error) {
 	return nil, &NotLoadedError{edge: "message"}
 }
 
+// NoteOrErr returns the Note value or an error if the edge
+// was not loaded in eager-loading, or loaded but was not found.
+func (e TimelineItemEdges) NoteOrErr() (*Note, error) {
+	if e.Note != nil {
+		return e.Note, nil
+	} else if e.loadedTypes[4] {
+		return nil, &NotFoundError{label: note.Label}
+	}
+	return nil, &NotLoadedError{edge: "note"}
+}
+
 // AssignmentOrErr returns the Assignment value or an error if the edge
 // was not loaded in eager-loading, or loaded but was not found.
 func (e TimelineItemEdges) AssignmentOrErr() (*Assignment, error) {
 	if e.Assignment != nil {
 		return e.Assignment, nil
-	} else if e.loadedTypes[4] {
+	} else if e.loadedTypes[5] {
 		return nil, &NotFoundError{label: assignment.Label}
 	}
 	return nil, &NotLoadedError{edge: "assignment"}
@@ -137,7 +153,7 @@ func (e TimelineItemEdges) AssignmentOrErr() (*Assignment, error) {
 func (e TimelineItemEdges) AgentOrErr() (*Agent, error) {
 	if e.Agent != nil {
 		return e.Agent, nil
-	} else if e.loadedTypes[5] {
+	} else if e.loadedTypes[6] {
 		return nil, &NotFoundError{label: agent.Label}
 	}
 	return nil, &NotLoadedError{edge: "agent"}
@@ -148,7 +164,7 @@ func (*TimelineItem) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case timelineitem.FieldInteractionID, timelineitem.FieldMessageID, timelineitem.FieldAssignmentID, timelineitem.FieldAgentID:
+		case timelineitem.FieldInteractionID, timelineitem.FieldMessageID, timelineitem.FieldNoteID, timelineitem.FieldAssignmentID, timelineitem.FieldAgentID:
 			values[i] = &sql.NullScanner{S: new(gid.ID)}
 		case timelineitem.FieldID, timelineitem.FieldWorkspaceID, timelineitem.FieldConversationID, timelineitem.FieldCustomerID:
 			values[i] = new(gid.ID)
@@ -222,6 +238,13 @@ func (_m *TimelineItem) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.MessageID = new(gid.ID)
 				*_m.MessageID = *value.S.(*gid.ID)
+			}
+		case timelineitem.FieldNoteID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field note_id", values[i])
+			} else if value.Valid {
+				_m.NoteID = new(gid.ID)
+				*_m.NoteID = *value.S.(*gid.ID)
 			}
 		case timelineitem.FieldAssignmentID:
 			if value, ok := values[i].(*sql.NullScanner); !ok {
@@ -303,6 +326,11 @@ func (_m *TimelineItem) QueryMessage() *MessageQuery {
 	return NewTimelineItemClient(_m.config).QueryMessage(_m)
 }
 
+// QueryNote queries the "note" edge of the TimelineItem entity.
+func (_m *TimelineItem) QueryNote() *NoteQuery {
+	return NewTimelineItemClient(_m.config).QueryNote(_m)
+}
+
 // QueryAssignment queries the "assignment" edge of the TimelineItem entity.
 func (_m *TimelineItem) QueryAssignment() *AssignmentQuery {
 	return NewTimelineItemClient(_m.config).QueryAssignment(_m)
@@ -358,6 +386,11 @@ func (_m *TimelineItem) String() string {
 	builder.WriteString(", ")
 	if v := _m.MessageID; v != nil {
 		builder.WriteString("message_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
+	builder.WriteString(", ")
+	if v := _m.NoteID; v != nil {
+		builder.WriteString("note_id=")
 		builder.WriteString(fmt.Sprintf("%v", *v))
 	}
 	builder.WriteString(", ")

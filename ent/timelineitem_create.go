@@ -13,6 +13,7 @@ import (
 	"tributary/ent/customer"
 	"tributary/ent/interaction"
 	"tributary/ent/message"
+	"tributary/ent/note"
 	"tributary/ent/timelineitem"
 	"tributary/internal/gid"
 
@@ -92,6 +93,20 @@ func (_c *TimelineItemCreate) SetMessageID(v gid.ID) *TimelineItemCreate {
 func (_c *TimelineItemCreate) SetNillableMessageID(v *gid.ID) *TimelineItemCreate {
 	if v != nil {
 		_c.SetMessageID(*v)
+	}
+	return _c
+}
+
+// SetNoteID sets the "note_id" field.
+func (_c *TimelineItemCreate) SetNoteID(v gid.ID) *TimelineItemCreate {
+	_c.mutation.SetNoteID(v)
+	return _c
+}
+
+// SetNillableNoteID sets the "note_id" field if the given value is not nil.
+func (_c *TimelineItemCreate) SetNillableNoteID(v *gid.ID) *TimelineItemCreate {
+	if v != nil {
+		_c.SetNoteID(*v)
 	}
 	return _c
 }
@@ -226,6 +241,11 @@ func (_c *TimelineItemCreate) SetInteraction(v *Interaction) *TimelineItemCreate
 // SetMessage sets the "message" edge to the Message entity.
 func (_c *TimelineItemCreate) SetMessage(v *Message) *TimelineItemCreate {
 	return _c.SetMessageID(v.ID)
+}
+
+// SetNote sets the "note" edge to the Note entity.
+func (_c *TimelineItemCreate) SetNote(v *Note) *TimelineItemCreate {
+	return _c.SetNoteID(v.ID)
 }
 
 // SetAssignment sets the "assignment" edge to the Assignment entity.
@@ -470,6 +490,23 @@ func (_c *TimelineItemCreate) createSpec() (*TimelineItem, *sqlgraph.CreateSpec)
 		_node.MessageID = &nodes[0]
 		_spec.Edges = append(_spec.Edges, edge)
 	}
+	if nodes := _c.mutation.NoteIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   timelineitem.NoteTable,
+			Columns: []string{timelineitem.NoteColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(note.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_node.NoteID = &nodes[0]
+		_spec.Edges = append(_spec.Edges, edge)
+	}
 	if nodes := _c.mutation.AssignmentIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
@@ -611,6 +648,9 @@ func (u *TimelineItemUpsertOne) UpdateNewValues() *TimelineItemUpsertOne {
 		}
 		if _, exists := u.create.mutation.MessageID(); exists {
 			s.SetIgnore(timelineitem.FieldMessageID)
+		}
+		if _, exists := u.create.mutation.NoteID(); exists {
+			s.SetIgnore(timelineitem.FieldNoteID)
 		}
 		if _, exists := u.create.mutation.AssignmentID(); exists {
 			s.SetIgnore(timelineitem.FieldAssignmentID)
@@ -889,6 +929,9 @@ func (u *TimelineItemUpsertBulk) UpdateNewValues() *TimelineItemUpsertBulk {
 			}
 			if _, exists := b.mutation.MessageID(); exists {
 				s.SetIgnore(timelineitem.FieldMessageID)
+			}
+			if _, exists := b.mutation.NoteID(); exists {
+				s.SetIgnore(timelineitem.FieldNoteID)
 			}
 			if _, exists := b.mutation.AssignmentID(); exists {
 				s.SetIgnore(timelineitem.FieldAssignmentID)

@@ -13,6 +13,7 @@ import (
 	"tributary/ent/customer"
 	"tributary/ent/interaction"
 	"tributary/ent/message"
+	"tributary/ent/note"
 	"tributary/ent/predicate"
 	"tributary/ent/timelineitem"
 	"tributary/internal/gid"
@@ -35,6 +36,7 @@ type TimelineItemQuery struct {
 	withCustomer     *CustomerQuery
 	withInteraction  *InteractionQuery
 	withMessage      *MessageQuery
+	withNote         *NoteQuery
 	withAssignment   *AssignmentQuery
 	withAgent        *AgentQuery
 	after            []func(context.Context, []*TimelineItem) error
@@ -156,6 +158,28 @@ func (_q *TimelineItemQuery) QueryMessage() *MessageQuery {
 			sqlgraph.From(timelineitem.Table, timelineitem.FieldID, selector),
 			sqlgraph.To(message.Table, message.FieldID),
 			sqlgraph.Edge(sqlgraph.M2O, false, timelineitem.MessageTable, timelineitem.MessageColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryNote chains the current query on the "note" edge.
+func (_q *TimelineItemQuery) QueryNote() *NoteQuery {
+	query := (&NoteClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(timelineitem.Table, timelineitem.FieldID, selector),
+			sqlgraph.To(note.Table, note.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, timelineitem.NoteTable, timelineitem.NoteColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -403,6 +427,7 @@ func (_q *TimelineItemQuery) Clone() *TimelineItemQuery {
 		withCustomer:     _q.withCustomer.Clone(),
 		withInteraction:  _q.withInteraction.Clone(),
 		withMessage:      _q.withMessage.Clone(),
+		withNote:         _q.withNote.Clone(),
 		withAssignment:   _q.withAssignment.Clone(),
 		withAgent:        _q.withAgent.Clone(),
 		// clone intermediate query.
@@ -453,6 +478,17 @@ func (_q *TimelineItemQuery) WithMessage(opts ...func(*MessageQuery)) *TimelineI
 		opt(query)
 	}
 	_q.withMessage = query
+	return _q
+}
+
+// WithNote tells the query-builder to eager-load the nodes that are connected to
+// the "note" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *TimelineItemQuery) WithNote(opts ...func(*NoteQuery)) *TimelineItemQuery {
+	query := (&NoteClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withNote = query
 	return _q
 }
 
@@ -562,11 +598,12 @@ func (_q *TimelineItemQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 	var (
 		nodes       = []*TimelineItem{}
 		_spec       = _q.querySpec()
-		loadedTypes = [6]bool{
+		loadedTypes = [7]bool{
 			_q.withConversation != nil,
 			_q.withCustomer != nil,
 			_q.withInteraction != nil,
 			_q.withMessage != nil,
+			_q.withNote != nil,
 			_q.withAssignment != nil,
 			_q.withAgent != nil,
 		}
@@ -613,6 +650,12 @@ func (_q *TimelineItemQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 	if query := _q.withMessage; query != nil {
 		if err := _q.loadMessage(ctx, query, nodes, nil,
 			func(n *TimelineItem, e *Message) { n.Edges.Message = e }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withNote; query != nil {
+		if err := _q.loadNote(ctx, query, nodes, nil,
+			func(n *TimelineItem, e *Note) { n.Edges.Note = e }); err != nil {
 			return nil, err
 		}
 	}
@@ -758,6 +801,38 @@ func (_q *TimelineItemQuery) loadMessage(ctx context.Context, query *MessageQuer
 	}
 	return nil
 }
+func (_q *TimelineItemQuery) loadNote(ctx context.Context, query *NoteQuery, nodes []*TimelineItem, init func(*TimelineItem), assign func(*TimelineItem, *Note)) error {
+	ids := make([]gid.ID, 0, len(nodes))
+	nodeids := make(map[gid.ID][]*TimelineItem)
+	for i := range nodes {
+		if nodes[i].NoteID == nil {
+			continue
+		}
+		fk := *nodes[i].NoteID
+		if _, ok := nodeids[fk]; !ok {
+			ids = append(ids, fk)
+		}
+		nodeids[fk] = append(nodeids[fk], nodes[i])
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	query.Where(note.IDIn(ids...))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nodeids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected foreign-key "note_id" returned %v`, n.ID)
+		}
+		for i := range nodes {
+			assign(nodes[i], n)
+		}
+	}
+	return nil
+}
 func (_q *TimelineItemQuery) loadAssignment(ctx context.Context, query *AssignmentQuery, nodes []*TimelineItem, init func(*TimelineItem), assign func(*TimelineItem, *Assignment)) error {
 	ids := make([]gid.ID, 0, len(nodes))
 	nodeids := make(map[gid.ID][]*TimelineItem)
@@ -862,6 +937,9 @@ func (_q *TimelineItemQuery) querySpec() *sqlgraph.QuerySpec {
 		}
 		if _q.withMessage != nil {
 			_spec.Node.AddColumnOnce(timelineitem.FieldMessageID)
+		}
+		if _q.withNote != nil {
+			_spec.Node.AddColumnOnce(timelineitem.FieldNoteID)
 		}
 		if _q.withAssignment != nil {
 			_spec.Node.AddColumnOnce(timelineitem.FieldAssignmentID)

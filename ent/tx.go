@@ -32,6 +32,8 @@ type Tx struct {
 	CapacityProfile *CapacityProfileClient
 	// Channel is the client for interacting with the Channel builders.
 	Channel *ChannelClient
+	// Consultant is the client for interacting with the Consultant builders.
+	Consultant *ConsultantClient
 	// Conversation is the client for interacting with the Conversation builders.
 	Conversation *ConversationClient
 	// Counter is the client for interacting with the Counter builders.
@@ -40,6 +42,8 @@ type Tx struct {
 	Customer *CustomerClient
 	// Event is the client for interacting with the Event builders.
 	Event *EventClient
+	// Follower is the client for interacting with the Follower builders.
+	Follower *FollowerClient
 	// IdempotencyKey is the client for interacting with the IdempotencyKey builders.
 	IdempotencyKey *IdempotencyKeyClient
 	// Identity is the client for interacting with the Identity builders.
@@ -52,8 +56,12 @@ type Tx struct {
 	Lease *LeaseClient
 	// LogHead is the client for interacting with the LogHead builders.
 	LogHead *LogHeadClient
+	// Mention is the client for interacting with the Mention builders.
+	Mention *MentionClient
 	// Message is the client for interacting with the Message builders.
 	Message *MessageClient
+	// Note is the client for interacting with the Note builders.
+	Note *NoteClient
 	// Offer is the client for interacting with the Offer builders.
 	Offer *OfferClient
 	// Outbox is the client for interacting with the Outbox builders.
@@ -223,17 +231,21 @@ func (tx *Tx) init() {
 	tx.Attachment = NewAttachmentClient(tx.config)
 	tx.CapacityProfile = NewCapacityProfileClient(tx.config)
 	tx.Channel = NewChannelClient(tx.config)
+	tx.Consultant = NewConsultantClient(tx.config)
 	tx.Conversation = NewConversationClient(tx.config)
 	tx.Counter = NewCounterClient(tx.config)
 	tx.Customer = NewCustomerClient(tx.config)
 	tx.Event = NewEventClient(tx.config)
+	tx.Follower = NewFollowerClient(tx.config)
 	tx.IdempotencyKey = NewIdempotencyKeyClient(tx.config)
 	tx.Identity = NewIdentityClient(tx.config)
 	tx.Interaction = NewInteractionClient(tx.config)
 	tx.Job = NewJobClient(tx.config)
 	tx.Lease = NewLeaseClient(tx.config)
 	tx.LogHead = NewLogHeadClient(tx.config)
+	tx.Mention = NewMentionClient(tx.config)
 	tx.Message = NewMessageClient(tx.config)
+	tx.Note = NewNoteClient(tx.config)
 	tx.Offer = NewOfferClient(tx.config)
 	tx.Outbox = NewOutboxClient(tx.config)
 	tx.Participant = NewParticipantClient(tx.config)

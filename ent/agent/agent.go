@@ -60,8 +60,20 @@ const (
 	EdgeStatus = "status"
 	// EdgeTeams holds the string denoting the teams edge name in mutations.
 	EdgeTeams = "teams"
+	// EdgeFollows holds the string denoting the follows edge name in mutations.
+	EdgeFollows = "follows"
+	// EdgeConsults holds the string denoting the consults edge name in mutations.
+	EdgeConsults = "consults"
+	// EdgeMentionedIn holds the string denoting the mentioned_in edge name in mutations.
+	EdgeMentionedIn = "mentioned_in"
 	// EdgeTeamMembers holds the string denoting the team_members edge name in mutations.
 	EdgeTeamMembers = "team_members"
+	// EdgeFollowRows holds the string denoting the follow_rows edge name in mutations.
+	EdgeFollowRows = "follow_rows"
+	// EdgeConsultRows holds the string denoting the consult_rows edge name in mutations.
+	EdgeConsultRows = "consult_rows"
+	// EdgeMentionedRows holds the string denoting the mentioned_rows edge name in mutations.
+	EdgeMentionedRows = "mentioned_rows"
 	// Table holds the table name of the agent in the database.
 	Table = "agents"
 	// RoleTable is the table that holds the role relation/edge.
@@ -104,6 +116,21 @@ const (
 	// TeamsInverseTable is the table name for the Team entity.
 	// It exists in this package in order to avoid circular dependency with the "team" package.
 	TeamsInverseTable = "teams"
+	// FollowsTable is the table that holds the follows relation/edge. The primary key declared below.
+	FollowsTable = "followers"
+	// FollowsInverseTable is the table name for the Conversation entity.
+	// It exists in this package in order to avoid circular dependency with the "conversation" package.
+	FollowsInverseTable = "conversations"
+	// ConsultsTable is the table that holds the consults relation/edge. The primary key declared below.
+	ConsultsTable = "consultants"
+	// ConsultsInverseTable is the table name for the Interaction entity.
+	// It exists in this package in order to avoid circular dependency with the "interaction" package.
+	ConsultsInverseTable = "interactions"
+	// MentionedInTable is the table that holds the mentioned_in relation/edge. The primary key declared below.
+	MentionedInTable = "mentions"
+	// MentionedInInverseTable is the table name for the Note entity.
+	// It exists in this package in order to avoid circular dependency with the "note" package.
+	MentionedInInverseTable = "notes"
 	// TeamMembersTable is the table that holds the team_members relation/edge.
 	TeamMembersTable = "team_members"
 	// TeamMembersInverseTable is the table name for the TeamMember entity.
@@ -111,6 +138,27 @@ const (
 	TeamMembersInverseTable = "team_members"
 	// TeamMembersColumn is the table column denoting the team_members relation/edge.
 	TeamMembersColumn = "agent_id"
+	// FollowRowsTable is the table that holds the follow_rows relation/edge.
+	FollowRowsTable = "followers"
+	// FollowRowsInverseTable is the table name for the Follower entity.
+	// It exists in this package in order to avoid circular dependency with the "follower" package.
+	FollowRowsInverseTable = "followers"
+	// FollowRowsColumn is the table column denoting the follow_rows relation/edge.
+	FollowRowsColumn = "agent_id"
+	// ConsultRowsTable is the table that holds the consult_rows relation/edge.
+	ConsultRowsTable = "consultants"
+	// ConsultRowsInverseTable is the table name for the Consultant entity.
+	// It exists in this package in order to avoid circular dependency with the "consultant" package.
+	ConsultRowsInverseTable = "consultants"
+	// ConsultRowsColumn is the table column denoting the consult_rows relation/edge.
+	ConsultRowsColumn = "agent_id"
+	// MentionedRowsTable is the table that holds the mentioned_rows relation/edge.
+	MentionedRowsTable = "mentions"
+	// MentionedRowsInverseTable is the table name for the Mention entity.
+	// It exists in this package in order to avoid circular dependency with the "mention" package.
+	MentionedRowsInverseTable = "mentions"
+	// MentionedRowsColumn is the table column denoting the mentioned_rows relation/edge.
+	MentionedRowsColumn = "agent_id"
 )
 
 // Columns holds all SQL columns for agent fields.
@@ -137,6 +185,15 @@ var (
 	// TeamsPrimaryKey and TeamsColumn2 are the table columns denoting the
 	// primary key for the teams relation (M2M).
 	TeamsPrimaryKey = []string{"agent_id", "team_id"}
+	// FollowsPrimaryKey and FollowsColumn2 are the table columns denoting the
+	// primary key for the follows relation (M2M).
+	FollowsPrimaryKey = []string{"conversation_id", "agent_id"}
+	// ConsultsPrimaryKey and ConsultsColumn2 are the table columns denoting the
+	// primary key for the consults relation (M2M).
+	ConsultsPrimaryKey = []string{"interaction_id", "agent_id"}
+	// MentionedInPrimaryKey and MentionedInColumn2 are the table columns denoting the
+	// primary key for the mentioned_in relation (M2M).
+	MentionedInPrimaryKey = []string{"note_id", "agent_id"}
 )
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -310,6 +367,48 @@ func ByTeams(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	}
 }
 
+// ByFollowsCount orders the results by follows count.
+func ByFollowsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newFollowsStep(), opts...)
+	}
+}
+
+// ByFollows orders the results by follows terms.
+func ByFollows(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newFollowsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByConsultsCount orders the results by consults count.
+func ByConsultsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newConsultsStep(), opts...)
+	}
+}
+
+// ByConsults orders the results by consults terms.
+func ByConsults(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newConsultsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByMentionedInCount orders the results by mentioned_in count.
+func ByMentionedInCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newMentionedInStep(), opts...)
+	}
+}
+
+// ByMentionedIn orders the results by mentioned_in terms.
+func ByMentionedIn(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newMentionedInStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
 // ByTeamMembersCount orders the results by team_members count.
 func ByTeamMembersCount(opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -321,6 +420,48 @@ func ByTeamMembersCount(opts ...sql.OrderTermOption) OrderOption {
 func ByTeamMembers(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	return func(s *sql.Selector) {
 		sqlgraph.OrderByNeighborTerms(s, newTeamMembersStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByFollowRowsCount orders the results by follow_rows count.
+func ByFollowRowsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newFollowRowsStep(), opts...)
+	}
+}
+
+// ByFollowRows orders the results by follow_rows terms.
+func ByFollowRows(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newFollowRowsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByConsultRowsCount orders the results by consult_rows count.
+func ByConsultRowsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newConsultRowsStep(), opts...)
+	}
+}
+
+// ByConsultRows orders the results by consult_rows terms.
+func ByConsultRows(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newConsultRowsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByMentionedRowsCount orders the results by mentioned_rows count.
+func ByMentionedRowsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newMentionedRowsStep(), opts...)
+	}
+}
+
+// ByMentionedRows orders the results by mentioned_rows terms.
+func ByMentionedRows(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newMentionedRowsStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
 func newRoleStep() *sqlgraph.Step {
@@ -365,10 +506,52 @@ func newTeamsStep() *sqlgraph.Step {
 		sqlgraph.Edge(sqlgraph.M2M, false, TeamsTable, TeamsPrimaryKey...),
 	)
 }
+func newFollowsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(FollowsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2M, true, FollowsTable, FollowsPrimaryKey...),
+	)
+}
+func newConsultsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(ConsultsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2M, true, ConsultsTable, ConsultsPrimaryKey...),
+	)
+}
+func newMentionedInStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(MentionedInInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2M, true, MentionedInTable, MentionedInPrimaryKey...),
+	)
+}
 func newTeamMembersStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(TeamMembersInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, true, TeamMembersTable, TeamMembersColumn),
+	)
+}
+func newFollowRowsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(FollowRowsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, true, FollowRowsTable, FollowRowsColumn),
+	)
+}
+func newConsultRowsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(ConsultRowsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, true, ConsultRowsTable, ConsultRowsColumn),
+	)
+}
+func newMentionedRowsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(MentionedRowsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, true, MentionedRowsTable, MentionedRowsColumn),
 	)
 }

@@ -1006,6 +1006,75 @@ func HasTeamsWith(preds ...predicate.Team) predicate.Agent {
 	})
 }
 
+// HasFollows applies the HasEdge predicate on the "follows" edge.
+func HasFollows() predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, FollowsTable, FollowsPrimaryKey...),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasFollowsWith applies the HasEdge predicate on the "follows" edge with a given conditions (other predicates).
+func HasFollowsWith(preds ...predicate.Conversation) predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := newFollowsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasConsults applies the HasEdge predicate on the "consults" edge.
+func HasConsults() predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, ConsultsTable, ConsultsPrimaryKey...),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasConsultsWith applies the HasEdge predicate on the "consults" edge with a given conditions (other predicates).
+func HasConsultsWith(preds ...predicate.Interaction) predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := newConsultsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasMentionedIn applies the HasEdge predicate on the "mentioned_in" edge.
+func HasMentionedIn() predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, MentionedInTable, MentionedInPrimaryKey...),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasMentionedInWith applies the HasEdge predicate on the "mentioned_in" edge with a given conditions (other predicates).
+func HasMentionedInWith(preds ...predicate.Note) predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := newMentionedInStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
 // HasTeamMembers applies the HasEdge predicate on the "team_members" edge.
 func HasTeamMembers() predicate.Agent {
 	return predicate.Agent(func(s *sql.Selector) {
@@ -1021,6 +1090,75 @@ func HasTeamMembers() predicate.Agent {
 func HasTeamMembersWith(preds ...predicate.TeamMember) predicate.Agent {
 	return predicate.Agent(func(s *sql.Selector) {
 		step := newTeamMembersStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasFollowRows applies the HasEdge predicate on the "follow_rows" edge.
+func HasFollowRows() predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, FollowRowsTable, FollowRowsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasFollowRowsWith applies the HasEdge predicate on the "follow_rows" edge with a given conditions (other predicates).
+func HasFollowRowsWith(preds ...predicate.Follower) predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := newFollowRowsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasConsultRows applies the HasEdge predicate on the "consult_rows" edge.
+func HasConsultRows() predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, ConsultRowsTable, ConsultRowsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasConsultRowsWith applies the HasEdge predicate on the "consult_rows" edge with a given conditions (other predicates).
+func HasConsultRowsWith(preds ...predicate.Consultant) predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := newConsultRowsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasMentionedRows applies the HasEdge predicate on the "mentioned_rows" edge.
+func HasMentionedRows() predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, MentionedRowsTable, MentionedRowsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasMentionedRowsWith applies the HasEdge predicate on the "mentioned_rows" edge with a given conditions (other predicates).
+func HasMentionedRowsWith(preds ...predicate.Mention) predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := newMentionedRowsStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)

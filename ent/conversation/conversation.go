@@ -57,6 +57,8 @@ const (
 	FieldFirstRespondedAt = "first_responded_at"
 	// FieldResolvedAt holds the string denoting the resolved_at field in the database.
 	FieldResolvedAt = "resolved_at"
+	// FieldSnoozedUntil holds the string denoting the snoozed_until field in the database.
+	FieldSnoozedUntil = "snoozed_until"
 	// EdgeCustomer holds the string denoting the customer edge name in mutations.
 	EdgeCustomer = "customer"
 	// EdgeOwner holds the string denoting the owner edge name in mutations.
@@ -75,8 +77,14 @@ const (
 	EdgeParticipants = "participants"
 	// EdgeTimeline holds the string denoting the timeline edge name in mutations.
 	EdgeTimeline = "timeline"
+	// EdgeNotes holds the string denoting the notes edge name in mutations.
+	EdgeNotes = "notes"
+	// EdgeFollowers holds the string denoting the followers edge name in mutations.
+	EdgeFollowers = "followers"
 	// EdgeAccess holds the string denoting the access edge name in mutations.
 	EdgeAccess = "access"
+	// EdgeFollowerRows holds the string denoting the follower_rows edge name in mutations.
+	EdgeFollowerRows = "follower_rows"
 	// Table holds the table name of the conversation in the database.
 	Table = "conversations"
 	// CustomerTable is the table that holds the customer relation/edge.
@@ -136,6 +144,18 @@ const (
 	TimelineInverseTable = "timeline_items"
 	// TimelineColumn is the table column denoting the timeline relation/edge.
 	TimelineColumn = "conversation_id"
+	// NotesTable is the table that holds the notes relation/edge.
+	NotesTable = "notes"
+	// NotesInverseTable is the table name for the Note entity.
+	// It exists in this package in order to avoid circular dependency with the "note" package.
+	NotesInverseTable = "notes"
+	// NotesColumn is the table column denoting the notes relation/edge.
+	NotesColumn = "conversation_id"
+	// FollowersTable is the table that holds the followers relation/edge. The primary key declared below.
+	FollowersTable = "followers"
+	// FollowersInverseTable is the table name for the Agent entity.
+	// It exists in this package in order to avoid circular dependency with the "agent" package.
+	FollowersInverseTable = "agents"
 	// AccessTable is the table that holds the access relation/edge.
 	AccessTable = "accesses"
 	// AccessInverseTable is the table name for the Access entity.
@@ -143,6 +163,13 @@ const (
 	AccessInverseTable = "accesses"
 	// AccessColumn is the table column denoting the access relation/edge.
 	AccessColumn = "conversation_id"
+	// FollowerRowsTable is the table that holds the follower_rows relation/edge.
+	FollowerRowsTable = "followers"
+	// FollowerRowsInverseTable is the table name for the Follower entity.
+	// It exists in this package in order to avoid circular dependency with the "follower" package.
+	FollowerRowsInverseTable = "followers"
+	// FollowerRowsColumn is the table column denoting the follower_rows relation/edge.
+	FollowerRowsColumn = "conversation_id"
 )
 
 // Columns holds all SQL columns for conversation fields.
@@ -168,7 +195,14 @@ var Columns = []string{
 	FieldOpenedAt,
 	FieldFirstRespondedAt,
 	FieldResolvedAt,
+	FieldSnoozedUntil,
 }
+
+var (
+	// FollowersPrimaryKey and FollowersColumn2 are the table columns denoting the
+	// primary key for the followers relation (M2M).
+	FollowersPrimaryKey = []string{"conversation_id", "agent_id"}
+)
 
 // ValidColumn reports if the column name is valid (part of the table columns).
 func ValidColumn(column string) bool {
@@ -365,6 +399,11 @@ func ByResolvedAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldResolvedAt, opts...).ToFunc()
 }
 
+// BySnoozedUntil orders the results by the snoozed_until field.
+func BySnoozedUntil(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldSnoozedUntil, opts...).ToFunc()
+}
+
 // ByCustomerField orders the results by customer field.
 func ByCustomerField(field string, opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -456,6 +495,34 @@ func ByTimeline(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	}
 }
 
+// ByNotesCount orders the results by notes count.
+func ByNotesCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newNotesStep(), opts...)
+	}
+}
+
+// ByNotes orders the results by notes terms.
+func ByNotes(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newNotesStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByFollowersCount orders the results by followers count.
+func ByFollowersCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newFollowersStep(), opts...)
+	}
+}
+
+// ByFollowers orders the results by followers terms.
+func ByFollowers(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newFollowersStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
 // ByAccessCount orders the results by access count.
 func ByAccessCount(opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -467,6 +534,20 @@ func ByAccessCount(opts ...sql.OrderTermOption) OrderOption {
 func ByAccess(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	return func(s *sql.Selector) {
 		sqlgraph.OrderByNeighborTerms(s, newAccessStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByFollowerRowsCount orders the results by follower_rows count.
+func ByFollowerRowsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newFollowerRowsStep(), opts...)
+	}
+}
+
+// ByFollowerRows orders the results by follower_rows terms.
+func ByFollowerRows(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newFollowerRowsStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
 func newCustomerStep() *sqlgraph.Step {
@@ -532,10 +613,31 @@ func newTimelineStep() *sqlgraph.Step {
 		sqlgraph.Edge(sqlgraph.O2M, false, TimelineTable, TimelineColumn),
 	)
 }
+func newNotesStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(NotesInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, NotesTable, NotesColumn),
+	)
+}
+func newFollowersStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(FollowersInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2M, false, FollowersTable, FollowersPrimaryKey...),
+	)
+}
 func newAccessStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(AccessInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, AccessTable, AccessColumn),
+	)
+}
+func newFollowerRowsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(FollowerRowsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, true, FollowerRowsTable, FollowerRowsColumn),
 	)
 }

@@ -89,6 +89,8 @@ const (
 	FieldWrapUpUntil = "wrap_up_until"
 	// FieldAbandoned holds the string denoting the abandoned field in the database.
 	FieldAbandoned = "abandoned"
+	// FieldTakesMatter holds the string denoting the takes_matter field in the database.
+	FieldTakesMatter = "takes_matter"
 	// EdgeConversation holds the string denoting the conversation edge name in mutations.
 	EdgeConversation = "conversation"
 	// EdgeCustomer holds the string denoting the customer edge name in mutations.
@@ -115,8 +117,12 @@ const (
 	EdgeOffers = "offers"
 	// EdgeAssignments holds the string denoting the assignments edge name in mutations.
 	EdgeAssignments = "assignments"
+	// EdgeConsultants holds the string denoting the consultants edge name in mutations.
+	EdgeConsultants = "consultants"
 	// EdgeDecisions holds the string denoting the decisions edge name in mutations.
 	EdgeDecisions = "decisions"
+	// EdgeConsultantRows holds the string denoting the consultant_rows edge name in mutations.
+	EdgeConsultantRows = "consultant_rows"
 	// Table holds the table name of the interaction in the database.
 	Table = "interactions"
 	// ConversationTable is the table that holds the conversation relation/edge.
@@ -204,6 +210,11 @@ const (
 	AssignmentsInverseTable = "assignments"
 	// AssignmentsColumn is the table column denoting the assignments relation/edge.
 	AssignmentsColumn = "interaction_id"
+	// ConsultantsTable is the table that holds the consultants relation/edge. The primary key declared below.
+	ConsultantsTable = "consultants"
+	// ConsultantsInverseTable is the table name for the Agent entity.
+	// It exists in this package in order to avoid circular dependency with the "agent" package.
+	ConsultantsInverseTable = "agents"
 	// DecisionsTable is the table that holds the decisions relation/edge.
 	DecisionsTable = "routing_decisions"
 	// DecisionsInverseTable is the table name for the RoutingDecision entity.
@@ -211,6 +222,13 @@ const (
 	DecisionsInverseTable = "routing_decisions"
 	// DecisionsColumn is the table column denoting the decisions relation/edge.
 	DecisionsColumn = "interaction_id"
+	// ConsultantRowsTable is the table that holds the consultant_rows relation/edge.
+	ConsultantRowsTable = "consultants"
+	// ConsultantRowsInverseTable is the table name for the Consultant entity.
+	// It exists in this package in order to avoid circular dependency with the "consultant" package.
+	ConsultantRowsInverseTable = "consultants"
+	// ConsultantRowsColumn is the table column denoting the consultant_rows relation/edge.
+	ConsultantRowsColumn = "interaction_id"
 )
 
 // Columns holds all SQL columns for interaction fields.
@@ -251,7 +269,14 @@ var Columns = []string{
 	FieldEndedAt,
 	FieldWrapUpUntil,
 	FieldAbandoned,
+	FieldTakesMatter,
 }
+
+var (
+	// ConsultantsPrimaryKey and ConsultantsColumn2 are the table columns denoting the
+	// primary key for the consultants relation (M2M).
+	ConsultantsPrimaryKey = []string{"interaction_id", "agent_id"}
+)
 
 // ValidColumn reports if the column name is valid (part of the table columns).
 func ValidColumn(column string) bool {
@@ -296,6 +321,8 @@ var (
 	DefaultStartedAt func() time.Time
 	// DefaultAbandoned holds the default value on creation for the "abandoned" field.
 	DefaultAbandoned bool
+	// DefaultTakesMatter holds the default value on creation for the "takes_matter" field.
+	DefaultTakesMatter bool
 	// DefaultID holds the default value on creation for the "id" field.
 	DefaultID func() gid.ID
 	// ValueScanner of all Interaction fields.
@@ -591,6 +618,11 @@ func ByAbandoned(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldAbandoned, opts...).ToFunc()
 }
 
+// ByTakesMatter orders the results by the takes_matter field.
+func ByTakesMatter(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldTakesMatter, opts...).ToFunc()
+}
+
 // ByConversationField orders the results by conversation field.
 func ByConversationField(field string, opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -710,6 +742,20 @@ func ByAssignments(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	}
 }
 
+// ByConsultantsCount orders the results by consultants count.
+func ByConsultantsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newConsultantsStep(), opts...)
+	}
+}
+
+// ByConsultants orders the results by consultants terms.
+func ByConsultants(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newConsultantsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
 // ByDecisionsCount orders the results by decisions count.
 func ByDecisionsCount(opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -721,6 +767,20 @@ func ByDecisionsCount(opts ...sql.OrderTermOption) OrderOption {
 func ByDecisions(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	return func(s *sql.Selector) {
 		sqlgraph.OrderByNeighborTerms(s, newDecisionsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByConsultantRowsCount orders the results by consultant_rows count.
+func ByConsultantRowsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newConsultantRowsStep(), opts...)
+	}
+}
+
+// ByConsultantRows orders the results by consultant_rows terms.
+func ByConsultantRows(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newConsultantRowsStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
 func newConversationStep() *sqlgraph.Step {
@@ -814,10 +874,24 @@ func newAssignmentsStep() *sqlgraph.Step {
 		sqlgraph.Edge(sqlgraph.O2M, false, AssignmentsTable, AssignmentsColumn),
 	)
 }
+func newConsultantsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(ConsultantsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2M, false, ConsultantsTable, ConsultantsPrimaryKey...),
+	)
+}
 func newDecisionsStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(DecisionsInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, DecisionsTable, DecisionsColumn),
+	)
+}
+func newConsultantRowsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(ConsultantRowsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, true, ConsultantRowsTable, ConsultantRowsColumn),
 	)
 }

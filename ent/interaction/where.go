@@ -209,6 +209,11 @@ func Abandoned(v bool) predicate.Interaction {
 	return predicate.Interaction(sql.FieldEQ(FieldAbandoned, v))
 }
 
+// TakesMatter applies equality check predicate on the "takes_matter" field. It's identical to TakesMatterEQ.
+func TakesMatter(v bool) predicate.Interaction {
+	return predicate.Interaction(sql.FieldEQ(FieldTakesMatter, v))
+}
+
 // WorkspaceIDEQ applies the EQ predicate on the "workspace_id" field.
 func WorkspaceIDEQ(v gid.ID) predicate.Interaction {
 	return predicate.Interaction(sql.FieldEQ(FieldWorkspaceID, v))
@@ -1493,6 +1498,16 @@ func AbandonedNEQ(v bool) predicate.Interaction {
 	return predicate.Interaction(sql.FieldNEQ(FieldAbandoned, v))
 }
 
+// TakesMatterEQ applies the EQ predicate on the "takes_matter" field.
+func TakesMatterEQ(v bool) predicate.Interaction {
+	return predicate.Interaction(sql.FieldEQ(FieldTakesMatter, v))
+}
+
+// TakesMatterNEQ applies the NEQ predicate on the "takes_matter" field.
+func TakesMatterNEQ(v bool) predicate.Interaction {
+	return predicate.Interaction(sql.FieldNEQ(FieldTakesMatter, v))
+}
+
 // HasConversation applies the HasEdge predicate on the "conversation" edge.
 func HasConversation() predicate.Interaction {
 	return predicate.Interaction(func(s *sql.Selector) {
@@ -1792,6 +1807,29 @@ func HasAssignmentsWith(preds ...predicate.Assignment) predicate.Interaction {
 	})
 }
 
+// HasConsultants applies the HasEdge predicate on the "consultants" edge.
+func HasConsultants() predicate.Interaction {
+	return predicate.Interaction(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, ConsultantsTable, ConsultantsPrimaryKey...),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasConsultantsWith applies the HasEdge predicate on the "consultants" edge with a given conditions (other predicates).
+func HasConsultantsWith(preds ...predicate.Agent) predicate.Interaction {
+	return predicate.Interaction(func(s *sql.Selector) {
+		step := newConsultantsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
 // HasDecisions applies the HasEdge predicate on the "decisions" edge.
 func HasDecisions() predicate.Interaction {
 	return predicate.Interaction(func(s *sql.Selector) {
@@ -1807,6 +1845,29 @@ func HasDecisions() predicate.Interaction {
 func HasDecisionsWith(preds ...predicate.RoutingDecision) predicate.Interaction {
 	return predicate.Interaction(func(s *sql.Selector) {
 		step := newDecisionsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasConsultantRows applies the HasEdge predicate on the "consultant_rows" edge.
+func HasConsultantRows() predicate.Interaction {
+	return predicate.Interaction(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, ConsultantRowsTable, ConsultantRowsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasConsultantRowsWith applies the HasEdge predicate on the "consultant_rows" edge with a given conditions (other predicates).
+func HasConsultantRowsWith(preds ...predicate.Consultant) predicate.Interaction {
+	return predicate.Interaction(func(s *sql.Selector) {
+		step := newConsultantRowsStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)

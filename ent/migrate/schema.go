@@ -442,6 +442,45 @@ var (
 			},
 		},
 	}
+	// ConsultantsColumns holds the columns for the "consultants" table.
+	ConsultantsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "interaction_id", Type: field.TypeUUID},
+		{Name: "agent_id", Type: field.TypeUUID},
+	}
+	// ConsultantsTable holds the schema information for the "consultants" table.
+	ConsultantsTable = &schema.Table{
+		Name:       "consultants",
+		Columns:    ConsultantsColumns,
+		PrimaryKey: []*schema.Column{ConsultantsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "consultants_interactions_interaction",
+				Columns:    []*schema.Column{ConsultantsColumns[2]},
+				RefColumns: []*schema.Column{InteractionsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "consultants_agents_agent",
+				Columns:    []*schema.Column{ConsultantsColumns[3]},
+				RefColumns: []*schema.Column{AgentsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "consultant_workspace_id_interaction_id_agent_id",
+				Unique:  true,
+				Columns: []*schema.Column{ConsultantsColumns[1], ConsultantsColumns[2], ConsultantsColumns[3]},
+			},
+			{
+				Name:    "consultant_interaction_id_agent_id",
+				Unique:  true,
+				Columns: []*schema.Column{ConsultantsColumns[2], ConsultantsColumns[3]},
+			},
+		},
+	}
 	// ConversationsColumns holds the columns for the "conversations" table.
 	ConversationsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -460,6 +499,7 @@ var (
 		{Name: "opened_at", Type: field.TypeTime},
 		{Name: "first_responded_at", Type: field.TypeTime, Nullable: true},
 		{Name: "resolved_at", Type: field.TypeTime, Nullable: true},
+		{Name: "snoozed_until", Type: field.TypeTime, Nullable: true},
 		{Name: "owner_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "team_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "related_id", Type: field.TypeUUID, Nullable: true},
@@ -474,31 +514,31 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "conversations_agents_owner",
-				Columns:    []*schema.Column{ConversationsColumns[16]},
+				Columns:    []*schema.Column{ConversationsColumns[17]},
 				RefColumns: []*schema.Column{AgentsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "conversations_teams_team",
-				Columns:    []*schema.Column{ConversationsColumns[17]},
+				Columns:    []*schema.Column{ConversationsColumns[18]},
 				RefColumns: []*schema.Column{TeamsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "conversations_conversations_followed_by",
-				Columns:    []*schema.Column{ConversationsColumns[18]},
+				Columns:    []*schema.Column{ConversationsColumns[19]},
 				RefColumns: []*schema.Column{ConversationsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "conversations_messages_last_message",
-				Columns:    []*schema.Column{ConversationsColumns[19]},
+				Columns:    []*schema.Column{ConversationsColumns[20]},
 				RefColumns: []*schema.Column{MessagesColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "conversations_customers_conversations",
-				Columns:    []*schema.Column{ConversationsColumns[20]},
+				Columns:    []*schema.Column{ConversationsColumns[21]},
 				RefColumns: []*schema.Column{CustomersColumns[0]},
 				OnDelete:   schema.NoAction,
 			},
@@ -522,7 +562,7 @@ var (
 			{
 				Name:    "conversation_customer_id_state",
 				Unique:  false,
-				Columns: []*schema.Column{ConversationsColumns[20], ConversationsColumns[7]},
+				Columns: []*schema.Column{ConversationsColumns[21], ConversationsColumns[7]},
 			},
 		},
 	}
@@ -611,6 +651,45 @@ var (
 				Name:    "event_identity_id_seq",
 				Unique:  false,
 				Columns: []*schema.Column{EventsColumns[11], EventsColumns[2]},
+			},
+		},
+	}
+	// FollowersColumns holds the columns for the "followers" table.
+	FollowersColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "conversation_id", Type: field.TypeUUID},
+		{Name: "agent_id", Type: field.TypeUUID},
+	}
+	// FollowersTable holds the schema information for the "followers" table.
+	FollowersTable = &schema.Table{
+		Name:       "followers",
+		Columns:    FollowersColumns,
+		PrimaryKey: []*schema.Column{FollowersColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "followers_conversations_conversation",
+				Columns:    []*schema.Column{FollowersColumns[2]},
+				RefColumns: []*schema.Column{ConversationsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "followers_agents_agent",
+				Columns:    []*schema.Column{FollowersColumns[3]},
+				RefColumns: []*schema.Column{AgentsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "follower_workspace_id_conversation_id_agent_id",
+				Unique:  true,
+				Columns: []*schema.Column{FollowersColumns[1], FollowersColumns[2], FollowersColumns[3]},
+			},
+			{
+				Name:    "follower_conversation_id_agent_id",
+				Unique:  true,
+				Columns: []*schema.Column{FollowersColumns[2], FollowersColumns[3]},
 			},
 		},
 	}
@@ -729,6 +808,7 @@ var (
 		{Name: "ended_at", Type: field.TypeTime, Nullable: true},
 		{Name: "wrap_up_until", Type: field.TypeTime, Nullable: true},
 		{Name: "abandoned", Type: field.TypeBool, Default: false},
+		{Name: "takes_matter", Type: field.TypeBool, Default: false},
 		{Name: "conversation_id", Type: field.TypeUUID},
 		{Name: "customer_id", Type: field.TypeUUID},
 		{Name: "channel_id", Type: field.TypeUUID, Nullable: true},
@@ -747,55 +827,55 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "interactions_conversations_interactions",
-				Columns:    []*schema.Column{InteractionsColumns[27]},
+				Columns:    []*schema.Column{InteractionsColumns[28]},
 				RefColumns: []*schema.Column{ConversationsColumns[0]},
 				OnDelete:   schema.NoAction,
 			},
 			{
 				Symbol:     "interactions_customers_customer",
-				Columns:    []*schema.Column{InteractionsColumns[28]},
+				Columns:    []*schema.Column{InteractionsColumns[29]},
 				RefColumns: []*schema.Column{CustomersColumns[0]},
 				OnDelete:   schema.NoAction,
 			},
 			{
 				Symbol:     "interactions_channels_channel",
-				Columns:    []*schema.Column{InteractionsColumns[29]},
+				Columns:    []*schema.Column{InteractionsColumns[30]},
 				RefColumns: []*schema.Column{ChannelsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "interactions_identities_identity",
-				Columns:    []*schema.Column{InteractionsColumns[30]},
+				Columns:    []*schema.Column{InteractionsColumns[31]},
 				RefColumns: []*schema.Column{IdentitiesColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "interactions_queues_queue",
-				Columns:    []*schema.Column{InteractionsColumns[31]},
+				Columns:    []*schema.Column{InteractionsColumns[32]},
 				RefColumns: []*schema.Column{QueuesColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "interactions_agents_agent",
-				Columns:    []*schema.Column{InteractionsColumns[32]},
-				RefColumns: []*schema.Column{AgentsColumns[0]},
-				OnDelete:   schema.SetNull,
-			},
-			{
-				Symbol:     "interactions_agents_previous_agent",
 				Columns:    []*schema.Column{InteractionsColumns[33]},
 				RefColumns: []*schema.Column{AgentsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
-				Symbol:     "interactions_offers_open_offer",
+				Symbol:     "interactions_agents_previous_agent",
 				Columns:    []*schema.Column{InteractionsColumns[34]},
+				RefColumns: []*schema.Column{AgentsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "interactions_offers_open_offer",
+				Columns:    []*schema.Column{InteractionsColumns[35]},
 				RefColumns: []*schema.Column{OffersColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "interactions_interactions_continued_by",
-				Columns:    []*schema.Column{InteractionsColumns[35]},
+				Columns:    []*schema.Column{InteractionsColumns[36]},
 				RefColumns: []*schema.Column{InteractionsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
@@ -809,7 +889,7 @@ var (
 			{
 				Name:    "interaction_workspace_id_channel_id_thread_key",
 				Unique:  true,
-				Columns: []*schema.Column{InteractionsColumns[1], InteractionsColumns[29], InteractionsColumns[6]},
+				Columns: []*schema.Column{InteractionsColumns[1], InteractionsColumns[30], InteractionsColumns[6]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "state <> 'ENDED'",
 				},
@@ -817,27 +897,27 @@ var (
 			{
 				Name:    "interaction_thread_history",
 				Unique:  false,
-				Columns: []*schema.Column{InteractionsColumns[1], InteractionsColumns[29], InteractionsColumns[6], InteractionsColumns[20]},
+				Columns: []*schema.Column{InteractionsColumns[1], InteractionsColumns[30], InteractionsColumns[6], InteractionsColumns[20]},
 			},
 			{
 				Name:    "interaction_conversation_id_id",
 				Unique:  false,
-				Columns: []*schema.Column{InteractionsColumns[27], InteractionsColumns[0]},
+				Columns: []*schema.Column{InteractionsColumns[28], InteractionsColumns[0]},
 			},
 			{
 				Name:    "interaction_workspace_id_state_queue_id",
 				Unique:  false,
-				Columns: []*schema.Column{InteractionsColumns[1], InteractionsColumns[9], InteractionsColumns[31]},
+				Columns: []*schema.Column{InteractionsColumns[1], InteractionsColumns[9], InteractionsColumns[32]},
 			},
 			{
 				Name:    "interaction_workspace_id_agent_id_state",
 				Unique:  false,
-				Columns: []*schema.Column{InteractionsColumns[1], InteractionsColumns[32], InteractionsColumns[9]},
+				Columns: []*schema.Column{InteractionsColumns[1], InteractionsColumns[33], InteractionsColumns[9]},
 			},
 			{
 				Name:    "interaction_workspace_id_identity_id_started_at",
 				Unique:  false,
-				Columns: []*schema.Column{InteractionsColumns[1], InteractionsColumns[30], InteractionsColumns[20]},
+				Columns: []*schema.Column{InteractionsColumns[1], InteractionsColumns[31], InteractionsColumns[20]},
 			},
 		},
 	}
@@ -944,6 +1024,45 @@ var (
 				Name:    "loghead_workspace_id",
 				Unique:  true,
 				Columns: []*schema.Column{LogHeadsColumns[1]},
+			},
+		},
+	}
+	// MentionsColumns holds the columns for the "mentions" table.
+	MentionsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "note_id", Type: field.TypeUUID},
+		{Name: "agent_id", Type: field.TypeUUID},
+	}
+	// MentionsTable holds the schema information for the "mentions" table.
+	MentionsTable = &schema.Table{
+		Name:       "mentions",
+		Columns:    MentionsColumns,
+		PrimaryKey: []*schema.Column{MentionsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "mentions_notes_note",
+				Columns:    []*schema.Column{MentionsColumns[2]},
+				RefColumns: []*schema.Column{NotesColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "mentions_agents_agent",
+				Columns:    []*schema.Column{MentionsColumns[3]},
+				RefColumns: []*schema.Column{AgentsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "mention_workspace_id_note_id_agent_id",
+				Unique:  true,
+				Columns: []*schema.Column{MentionsColumns[1], MentionsColumns[2], MentionsColumns[3]},
+			},
+			{
+				Name:    "mention_note_id_agent_id",
+				Unique:  true,
+				Columns: []*schema.Column{MentionsColumns[2], MentionsColumns[3]},
 			},
 		},
 	}
@@ -1060,6 +1179,64 @@ var (
 				Name:    "message_workspace_id_identity_id_visible_number",
 				Unique:  true,
 				Columns: []*schema.Column{MessagesColumns[1], MessagesColumns[9], MessagesColumns[10]},
+			},
+		},
+	}
+	// NotesColumns holds the columns for the "notes" table.
+	NotesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "version", Type: field.TypeInt, Default: 1},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "text", Type: field.TypeString, Size: 2147483647},
+		{Name: "pinned", Type: field.TypeBool, Default: false},
+		{Name: "conversation_id", Type: field.TypeUUID},
+		{Name: "interaction_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "agent_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "app_id", Type: field.TypeUUID, Nullable: true},
+	}
+	// NotesTable holds the schema information for the "notes" table.
+	NotesTable = &schema.Table{
+		Name:       "notes",
+		Columns:    NotesColumns,
+		PrimaryKey: []*schema.Column{NotesColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "notes_conversations_notes",
+				Columns:    []*schema.Column{NotesColumns[7]},
+				RefColumns: []*schema.Column{ConversationsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "notes_interactions_interaction",
+				Columns:    []*schema.Column{NotesColumns[8]},
+				RefColumns: []*schema.Column{InteractionsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "notes_agents_agent",
+				Columns:    []*schema.Column{NotesColumns[9]},
+				RefColumns: []*schema.Column{AgentsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "notes_apps_app",
+				Columns:    []*schema.Column{NotesColumns[10]},
+				RefColumns: []*schema.Column{AppsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "note_workspace_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{NotesColumns[1], NotesColumns[0]},
+			},
+			{
+				Name:    "note_conversation_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{NotesColumns[7], NotesColumns[0]},
 			},
 		},
 	}
@@ -1266,6 +1443,7 @@ var (
 		{Name: "pause_after_reply_seconds", Type: field.TypeInt, Nullable: true},
 		{Name: "silent_after_seconds", Type: field.TypeInt, Nullable: true},
 		{Name: "break_after_misses", Type: field.TypeInt, Default: 3},
+		{Name: "restricted", Type: field.TypeBool, Default: false},
 		{Name: "team_id", Type: field.TypeUUID, Nullable: true},
 	}
 	// QueuesTable holds the schema information for the "queues" table.
@@ -1276,7 +1454,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "queues_teams_team",
-				Columns:    []*schema.Column{QueuesColumns[14]},
+				Columns:    []*schema.Column{QueuesColumns[15]},
 				RefColumns: []*schema.Column{TeamsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
@@ -1536,7 +1714,7 @@ var (
 	TimelineItemsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
 		{Name: "workspace_id", Type: field.TypeUUID},
-		{Name: "type", Type: field.TypeEnum, Enums: []string{"MESSAGE", "ASSIGNMENT", "CHANGE"}},
+		{Name: "type", Type: field.TypeEnum, Enums: []string{"MESSAGE", "NOTE", "ASSIGNMENT", "CHANGE"}},
 		{Name: "at", Type: field.TypeTime},
 		{Name: "changed", Type: field.TypeString, Default: ""},
 		{Name: "before", Type: field.TypeString, Nullable: true},
@@ -1547,6 +1725,7 @@ var (
 		{Name: "customer_id", Type: field.TypeUUID},
 		{Name: "interaction_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "message_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "note_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "assignment_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "agent_id", Type: field.TypeUUID, Nullable: true},
 	}
@@ -1581,14 +1760,20 @@ var (
 				OnDelete:   schema.SetNull,
 			},
 			{
-				Symbol:     "timeline_items_assignments_assignment",
+				Symbol:     "timeline_items_notes_note",
 				Columns:    []*schema.Column{TimelineItemsColumns[13]},
+				RefColumns: []*schema.Column{NotesColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "timeline_items_assignments_assignment",
+				Columns:    []*schema.Column{TimelineItemsColumns[14]},
 				RefColumns: []*schema.Column{AssignmentsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "timeline_items_agents_agent",
-				Columns:    []*schema.Column{TimelineItemsColumns[14]},
+				Columns:    []*schema.Column{TimelineItemsColumns[15]},
 				RefColumns: []*schema.Column{AgentsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
@@ -1686,17 +1871,21 @@ var (
 		AttachmentsTable,
 		CapacityProfilesTable,
 		ChannelsTable,
+		ConsultantsTable,
 		ConversationsTable,
 		CountersTable,
 		CustomersTable,
 		EventsTable,
+		FollowersTable,
 		IdempotencyKeysTable,
 		IdentitiesTable,
 		InteractionsTable,
 		JobsTable,
 		LeasesTable,
 		LogHeadsTable,
+		MentionsTable,
 		MessagesTable,
+		NotesTable,
 		OffersTable,
 		OutboxesTable,
 		ParticipantsTable,
@@ -1728,11 +1917,15 @@ func init() {
 	AssignmentsTable.ForeignKeys[3].RefTable = InteractionsTable
 	AttachmentsTable.ForeignKeys[0].RefTable = MessagesTable
 	ChannelsTable.ForeignKeys[0].RefTable = QueuesTable
+	ConsultantsTable.ForeignKeys[0].RefTable = InteractionsTable
+	ConsultantsTable.ForeignKeys[1].RefTable = AgentsTable
 	ConversationsTable.ForeignKeys[0].RefTable = AgentsTable
 	ConversationsTable.ForeignKeys[1].RefTable = TeamsTable
 	ConversationsTable.ForeignKeys[2].RefTable = ConversationsTable
 	ConversationsTable.ForeignKeys[3].RefTable = MessagesTable
 	ConversationsTable.ForeignKeys[4].RefTable = CustomersTable
+	FollowersTable.ForeignKeys[0].RefTable = ConversationsTable
+	FollowersTable.ForeignKeys[1].RefTable = AgentsTable
 	IdentitiesTable.ForeignKeys[0].RefTable = CustomersTable
 	IdentitiesTable.ForeignKeys[1].RefTable = ChannelsTable
 	InteractionsTable.ForeignKeys[0].RefTable = ConversationsTable
@@ -1745,6 +1938,8 @@ func init() {
 	InteractionsTable.ForeignKeys[7].RefTable = OffersTable
 	InteractionsTable.ForeignKeys[8].RefTable = InteractionsTable
 	JobsTable.ForeignKeys[0].RefTable = ChannelsTable
+	MentionsTable.ForeignKeys[0].RefTable = NotesTable
+	MentionsTable.ForeignKeys[1].RefTable = AgentsTable
 	MessagesTable.ForeignKeys[0].RefTable = InteractionsTable
 	MessagesTable.ForeignKeys[1].RefTable = ConversationsTable
 	MessagesTable.ForeignKeys[2].RefTable = AgentsTable
@@ -1752,6 +1947,10 @@ func init() {
 	MessagesTable.ForeignKeys[4].RefTable = AppsTable
 	MessagesTable.ForeignKeys[5].RefTable = IdentitiesTable
 	MessagesTable.ForeignKeys[6].RefTable = MessagesTable
+	NotesTable.ForeignKeys[0].RefTable = ConversationsTable
+	NotesTable.ForeignKeys[1].RefTable = InteractionsTable
+	NotesTable.ForeignKeys[2].RefTable = AgentsTable
+	NotesTable.ForeignKeys[3].RefTable = AppsTable
 	OffersTable.ForeignKeys[0].RefTable = InteractionsTable
 	OffersTable.ForeignKeys[1].RefTable = ConversationsTable
 	OffersTable.ForeignKeys[2].RefTable = AgentsTable
@@ -1773,8 +1972,9 @@ func init() {
 	TimelineItemsTable.ForeignKeys[1].RefTable = CustomersTable
 	TimelineItemsTable.ForeignKeys[2].RefTable = InteractionsTable
 	TimelineItemsTable.ForeignKeys[3].RefTable = MessagesTable
-	TimelineItemsTable.ForeignKeys[4].RefTable = AssignmentsTable
-	TimelineItemsTable.ForeignKeys[5].RefTable = AgentsTable
+	TimelineItemsTable.ForeignKeys[4].RefTable = NotesTable
+	TimelineItemsTable.ForeignKeys[5].RefTable = AssignmentsTable
+	TimelineItemsTable.ForeignKeys[6].RefTable = AgentsTable
 	VisitorSessionsTable.ForeignKeys[0].RefTable = IdentitiesTable
 	WorkspacesTable.ForeignKeys[0].RefTable = QueuesTable
 }

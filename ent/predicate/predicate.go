@@ -47,6 +47,9 @@ type CapacityProfile func(*sql.Selector)
 // Channel is the predicate function for channel builders.
 type Channel func(*sql.Selector)
 
+// Consultant is the predicate function for consultant builders.
+type Consultant func(*sql.Selector)
+
 // Conversation is the predicate function for conversation builders.
 type Conversation func(*sql.Selector)
 
@@ -58,6 +61,9 @@ type Customer func(*sql.Selector)
 
 // Event is the predicate function for event builders.
 type Event func(*sql.Selector)
+
+// Follower is the predicate function for follower builders.
+type Follower func(*sql.Selector)
 
 // IdempotencyKey is the predicate function for idempotencykey builders.
 type IdempotencyKey func(*sql.Selector)
@@ -99,8 +105,14 @@ type Lease func(*sql.Selector)
 // LogHead is the predicate function for loghead builders.
 type LogHead func(*sql.Selector)
 
+// Mention is the predicate function for mention builders.
+type Mention func(*sql.Selector)
+
 // Message is the predicate function for message builders.
 type Message func(*sql.Selector)
+
+// Note is the predicate function for note builders.
+type Note func(*sql.Selector)
 
 // Offer is the predicate function for offer builders.
 type Offer func(*sql.Selector)

@@ -350,6 +350,30 @@ func (f ChannelMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutatio
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.ChannelMutation", m)
 }
 
+// The ConsultantQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type ConsultantQueryRuleFunc func(context.Context, *ent.ConsultantQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f ConsultantQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.ConsultantQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.ConsultantQuery", q)
+}
+
+// The ConsultantMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type ConsultantMutationRuleFunc func(context.Context, *ent.ConsultantMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f ConsultantMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.ConsultantMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.ConsultantMutation", m)
+}
+
 // The ConversationQueryRuleFunc type is an adapter to allow the use of ordinary
 // functions as a query rule.
 type ConversationQueryRuleFunc func(context.Context, *ent.ConversationQuery) error
@@ -444,6 +468,30 @@ func (f EventMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation)
 		return f(ctx, m)
 	}
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.EventMutation", m)
+}
+
+// The FollowerQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type FollowerQueryRuleFunc func(context.Context, *ent.FollowerQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f FollowerQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.FollowerQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.FollowerQuery", q)
+}
+
+// The FollowerMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type FollowerMutationRuleFunc func(context.Context, *ent.FollowerMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f FollowerMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.FollowerMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.FollowerMutation", m)
 }
 
 // The IdempotencyKeyQueryRuleFunc type is an adapter to allow the use of ordinary
@@ -590,6 +638,30 @@ func (f LogHeadMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutatio
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.LogHeadMutation", m)
 }
 
+// The MentionQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type MentionQueryRuleFunc func(context.Context, *ent.MentionQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f MentionQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.MentionQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.MentionQuery", q)
+}
+
+// The MentionMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type MentionMutationRuleFunc func(context.Context, *ent.MentionMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f MentionMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.MentionMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.MentionMutation", m)
+}
+
 // The MessageQueryRuleFunc type is an adapter to allow the use of ordinary
 // functions as a query rule.
 type MessageQueryRuleFunc func(context.Context, *ent.MessageQuery) error
@@ -612,6 +684,30 @@ func (f MessageMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutatio
 		return f(ctx, m)
 	}
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.MessageMutation", m)
+}
+
+// The NoteQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type NoteQueryRuleFunc func(context.Context, *ent.NoteQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f NoteQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.NoteQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.NoteQuery", q)
+}
+
+// The NoteMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type NoteMutationRuleFunc func(context.Context, *ent.NoteMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f NoteMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.NoteMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.NoteMutation", m)
 }
 
 // The OfferQueryRuleFunc type is an adapter to allow the use of ordinary

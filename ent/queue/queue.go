@@ -45,6 +45,8 @@ const (
 	FieldSilentAfterSeconds = "silent_after_seconds"
 	// FieldBreakAfterMisses holds the string denoting the break_after_misses field in the database.
 	FieldBreakAfterMisses = "break_after_misses"
+	// FieldRestricted holds the string denoting the restricted field in the database.
+	FieldRestricted = "restricted"
 	// EdgeTeam holds the string denoting the team edge name in mutations.
 	EdgeTeam = "team"
 	// Table holds the table name of the queue in the database.
@@ -75,6 +77,7 @@ var Columns = []string{
 	FieldPauseAfterReplySeconds,
 	FieldSilentAfterSeconds,
 	FieldBreakAfterMisses,
+	FieldRestricted,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -112,6 +115,8 @@ var (
 	DefaultStickySeconds int
 	// DefaultBreakAfterMisses holds the default value on creation for the "break_after_misses" field.
 	DefaultBreakAfterMisses int
+	// DefaultRestricted holds the default value on creation for the "restricted" field.
+	DefaultRestricted bool
 	// DefaultID holds the default value on creation for the "id" field.
 	DefaultID func() gid.ID
 )
@@ -217,6 +222,11 @@ func BySilentAfterSeconds(opts ...sql.OrderTermOption) OrderOption {
 // ByBreakAfterMisses orders the results by the break_after_misses field.
 func ByBreakAfterMisses(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldBreakAfterMisses, opts...).ToFunc()
+}
+
+// ByRestricted orders the results by the restricted field.
+func ByRestricted(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRestricted, opts...).ToFunc()
 }
 
 // ByTeamField orders the results by team field.

@@ -121,6 +121,11 @@ func BreakAfterMisses(v int) predicate.Queue {
 	return predicate.Queue(sql.FieldEQ(FieldBreakAfterMisses, v))
 }
 
+// Restricted applies equality check predicate on the "restricted" field. It's identical to RestrictedEQ.
+func Restricted(v bool) predicate.Queue {
+	return predicate.Queue(sql.FieldEQ(FieldRestricted, v))
+}
+
 // WorkspaceIDEQ applies the EQ predicate on the "workspace_id" field.
 func WorkspaceIDEQ(v gid.ID) predicate.Queue {
 	return predicate.Queue(sql.FieldEQ(FieldWorkspaceID, v))
@@ -729,6 +734,16 @@ func BreakAfterMissesLT(v int) predicate.Queue {
 // BreakAfterMissesLTE applies the LTE predicate on the "break_after_misses" field.
 func BreakAfterMissesLTE(v int) predicate.Queue {
 	return predicate.Queue(sql.FieldLTE(FieldBreakAfterMisses, v))
+}
+
+// RestrictedEQ applies the EQ predicate on the "restricted" field.
+func RestrictedEQ(v bool) predicate.Queue {
+	return predicate.Queue(sql.FieldEQ(FieldRestricted, v))
+}
+
+// RestrictedNEQ applies the NEQ predicate on the "restricted" field.
+func RestrictedNEQ(v bool) predicate.Queue {
+	return predicate.Queue(sql.FieldNEQ(FieldRestricted, v))
 }
 
 // HasTeam applies the HasEdge predicate on the "team" edge.

@@ -15,17 +15,21 @@ import (
 	"tributary/ent/attachment"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
+	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/counter"
 	"tributary/ent/customer"
 	"tributary/ent/event"
+	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
 	"tributary/ent/identity"
 	"tributary/ent/interaction"
 	"tributary/ent/job"
 	"tributary/ent/lease"
 	"tributary/ent/loghead"
+	"tributary/ent/mention"
 	"tributary/ent/message"
+	"tributary/ent/note"
 	"tributary/ent/offer"
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
@@ -425,6 +429,27 @@ func init() {
 	channelDescID := channelFields[0].Descriptor()
 	// channel.DefaultID holds the default value on creation for the id field.
 	channel.DefaultID = channelDescID.Default.(func() gid.ID)
+	consultantMixin := schema.Consultant{}.Mixin()
+	consultant.Policy = privacy.NewPolicies(consultantMixin[0], schema.Consultant{})
+	consultant.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := consultant.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	consultantMixinHooks0 := consultantMixin[0].Hooks()
+
+	consultant.Hooks[1] = consultantMixinHooks0[0]
+	consultantMixinInters0 := consultantMixin[0].Interceptors()
+	consultant.Interceptors[0] = consultantMixinInters0[0]
+	consultantFields := schema.Consultant{}.Fields()
+	_ = consultantFields
+	// consultantDescID is the schema descriptor for id field.
+	consultantDescID := consultantFields[0].Descriptor()
+	// consultant.DefaultID holds the default value on creation for the id field.
+	consultant.DefaultID = consultantDescID.Default.(func() gid.ID)
 	conversationMixin := schema.Conversation{}.Mixin()
 	conversation.Policy = privacy.NewPolicies(conversationMixin[0], schema.Conversation{})
 	conversation.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -569,6 +594,27 @@ func init() {
 	eventDescPrivate := eventFields[15].Descriptor()
 	// event.DefaultPrivate holds the default value on creation for the private field.
 	event.DefaultPrivate = eventDescPrivate.Default.(bool)
+	followerMixin := schema.Follower{}.Mixin()
+	follower.Policy = privacy.NewPolicies(followerMixin[0], schema.Follower{})
+	follower.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := follower.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	followerMixinHooks0 := followerMixin[0].Hooks()
+
+	follower.Hooks[1] = followerMixinHooks0[0]
+	followerMixinInters0 := followerMixin[0].Interceptors()
+	follower.Interceptors[0] = followerMixinInters0[0]
+	followerFields := schema.Follower{}.Fields()
+	_ = followerFields
+	// followerDescID is the schema descriptor for id field.
+	followerDescID := followerFields[0].Descriptor()
+	// follower.DefaultID holds the default value on creation for the id field.
+	follower.DefaultID = followerDescID.Default.(func() gid.ID)
 	idempotencykeyMixin := schema.IdempotencyKey{}.Mixin()
 	idempotencykey.Policy = privacy.NewPolicies(idempotencykeyMixin[0], schema.IdempotencyKey{})
 	idempotencykey.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -733,6 +779,10 @@ func init() {
 	interactionDescAbandoned := interactionFields[31].Descriptor()
 	// interaction.DefaultAbandoned holds the default value on creation for the abandoned field.
 	interaction.DefaultAbandoned = interactionDescAbandoned.Default.(bool)
+	// interactionDescTakesMatter is the schema descriptor for takes_matter field.
+	interactionDescTakesMatter := interactionFields[32].Descriptor()
+	// interaction.DefaultTakesMatter holds the default value on creation for the takes_matter field.
+	interaction.DefaultTakesMatter = interactionDescTakesMatter.Default.(bool)
 	// interactionDescID is the schema descriptor for id field.
 	interactionDescID := interactionFields[0].Descriptor()
 	// interaction.DefaultID holds the default value on creation for the id field.
@@ -821,6 +871,27 @@ func init() {
 	logheadDescID := logheadFields[0].Descriptor()
 	// loghead.DefaultID holds the default value on creation for the id field.
 	loghead.DefaultID = logheadDescID.Default.(func() gid.ID)
+	mentionMixin := schema.Mention{}.Mixin()
+	mention.Policy = privacy.NewPolicies(mentionMixin[0], schema.Mention{})
+	mention.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := mention.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	mentionMixinHooks0 := mentionMixin[0].Hooks()
+
+	mention.Hooks[1] = mentionMixinHooks0[0]
+	mentionMixinInters0 := mentionMixin[0].Interceptors()
+	mention.Interceptors[0] = mentionMixinInters0[0]
+	mentionFields := schema.Mention{}.Fields()
+	_ = mentionFields
+	// mentionDescID is the schema descriptor for id field.
+	mentionDescID := mentionFields[0].Descriptor()
+	// mention.DefaultID holds the default value on creation for the id field.
+	mention.DefaultID = mentionDescID.Default.(func() gid.ID)
 	messageMixin := schema.Message{}.Mixin()
 	message.Policy = privacy.NewPolicies(messageMixin[0], schema.Message{})
 	message.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -870,6 +941,47 @@ func init() {
 	messageDescID := messageFields[0].Descriptor()
 	// message.DefaultID holds the default value on creation for the id field.
 	message.DefaultID = messageDescID.Default.(func() gid.ID)
+	noteMixin := schema.Note{}.Mixin()
+	note.Policy = privacy.NewPolicies(noteMixin[0], schema.Note{})
+	note.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := note.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	noteMixinHooks0 := noteMixin[0].Hooks()
+
+	note.Hooks[1] = noteMixinHooks0[0]
+	noteMixinInters0 := noteMixin[0].Interceptors()
+	note.Interceptors[0] = noteMixinInters0[0]
+	noteMixinFields1 := noteMixin[1].Fields()
+	_ = noteMixinFields1
+	noteFields := schema.Note{}.Fields()
+	_ = noteFields
+	// noteDescVersion is the schema descriptor for version field.
+	noteDescVersion := noteMixinFields1[0].Descriptor()
+	// note.DefaultVersion holds the default value on creation for the version field.
+	note.DefaultVersion = noteDescVersion.Default.(int)
+	// noteDescCreatedAt is the schema descriptor for created_at field.
+	noteDescCreatedAt := noteMixinFields1[1].Descriptor()
+	// note.DefaultCreatedAt holds the default value on creation for the created_at field.
+	note.DefaultCreatedAt = noteDescCreatedAt.Default.(func() time.Time)
+	// noteDescUpdatedAt is the schema descriptor for updated_at field.
+	noteDescUpdatedAt := noteMixinFields1[2].Descriptor()
+	// note.DefaultUpdatedAt holds the default value on creation for the updated_at field.
+	note.DefaultUpdatedAt = noteDescUpdatedAt.Default.(func() time.Time)
+	// note.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.
+	note.UpdateDefaultUpdatedAt = noteDescUpdatedAt.UpdateDefault.(func() time.Time)
+	// noteDescPinned is the schema descriptor for pinned field.
+	noteDescPinned := noteFields[6].Descriptor()
+	// note.DefaultPinned holds the default value on creation for the pinned field.
+	note.DefaultPinned = noteDescPinned.Default.(bool)
+	// noteDescID is the schema descriptor for id field.
+	noteDescID := noteFields[0].Descriptor()
+	// note.DefaultID holds the default value on creation for the id field.
+	note.DefaultID = noteDescID.Default.(func() gid.ID)
 	offerMixin := schema.Offer{}.Mixin()
 	offer.Policy = privacy.NewPolicies(offerMixin[0], schema.Offer{})
 	offer.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -1059,6 +1171,10 @@ func init() {
 	queueDescBreakAfterMisses := queueFields[10].Descriptor()
 	// queue.DefaultBreakAfterMisses holds the default value on creation for the break_after_misses field.
 	queue.DefaultBreakAfterMisses = queueDescBreakAfterMisses.Default.(int)
+	// queueDescRestricted is the schema descriptor for restricted field.
+	queueDescRestricted := queueFields[11].Descriptor()
+	// queue.DefaultRestricted holds the default value on creation for the restricted field.
+	queue.DefaultRestricted = queueDescRestricted.Default.(bool)
 	// queueDescID is the schema descriptor for id field.
 	queueDescID := queueFields[0].Descriptor()
 	// queue.DefaultID holds the default value on creation for the id field.
@@ -1279,11 +1395,11 @@ func init() {
 	// timelineitem.DefaultAt holds the default value on creation for the at field.
 	timelineitem.DefaultAt = timelineitemDescAt.Default.(func() time.Time)
 	// timelineitemDescChanged is the schema descriptor for changed field.
-	timelineitemDescChanged := timelineitemFields[9].Descriptor()
+	timelineitemDescChanged := timelineitemFields[10].Descriptor()
 	// timelineitem.DefaultChanged holds the default value on creation for the changed field.
 	timelineitem.DefaultChanged = timelineitemDescChanged.Default.(string)
 	// timelineitemDescInternal is the schema descriptor for internal field.
-	timelineitemDescInternal := timelineitemFields[13].Descriptor()
+	timelineitemDescInternal := timelineitemFields[14].Descriptor()
 	// timelineitem.DefaultInternal holds the default value on creation for the internal field.
 	timelineitem.DefaultInternal = timelineitemDescInternal.Default.(bool)
 	// timelineitemDescID is the schema descriptor for id field.

@@ -46,6 +46,9 @@ func (Agent) Edges() []ent.Edge {
 		edge.To("load", AgentLoad.Type).Unique(),
 		edge.To("statuses", AgentStatus.Type), edge.To("status", AgentStatus.Type).Field("status_id").Unique(),
 		edge.To("teams", Team.Type).Through("team_members", TeamMember.Type),
+		edge.From("follows", Conversation.Type).Ref("followers").Through("follow_rows", Follower.Type),
+		edge.From("consults", Interaction.Type).Ref("consultants").Through("consult_rows", Consultant.Type),
+		edge.From("mentioned_in", Note.Type).Ref("mentions").Through("mentioned_rows", Mention.Type),
 	}
 }
 

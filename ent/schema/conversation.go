@@ -28,7 +28,7 @@ func (Conversation) Fields() []ent.Field {
 		refOptional("team_id"), refOptional("owner_id"), refOptionalOnce("related_id"),
 		field.JSON("audience", []gid.ID{}).Default([]gid.ID{}),
 		refOptional("last_message_id"), timeOptional("last_message_at"), timeOptional("waiting_since"), field.String("outcome").Optional().Nillable(),
-		field.Time("opened_at").Default(Now).Immutable(), timeOptional("first_responded_at"), timeOptional("resolved_at"),
+		field.Time("opened_at").Default(Now).Immutable(), timeOptional("first_responded_at"), timeOptional("resolved_at"), timeOptional("snoozed_until"),
 	}
 }
 
@@ -48,6 +48,8 @@ func (Conversation) Edges() []ent.Edge {
 		edge.To("interactions", Interaction.Type).Annotations(Paged{"id", false}),
 		edge.To("participants", Participant.Type).Annotations(Paged{"since", false}),
 		edge.To("timeline", TimelineItem.Type).Annotations(Paged{"at", true}),
+		edge.To("notes", Note.Type),
+		edge.To("followers", Agent.Type).Through("follower_rows", Follower.Type),
 		edge.To("access", Access.Type),
 	}
 }
@@ -94,7 +96,7 @@ type Interaction struct{ ent.Schema }
 func (Interaction) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}, Versioned{}} }
 
 // Fields of Interaction. queued_at is its age and is kept through every return (MODEL 2); cost is what its server
-// carries for it; refused are the agents who declined or missed it in this round; last_number counts its messages. thread is the
+// carries for it; takes_matter: whoever serves it next owns the matter, too; refused are the agents who declined or missed it in this round; last_number counts its messages. thread is the
 // provider's name of the thread, which may be an address of a person; thread_key is its blind index.
 func (Interaction) Fields() []ent.Field {
 	return []ent.Field{
@@ -111,13 +113,13 @@ func (Interaction) Fields() []ent.Field {
 		field.Int("last_number").Default(0), field.Int("cost").Default(0), field.JSON("refused", []gid.ID{}).Default([]gid.ID{}),
 		timeOptional("unanswered_since"), refOptional("prefer_id"), timeOptional("prefer_until"),
 		field.Time("started_at").Default(Now).Immutable(), timeOptional("queued_at"), timeOptional("accepted_at"),
-		timeOptional("first_responded_at"), timeOptional("ended_at"), timeOptional("wrap_up_until"), field.Bool("abandoned").Default(false),
+		timeOptional("first_responded_at"), timeOptional("ended_at"), timeOptional("wrap_up_until"), field.Bool("abandoned").Default(false), field.Bool("takes_matter").Default(false),
 	}
 }
 
 // Annotations of Interaction.
 func (Interaction) Annotations() []schema.Annotation {
-	return []schema.Annotation{Shape{Needs: map[string][]string{"waitSeconds": {"queued_at", "accepted_at"}}}}
+	return []schema.Annotation{Shape{Needs: map[string][]string{"waitSeconds": {"queued_at", "accepted_at"}, "withheld": {"queue_id"}}}}
 }
 
 // Edges of Interaction.
@@ -135,6 +137,7 @@ func (Interaction) Edges() []ent.Edge {
 		edge.To("messages", Message.Type).Annotations(Paged{"number", false}),
 		edge.To("offers", Offer.Type).Annotations(Paged{"offered_at", true}),
 		edge.To("assignments", Assignment.Type),
+		edge.To("consultants", Agent.Type).Through("consultant_rows", Consultant.Type),
 		edge.To("decisions", RoutingDecision.Type).Annotations(Paged{"at", true}),
 	}
 }

@@ -123,8 +123,8 @@ func (TimelineItem) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}} }
 // Fields of TimelineItem.
 func (TimelineItem) Fields() []ent.Field {
 	return []ent.Field{
-		key(gid.TimelineItem), field.Enum("type").Values("MESSAGE", "ASSIGNMENT", "CHANGE").Immutable(), field.Time("at").Default(Now).Immutable(),
-		ref("conversation_id"), ref("customer_id"), refOptionalOnce("interaction_id"), refOptionalOnce("message_id"), refOptionalOnce("assignment_id"),
+		key(gid.TimelineItem), field.Enum("type").Values("MESSAGE", "NOTE", "ASSIGNMENT", "CHANGE").Immutable(), field.Time("at").Default(Now).Immutable(),
+		ref("conversation_id"), ref("customer_id"), refOptionalOnce("interaction_id"), refOptionalOnce("message_id"), refOptionalOnce("note_id"), refOptionalOnce("assignment_id"),
 		refOptionalOnce("agent_id"), field.String("changed").Default("").Immutable(),
 		field.String("before").Optional().Nillable().Immutable(), field.String("after").Optional().Nillable().Immutable(),
 		field.String("reason").Optional().Nillable().Immutable(), field.Bool("internal").Default(true).Immutable(),
@@ -134,7 +134,7 @@ func (TimelineItem) Fields() []ent.Field {
 // Annotations of TimelineItem.
 func (TimelineItem) Annotations() []schema.Annotation {
 	return []schema.Annotation{Shape{
-		Types: []string{"TimelineItem", "MessageItem", "AssignmentItem", "ChangeItem"}, Always: []string{"type"},
+		Types: []string{"TimelineItem", "MessageItem", "NoteItem", "AssignmentItem", "ChangeItem"}, Always: []string{"type"},
 		Needs: map[string][]string{"field": {"changed"}, "from": {"before"}, "to": {"after"}},
 		Via:   map[string][]string{"actor": {"agent"}},
 	}}
@@ -147,6 +147,7 @@ func (TimelineItem) Edges() []ent.Edge {
 		edge.From("customer", Customer.Type).Ref("timeline").Field("customer_id").Unique().Required(),
 		edge.To("interaction", Interaction.Type).Field("interaction_id").Unique().Immutable(),
 		edge.To("message", Message.Type).Field("message_id").Unique().Immutable(),
+		edge.To("note", Note.Type).Field("note_id").Unique().Immutable(),
 		edge.To("assignment", Assignment.Type).Field("assignment_id").Unique().Immutable(),
 		edge.To("agent", Agent.Type).Field("agent_id").Unique().Immutable(),
 	}

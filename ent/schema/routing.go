@@ -23,7 +23,7 @@ func (Queue) Fields() []ent.Field {
 		field.Enum("strategy").Values("LONGEST_IDLE").Default("LONGEST_IDLE"),
 		field.Int("offer_seconds").Default(30), field.Int("wrap_up_seconds").Default(0), field.Int("sticky_seconds").Default(120),
 		field.Int("pause_after_reply_seconds").Optional().Nillable(), field.Int("silent_after_seconds").Optional().Nillable(),
-		field.Int("break_after_misses").Default(3),
+		field.Int("break_after_misses").Default(3), field.Bool("restricted").Default(false),
 	}
 }
 

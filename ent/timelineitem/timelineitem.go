@@ -31,6 +31,8 @@ const (
 	FieldInteractionID = "interaction_id"
 	// FieldMessageID holds the string denoting the message_id field in the database.
 	FieldMessageID = "message_id"
+	// FieldNoteID holds the string denoting the note_id field in the database.
+	FieldNoteID = "note_id"
 	// FieldAssignmentID holds the string denoting the assignment_id field in the database.
 	FieldAssignmentID = "assignment_id"
 	// FieldAgentID holds the string denoting the agent_id field in the database.
@@ -53,6 +55,8 @@ const (
 	EdgeInteraction = "interaction"
 	// EdgeMessage holds the string denoting the message edge name in mutations.
 	EdgeMessage = "message"
+	// EdgeNote holds the string denoting the note edge name in mutations.
+	EdgeNote = "note"
 	// EdgeAssignment holds the string denoting the assignment edge name in mutations.
 	EdgeAssignment = "assignment"
 	// EdgeAgent holds the string denoting the agent edge name in mutations.
@@ -87,6 +91,13 @@ const (
 	MessageInverseTable = "messages"
 	// MessageColumn is the table column denoting the message relation/edge.
 	MessageColumn = "message_id"
+	// NoteTable is the table that holds the note relation/edge.
+	NoteTable = "timeline_items"
+	// NoteInverseTable is the table name for the Note entity.
+	// It exists in this package in order to avoid circular dependency with the "note" package.
+	NoteInverseTable = "notes"
+	// NoteColumn is the table column denoting the note relation/edge.
+	NoteColumn = "note_id"
 	// AssignmentTable is the table that holds the assignment relation/edge.
 	AssignmentTable = "timeline_items"
 	// AssignmentInverseTable is the table name for the Assignment entity.
@@ -113,6 +124,7 @@ var Columns = []string{
 	FieldCustomerID,
 	FieldInteractionID,
 	FieldMessageID,
+	FieldNoteID,
 	FieldAssignmentID,
 	FieldAgentID,
 	FieldChanged,
@@ -157,6 +169,7 @@ type Type string
 // Type values.
 const (
 	TypeMESSAGE    Type = "MESSAGE"
+	TypeNOTE       Type = "NOTE"
 	TypeASSIGNMENT Type = "ASSIGNMENT"
 	TypeCHANGE     Type = "CHANGE"
 )
@@ -168,7 +181,7 @@ func (_type Type) String() string {
 // TypeValidator is a validator for the "type" field enum values. It is called by the builders before save.
 func TypeValidator(_type Type) error {
 	switch _type {
-	case TypeMESSAGE, TypeASSIGNMENT, TypeCHANGE:
+	case TypeMESSAGE, TypeNOTE, TypeASSIGNMENT, TypeCHANGE:
 		return nil
 	default:
 		return fmt.Errorf("timelineitem: invalid enum value for type field: %q", _type)
@@ -216,6 +229,11 @@ func ByInteractionID(opts ...sql.OrderTermOption) OrderOption {
 // ByMessageID orders the results by the message_id field.
 func ByMessageID(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldMessageID, opts...).ToFunc()
+}
+
+// ByNoteID orders the results by the note_id field.
+func ByNoteID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldNoteID, opts...).ToFunc()
 }
 
 // ByAssignmentID orders the results by the assignment_id field.
@@ -281,6 +299,13 @@ func ByMessageField(field string, opts ...sql.OrderTermOption) OrderOption {
 	}
 }
 
+// ByNoteField orders the results by note field.
+func ByNoteField(field string, opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newNoteStep(), sql.OrderByField(field, opts...))
+	}
+}
+
 // ByAssignmentField orders the results by assignment field.
 func ByAssignmentField(field string, opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -320,6 +345,13 @@ func newMessageStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(MessageInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.M2O, false, MessageTable, MessageColumn),
+	)
+}
+func newNoteStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(NoteInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2O, false, NoteTable, NoteColumn),
 	)
 }
 func newAssignmentStep() *sqlgraph.Step {

@@ -86,6 +86,11 @@ func MessageID(v gid.ID) predicate.TimelineItem {
 	return predicate.TimelineItem(sql.FieldEQ(FieldMessageID, v))
 }
 
+// NoteID applies equality check predicate on the "note_id" field. It's identical to NoteIDEQ.
+func NoteID(v gid.ID) predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldEQ(FieldNoteID, v))
+}
+
 // AssignmentID applies equality check predicate on the "assignment_id" field. It's identical to AssignmentIDEQ.
 func AssignmentID(v gid.ID) predicate.TimelineItem {
 	return predicate.TimelineItem(sql.FieldEQ(FieldAssignmentID, v))
@@ -319,6 +324,36 @@ func MessageIDIsNil() predicate.TimelineItem {
 // MessageIDNotNil applies the NotNil predicate on the "message_id" field.
 func MessageIDNotNil() predicate.TimelineItem {
 	return predicate.TimelineItem(sql.FieldNotNull(FieldMessageID))
+}
+
+// NoteIDEQ applies the EQ predicate on the "note_id" field.
+func NoteIDEQ(v gid.ID) predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldEQ(FieldNoteID, v))
+}
+
+// NoteIDNEQ applies the NEQ predicate on the "note_id" field.
+func NoteIDNEQ(v gid.ID) predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldNEQ(FieldNoteID, v))
+}
+
+// NoteIDIn applies the In predicate on the "note_id" field.
+func NoteIDIn(vs ...gid.ID) predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldIn(FieldNoteID, vs...))
+}
+
+// NoteIDNotIn applies the NotIn predicate on the "note_id" field.
+func NoteIDNotIn(vs ...gid.ID) predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldNotIn(FieldNoteID, vs...))
+}
+
+// NoteIDIsNil applies the IsNil predicate on the "note_id" field.
+func NoteIDIsNil() predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldIsNull(FieldNoteID))
+}
+
+// NoteIDNotNil applies the NotNil predicate on the "note_id" field.
+func NoteIDNotNil() predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldNotNull(FieldNoteID))
 }
 
 // AssignmentIDEQ applies the EQ predicate on the "assignment_id" field.
@@ -765,6 +800,29 @@ func HasMessage() predicate.TimelineItem {
 func HasMessageWith(preds ...predicate.Message) predicate.TimelineItem {
 	return predicate.TimelineItem(func(s *sql.Selector) {
 		step := newMessageStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasNote applies the HasEdge predicate on the "note" edge.
+func HasNote() predicate.TimelineItem {
+	return predicate.TimelineItem(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, NoteTable, NoteColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasNoteWith applies the HasEdge predicate on the "note" edge with a given conditions (other predicates).
+func HasNoteWith(preds ...predicate.Note) predicate.TimelineItem {
+	return predicate.TimelineItem(func(s *sql.Selector) {
+		step := newNoteStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)

@@ -75,6 +75,7 @@ type Viewer struct {
 	Scopes    []Scope
 	Reach     Reach
 	Teams     []gid.ID // with sub-teams
+	Withheld  []gid.ID // restricted queues whose member he is not: their content is hidden, whatever his reach
 	Clear     []string // personal kinds shown in the clear
 	Identity  gid.ID   // of a visitor
 	Channel   gid.ID   // of a visitor
@@ -95,6 +96,11 @@ func (v *Viewer) Has(s Scope) bool {
 // SeesAll reports whether reach cuts nothing.
 func (v *Viewer) SeesAll() bool {
 	return v.Reach == ReachAll || v.Kind == KindSystem && (v.global || !v.Workspace.IsZero())
+}
+
+// Withholds reports whether what was said in a queue's interactions is hidden from the viewer (MODEL 6).
+func (v *Viewer) Withholds(queue *gid.ID) bool {
+	return queue != nil && slices.Contains(v.Withheld, *queue)
 }
 
 // IsGlobal reports whether the viewer is the process itself, over all workspaces.
@@ -124,6 +130,10 @@ func (v *Viewer) Class() string {
 	for _, k := range v.Clear {
 		b.WriteString(k + ",")
 	}
+	b.WriteByte('|')
+	for _, q := range v.Withheld {
+		b.WriteString(q.String() + ",")
+	}
 	switch {
 	case v.Kind == KindCustomer:
 		b.WriteString("|" + v.Identity.String())
@@ -152,6 +162,11 @@ func From(ctx context.Context) *Viewer { v, _ := ctx.Value(key{}).(*Viewer); ret
 // System is the process acting inside one workspace: jobs, router, relay.
 func System(ctx context.Context, workspace gid.ID) context.Context {
 	return With(ctx, &Viewer{Kind: KindSystem, Workspace: workspace, Reach: ReachAll})
+}
+
+// Acting is System on behalf of somebody whose right was checked.
+func Acting(ctx context.Context, workspace, actor gid.ID) context.Context {
+	return With(ctx, &Viewer{Kind: KindSystem, Workspace: workspace, Actor: actor, Reach: ReachAll})
 }
 
 // Global is the process acting over all workspaces: finding a token's owner, sweeping leases. Lint allows it in few

@@ -67,8 +67,14 @@ CREATE INDEX "channel_public_key" ON "channels" ("public_key");
 CREATE INDEX "channel_workspace_id_id" ON "channels" ("workspace_id", "id");
 -- create index "channel_workspace_id_name" to table: "channels"
 CREATE UNIQUE INDEX "channel_workspace_id_name" ON "channels" ("workspace_id", "name");
+-- create "consultants" table
+CREATE TABLE "consultants" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "interaction_id" uuid NOT NULL, "agent_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "consultant_interaction_id_agent_id" to table: "consultants"
+CREATE UNIQUE INDEX "consultant_interaction_id_agent_id" ON "consultants" ("interaction_id", "agent_id");
+-- create index "consultant_workspace_id_interaction_id_agent_id" to table: "consultants"
+CREATE UNIQUE INDEX "consultant_workspace_id_interaction_id_agent_id" ON "consultants" ("workspace_id", "interaction_id", "agent_id");
 -- create "conversations" table
-CREATE TABLE "conversations" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "number" bigint NOT NULL, "subject" text NULL, "state" character varying NOT NULL DEFAULT 'OPEN', "priority" character varying NOT NULL DEFAULT 'NORMAL', "audience" jsonb NOT NULL, "last_message_at" timestamptz NULL, "waiting_since" timestamptz NULL, "outcome" character varying NULL, "opened_at" timestamptz NOT NULL, "first_responded_at" timestamptz NULL, "resolved_at" timestamptz NULL, "owner_id" uuid NULL, "team_id" uuid NULL, "related_id" uuid NULL, "last_message_id" uuid NULL, "customer_id" uuid NOT NULL, PRIMARY KEY ("id"), CONSTRAINT "conversations_conversations_followed_by" FOREIGN KEY ("related_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
+CREATE TABLE "conversations" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "number" bigint NOT NULL, "subject" text NULL, "state" character varying NOT NULL DEFAULT 'OPEN', "priority" character varying NOT NULL DEFAULT 'NORMAL', "audience" jsonb NOT NULL, "last_message_at" timestamptz NULL, "waiting_since" timestamptz NULL, "outcome" character varying NULL, "opened_at" timestamptz NOT NULL, "first_responded_at" timestamptz NULL, "resolved_at" timestamptz NULL, "snoozed_until" timestamptz NULL, "owner_id" uuid NULL, "team_id" uuid NULL, "related_id" uuid NULL, "last_message_id" uuid NULL, "customer_id" uuid NOT NULL, PRIMARY KEY ("id"), CONSTRAINT "conversations_conversations_followed_by" FOREIGN KEY ("related_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
 -- create index "conversation_customer_id_state" to table: "conversations"
 CREATE INDEX "conversation_customer_id_state" ON "conversations" ("customer_id", "state");
 -- create index "conversation_workspace_id_id" to table: "conversations"
@@ -93,6 +99,12 @@ CREATE INDEX "event_at" ON "events" ("at");
 CREATE INDEX "event_identity_id_seq" ON "events" ("identity_id", "seq");
 -- create index "event_workspace_id_seq" to table: "events"
 CREATE UNIQUE INDEX "event_workspace_id_seq" ON "events" ("workspace_id", "seq");
+-- create "followers" table
+CREATE TABLE "followers" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "conversation_id" uuid NOT NULL, "agent_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "follower_conversation_id_agent_id" to table: "followers"
+CREATE UNIQUE INDEX "follower_conversation_id_agent_id" ON "followers" ("conversation_id", "agent_id");
+-- create index "follower_workspace_id_conversation_id_agent_id" to table: "followers"
+CREATE UNIQUE INDEX "follower_workspace_id_conversation_id_agent_id" ON "followers" ("workspace_id", "conversation_id", "agent_id");
 -- create "idempotency_keys" table
 CREATE TABLE "idempotency_keys" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "actor_id" uuid NOT NULL, "key" character varying NOT NULL, "input_hash" character varying NOT NULL, "result_id" uuid NULL, "at" timestamptz NOT NULL, PRIMARY KEY ("id"));
 -- create index "idempotencykey_at" to table: "idempotency_keys"
@@ -108,7 +120,7 @@ CREATE INDEX "identity_workspace_id_id" ON "identities" ("workspace_id", "id");
 -- create index "identity_workspace_id_kind_scope_value_blind_claim" to table: "identities"
 CREATE UNIQUE INDEX "identity_workspace_id_kind_scope_value_blind_claim" ON "identities" ("workspace_id", "kind", "scope", "value_blind", "claim");
 -- create "interactions" table
-CREATE TABLE "interactions" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "channel_kind" character varying NOT NULL, "thread_key" character varying NOT NULL DEFAULT '', "thread" bytea NOT NULL, "direction" character varying NOT NULL DEFAULT 'INBOUND', "state" character varying NOT NULL, "live" boolean NOT NULL DEFAULT false, "connecting" boolean NOT NULL DEFAULT false, "priority" character varying NOT NULL DEFAULT 'NORMAL', "joined_by" character varying NOT NULL, "last_number" bigint NOT NULL DEFAULT 0, "cost" bigint NOT NULL DEFAULT 0, "refused" jsonb NOT NULL, "unanswered_since" timestamptz NULL, "prefer_id" uuid NULL, "prefer_until" timestamptz NULL, "started_at" timestamptz NOT NULL, "queued_at" timestamptz NULL, "accepted_at" timestamptz NULL, "first_responded_at" timestamptz NULL, "ended_at" timestamptz NULL, "wrap_up_until" timestamptz NULL, "abandoned" boolean NOT NULL DEFAULT false, "conversation_id" uuid NOT NULL, "customer_id" uuid NOT NULL, "channel_id" uuid NULL, "identity_id" uuid NULL, "queue_id" uuid NULL, "agent_id" uuid NULL, "previous_agent_id" uuid NULL, "open_offer_id" uuid NULL, "continued_from_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "interactions_interactions_continued_by" FOREIGN KEY ("continued_from_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
+CREATE TABLE "interactions" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "channel_kind" character varying NOT NULL, "thread_key" character varying NOT NULL DEFAULT '', "thread" bytea NOT NULL, "direction" character varying NOT NULL DEFAULT 'INBOUND', "state" character varying NOT NULL, "live" boolean NOT NULL DEFAULT false, "connecting" boolean NOT NULL DEFAULT false, "priority" character varying NOT NULL DEFAULT 'NORMAL', "joined_by" character varying NOT NULL, "last_number" bigint NOT NULL DEFAULT 0, "cost" bigint NOT NULL DEFAULT 0, "refused" jsonb NOT NULL, "unanswered_since" timestamptz NULL, "prefer_id" uuid NULL, "prefer_until" timestamptz NULL, "started_at" timestamptz NOT NULL, "queued_at" timestamptz NULL, "accepted_at" timestamptz NULL, "first_responded_at" timestamptz NULL, "ended_at" timestamptz NULL, "wrap_up_until" timestamptz NULL, "abandoned" boolean NOT NULL DEFAULT false, "takes_matter" boolean NOT NULL DEFAULT false, "conversation_id" uuid NOT NULL, "customer_id" uuid NOT NULL, "channel_id" uuid NULL, "identity_id" uuid NULL, "queue_id" uuid NULL, "agent_id" uuid NULL, "previous_agent_id" uuid NULL, "open_offer_id" uuid NULL, "continued_from_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "interactions_interactions_continued_by" FOREIGN KEY ("continued_from_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
 -- create index "interaction_conversation_id_id" to table: "interactions"
 CREATE INDEX "interaction_conversation_id_id" ON "interactions" ("conversation_id", "id");
 -- create index "interaction_thread_history" to table: "interactions"
@@ -145,6 +157,12 @@ CREATE UNIQUE INDEX "leases_name_key" ON "leases" ("name");
 CREATE TABLE "log_heads" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "seq" bigint NOT NULL DEFAULT 0, "pruned" bigint NOT NULL DEFAULT 0, PRIMARY KEY ("id"));
 -- create index "loghead_workspace_id" to table: "log_heads"
 CREATE UNIQUE INDEX "loghead_workspace_id" ON "log_heads" ("workspace_id");
+-- create "mentions" table
+CREATE TABLE "mentions" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "note_id" uuid NOT NULL, "agent_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "mention_note_id_agent_id" to table: "mentions"
+CREATE UNIQUE INDEX "mention_note_id_agent_id" ON "mentions" ("note_id", "agent_id");
+-- create index "mention_workspace_id_note_id_agent_id" to table: "mentions"
+CREATE UNIQUE INDEX "mention_workspace_id_note_id_agent_id" ON "mentions" ("workspace_id", "note_id", "agent_id");
 -- create "messages" table
 CREATE TABLE "messages" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "channel_id" uuid NULL, "channel_kind" character varying NOT NULL, "direction" character varying NOT NULL, "number" bigint NOT NULL, "identity_id" uuid NULL, "visible_number" bigint NULL, "text" text NULL, "html" text NULL, "delivery" character varying NOT NULL, "steps" jsonb NOT NULL, "delivery_error" jsonb NULL, "sends" bigint NOT NULL DEFAULT 0, "automatic" boolean NOT NULL DEFAULT false, "external_id" character varying NULL, "caused_by_key" character varying NULL, "occurred_at" timestamptz NULL, "sent_at" timestamptz NULL, "edited_at" timestamptz NULL, "recalled_at" timestamptz NULL, "interaction_id" uuid NOT NULL, "conversation_id" uuid NOT NULL, "agent_id" uuid NULL, "customer_id" uuid NULL, "app_id" uuid NULL, "sender_id" uuid NULL, "in_reply_to_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "messages_messages_replies" FOREIGN KEY ("in_reply_to_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
 -- create index "message_conversation_id_id" to table: "messages"
@@ -159,6 +177,12 @@ CREATE INDEX "message_workspace_id_delivery_id" ON "messages" ("workspace_id", "
 CREATE INDEX "message_workspace_id_id" ON "messages" ("workspace_id", "id");
 -- create index "message_workspace_id_identity_id_visible_number" to table: "messages"
 CREATE UNIQUE INDEX "message_workspace_id_identity_id_visible_number" ON "messages" ("workspace_id", "identity_id", "visible_number");
+-- create "notes" table
+CREATE TABLE "notes" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "text" text NOT NULL, "pinned" boolean NOT NULL DEFAULT false, "conversation_id" uuid NOT NULL, "interaction_id" uuid NULL, "agent_id" uuid NULL, "app_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "note_conversation_id_id" to table: "notes"
+CREATE INDEX "note_conversation_id_id" ON "notes" ("conversation_id", "id");
+-- create index "note_workspace_id_id" to table: "notes"
+CREATE INDEX "note_workspace_id_id" ON "notes" ("workspace_id", "id");
 -- create "offers" table
 CREATE TABLE "offers" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "state" character varying NOT NULL DEFAULT 'PENDING', "outcome" character varying NULL, "reasons" jsonb NOT NULL, "cost" bigint NOT NULL DEFAULT 0, "epoch" bigint NOT NULL DEFAULT 0, "connecting" boolean NOT NULL DEFAULT false, "offered_at" timestamptz NOT NULL, "expires_at" timestamptz NOT NULL, "closed_at" timestamptz NULL, "decline_reason" character varying NULL, "interaction_id" uuid NOT NULL, "conversation_id" uuid NOT NULL, "agent_id" uuid NOT NULL, "queue_id" uuid NULL, "decision_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "offer_interaction_id_offered_at" to table: "offers"
@@ -184,7 +208,7 @@ CREATE INDEX "presence_seen_at" ON "presences" ("seen_at");
 -- create index "presence_workspace_id_subject_id_node" to table: "presences"
 CREATE UNIQUE INDEX "presence_workspace_id_subject_id_node" ON "presences" ("workspace_id", "subject_id", "node");
 -- create "queues" table
-CREATE TABLE "queues" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "description" character varying NULL, "strategy" character varying NOT NULL DEFAULT 'LONGEST_IDLE', "offer_seconds" bigint NOT NULL DEFAULT 30, "wrap_up_seconds" bigint NOT NULL DEFAULT 0, "sticky_seconds" bigint NOT NULL DEFAULT 120, "pause_after_reply_seconds" bigint NULL, "silent_after_seconds" bigint NULL, "break_after_misses" bigint NOT NULL DEFAULT 3, "team_id" uuid NULL, PRIMARY KEY ("id"));
+CREATE TABLE "queues" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "description" character varying NULL, "strategy" character varying NOT NULL DEFAULT 'LONGEST_IDLE', "offer_seconds" bigint NOT NULL DEFAULT 30, "wrap_up_seconds" bigint NOT NULL DEFAULT 0, "sticky_seconds" bigint NOT NULL DEFAULT 120, "pause_after_reply_seconds" bigint NULL, "silent_after_seconds" bigint NULL, "break_after_misses" bigint NOT NULL DEFAULT 3, "restricted" boolean NOT NULL DEFAULT false, "team_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "queue_workspace_id_id" to table: "queues"
 CREATE INDEX "queue_workspace_id_id" ON "queues" ("workspace_id", "id");
 -- create index "queue_workspace_id_name" to table: "queues"
@@ -226,7 +250,7 @@ CREATE UNIQUE INDEX "teammember_agent_id_team_id" ON "team_members" ("agent_id",
 -- create index "teammember_workspace_id_team_id_agent_id" to table: "team_members"
 CREATE UNIQUE INDEX "teammember_workspace_id_team_id_agent_id" ON "team_members" ("workspace_id", "team_id", "agent_id");
 -- create "timeline_items" table
-CREATE TABLE "timeline_items" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "type" character varying NOT NULL, "at" timestamptz NOT NULL, "changed" character varying NOT NULL DEFAULT '', "before" character varying NULL, "after" character varying NULL, "reason" character varying NULL, "internal" boolean NOT NULL DEFAULT true, "conversation_id" uuid NOT NULL, "customer_id" uuid NOT NULL, "interaction_id" uuid NULL, "message_id" uuid NULL, "assignment_id" uuid NULL, "agent_id" uuid NULL, PRIMARY KEY ("id"));
+CREATE TABLE "timeline_items" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "type" character varying NOT NULL, "at" timestamptz NOT NULL, "changed" character varying NOT NULL DEFAULT '', "before" character varying NULL, "after" character varying NULL, "reason" character varying NULL, "internal" boolean NOT NULL DEFAULT true, "conversation_id" uuid NOT NULL, "customer_id" uuid NOT NULL, "interaction_id" uuid NULL, "message_id" uuid NULL, "note_id" uuid NULL, "assignment_id" uuid NULL, "agent_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "timelineitem_conversation_id_at_id" to table: "timeline_items"
 CREATE INDEX "timelineitem_conversation_id_at_id" ON "timeline_items" ("conversation_id", "at", "id");
 -- create index "timelineitem_customer_id_at_id" to table: "timeline_items"
@@ -257,16 +281,24 @@ ALTER TABLE "assignments" ADD CONSTRAINT "assignments_agents_agent" FOREIGN KEY 
 ALTER TABLE "attachments" ADD CONSTRAINT "attachments_messages_attachments" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "channels" table
 ALTER TABLE "channels" ADD CONSTRAINT "channels_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "consultants" table
+ALTER TABLE "consultants" ADD CONSTRAINT "consultants_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "consultants_interactions_interaction" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "conversations" table
 ALTER TABLE "conversations" ADD CONSTRAINT "conversations_agents_owner" FOREIGN KEY ("owner_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "conversations_customers_conversations" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "conversations_messages_last_message" FOREIGN KEY ("last_message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "conversations_teams_team" FOREIGN KEY ("team_id") REFERENCES "teams" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "followers" table
+ALTER TABLE "followers" ADD CONSTRAINT "followers_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "followers_conversations_conversation" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "identities" table
 ALTER TABLE "identities" ADD CONSTRAINT "identities_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "identities_customers_identities" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "interactions" table
 ALTER TABLE "interactions" ADD CONSTRAINT "interactions_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "interactions_agents_previous_agent" FOREIGN KEY ("previous_agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "interactions_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "interactions_conversations_interactions" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "interactions_customers_customer" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "interactions_identities_identity" FOREIGN KEY ("identity_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "interactions_offers_open_offer" FOREIGN KEY ("open_offer_id") REFERENCES "offers" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "interactions_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "jobs" table
 ALTER TABLE "jobs" ADD CONSTRAINT "jobs_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "mentions" table
+ALTER TABLE "mentions" ADD CONSTRAINT "mentions_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "mentions_notes_note" FOREIGN KEY ("note_id") REFERENCES "notes" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "messages" table
 ALTER TABLE "messages" ADD CONSTRAINT "messages_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "messages_apps_app" FOREIGN KEY ("app_id") REFERENCES "apps" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "messages_conversations_conversation" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "messages_customers_customer" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "messages_identities_sender" FOREIGN KEY ("sender_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "messages_interactions_messages" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "notes" table
+ALTER TABLE "notes" ADD CONSTRAINT "notes_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "notes_apps_app" FOREIGN KEY ("app_id") REFERENCES "apps" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "notes_conversations_notes" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "notes_interactions_interaction" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "offers" table
 ALTER TABLE "offers" ADD CONSTRAINT "offers_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "offers_conversations_conversation" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "offers_interactions_offers" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "offers_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "offers_routing_decisions_decision" FOREIGN KEY ("decision_id") REFERENCES "routing_decisions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "participants" table
@@ -282,7 +314,7 @@ ALTER TABLE "sessions" ADD CONSTRAINT "sessions_agents_agent" FOREIGN KEY ("agen
 -- modify "team_members" table
 ALTER TABLE "team_members" ADD CONSTRAINT "team_members_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "team_members_teams_team" FOREIGN KEY ("team_id") REFERENCES "teams" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "timeline_items" table
-ALTER TABLE "timeline_items" ADD CONSTRAINT "timeline_items_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_assignments_assignment" FOREIGN KEY ("assignment_id") REFERENCES "assignments" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_conversations_timeline" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "timeline_items_customers_timeline" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "timeline_items_interactions_interaction" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_messages_message" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+ALTER TABLE "timeline_items" ADD CONSTRAINT "timeline_items_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_assignments_assignment" FOREIGN KEY ("assignment_id") REFERENCES "assignments" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_conversations_timeline" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "timeline_items_customers_timeline" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "timeline_items_interactions_interaction" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_messages_message" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_notes_note" FOREIGN KEY ("note_id") REFERENCES "notes" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "visitor_sessions" table
 ALTER TABLE "visitor_sessions" ADD CONSTRAINT "visitor_sessions_identities_identity" FOREIGN KEY ("identity_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "workspaces" table
@@ -294,7 +326,7 @@ ALTER TABLE "workspaces" DROP CONSTRAINT "workspaces_queues_default_queue";
 -- reverse: modify "visitor_sessions" table
 ALTER TABLE "visitor_sessions" DROP CONSTRAINT "visitor_sessions_identities_identity";
 -- reverse: modify "timeline_items" table
-ALTER TABLE "timeline_items" DROP CONSTRAINT "timeline_items_messages_message", DROP CONSTRAINT "timeline_items_interactions_interaction", DROP CONSTRAINT "timeline_items_customers_timeline", DROP CONSTRAINT "timeline_items_conversations_timeline", DROP CONSTRAINT "timeline_items_assignments_assignment", DROP CONSTRAINT "timeline_items_agents_agent";
+ALTER TABLE "timeline_items" DROP CONSTRAINT "timeline_items_notes_note", DROP CONSTRAINT "timeline_items_messages_message", DROP CONSTRAINT "timeline_items_interactions_interaction", DROP CONSTRAINT "timeline_items_customers_timeline", DROP CONSTRAINT "timeline_items_conversations_timeline", DROP CONSTRAINT "timeline_items_assignments_assignment", DROP CONSTRAINT "timeline_items_agents_agent";
 -- reverse: modify "team_members" table
 ALTER TABLE "team_members" DROP CONSTRAINT "team_members_teams_team", DROP CONSTRAINT "team_members_agents_agent";
 -- reverse: modify "sessions" table
@@ -309,16 +341,24 @@ ALTER TABLE "queues" DROP CONSTRAINT "queues_teams_team";
 ALTER TABLE "participants" DROP CONSTRAINT "participants_identities_identity", DROP CONSTRAINT "participants_customers_customer", DROP CONSTRAINT "participants_conversations_participants";
 -- reverse: modify "offers" table
 ALTER TABLE "offers" DROP CONSTRAINT "offers_routing_decisions_decision", DROP CONSTRAINT "offers_queues_queue", DROP CONSTRAINT "offers_interactions_offers", DROP CONSTRAINT "offers_conversations_conversation", DROP CONSTRAINT "offers_agents_agent";
+-- reverse: modify "notes" table
+ALTER TABLE "notes" DROP CONSTRAINT "notes_interactions_interaction", DROP CONSTRAINT "notes_conversations_notes", DROP CONSTRAINT "notes_apps_app", DROP CONSTRAINT "notes_agents_agent";
 -- reverse: modify "messages" table
 ALTER TABLE "messages" DROP CONSTRAINT "messages_interactions_messages", DROP CONSTRAINT "messages_identities_sender", DROP CONSTRAINT "messages_customers_customer", DROP CONSTRAINT "messages_conversations_conversation", DROP CONSTRAINT "messages_apps_app", DROP CONSTRAINT "messages_agents_agent";
+-- reverse: modify "mentions" table
+ALTER TABLE "mentions" DROP CONSTRAINT "mentions_notes_note", DROP CONSTRAINT "mentions_agents_agent";
 -- reverse: modify "jobs" table
 ALTER TABLE "jobs" DROP CONSTRAINT "jobs_channels_channel";
 -- reverse: modify "interactions" table
 ALTER TABLE "interactions" DROP CONSTRAINT "interactions_queues_queue", DROP CONSTRAINT "interactions_offers_open_offer", DROP CONSTRAINT "interactions_identities_identity", DROP CONSTRAINT "interactions_customers_customer", DROP CONSTRAINT "interactions_conversations_interactions", DROP CONSTRAINT "interactions_channels_channel", DROP CONSTRAINT "interactions_agents_previous_agent", DROP CONSTRAINT "interactions_agents_agent";
 -- reverse: modify "identities" table
 ALTER TABLE "identities" DROP CONSTRAINT "identities_customers_identities", DROP CONSTRAINT "identities_channels_channel";
+-- reverse: modify "followers" table
+ALTER TABLE "followers" DROP CONSTRAINT "followers_conversations_conversation", DROP CONSTRAINT "followers_agents_agent";
 -- reverse: modify "conversations" table
 ALTER TABLE "conversations" DROP CONSTRAINT "conversations_teams_team", DROP CONSTRAINT "conversations_messages_last_message", DROP CONSTRAINT "conversations_customers_conversations", DROP CONSTRAINT "conversations_agents_owner";
+-- reverse: modify "consultants" table
+ALTER TABLE "consultants" DROP CONSTRAINT "consultants_interactions_interaction", DROP CONSTRAINT "consultants_agents_agent";
 -- reverse: modify "channels" table
 ALTER TABLE "channels" DROP CONSTRAINT "channels_queues_queue";
 -- reverse: modify "attachments" table
@@ -417,6 +457,12 @@ DROP INDEX "offer_state_expires_at";
 DROP INDEX "offer_interaction_id_offered_at";
 -- reverse: create "offers" table
 DROP TABLE "offers";
+-- reverse: create index "note_workspace_id_id" to table: "notes"
+DROP INDEX "note_workspace_id_id";
+-- reverse: create index "note_conversation_id_id" to table: "notes"
+DROP INDEX "note_conversation_id_id";
+-- reverse: create "notes" table
+DROP TABLE "notes";
 -- reverse: create index "message_workspace_id_identity_id_visible_number" to table: "messages"
 DROP INDEX "message_workspace_id_identity_id_visible_number";
 -- reverse: create index "message_workspace_id_id" to table: "messages"
@@ -431,6 +477,12 @@ DROP INDEX "message_interaction_number";
 DROP INDEX "message_conversation_id_id";
 -- reverse: create "messages" table
 DROP TABLE "messages";
+-- reverse: create index "mention_workspace_id_note_id_agent_id" to table: "mentions"
+DROP INDEX "mention_workspace_id_note_id_agent_id";
+-- reverse: create index "mention_note_id_agent_id" to table: "mentions"
+DROP INDEX "mention_note_id_agent_id";
+-- reverse: create "mentions" table
+DROP TABLE "mentions";
 -- reverse: create index "loghead_workspace_id" to table: "log_heads"
 DROP INDEX "loghead_workspace_id";
 -- reverse: create "log_heads" table
@@ -483,6 +535,12 @@ DROP INDEX "idempotencykey_workspace_id_actor_id_key";
 DROP INDEX "idempotencykey_at";
 -- reverse: create "idempotency_keys" table
 DROP TABLE "idempotency_keys";
+-- reverse: create index "follower_workspace_id_conversation_id_agent_id" to table: "followers"
+DROP INDEX "follower_workspace_id_conversation_id_agent_id";
+-- reverse: create index "follower_conversation_id_agent_id" to table: "followers"
+DROP INDEX "follower_conversation_id_agent_id";
+-- reverse: create "followers" table
+DROP TABLE "followers";
 -- reverse: create index "event_workspace_id_seq" to table: "events"
 DROP INDEX "event_workspace_id_seq";
 -- reverse: create index "event_identity_id_seq" to table: "events"
@@ -509,6 +567,12 @@ DROP INDEX "conversation_workspace_id_id";
 DROP INDEX "conversation_customer_id_state";
 -- reverse: create "conversations" table
 DROP TABLE "conversations";
+-- reverse: create index "consultant_workspace_id_interaction_id_agent_id" to table: "consultants"
+DROP INDEX "consultant_workspace_id_interaction_id_agent_id";
+-- reverse: create index "consultant_interaction_id_agent_id" to table: "consultants"
+DROP INDEX "consultant_interaction_id_agent_id";
+-- reverse: create "consultants" table
+DROP TABLE "consultants";
 -- reverse: create index "channel_workspace_id_name" to table: "channels"
 DROP INDEX "channel_workspace_id_name";
 -- reverse: create index "channel_workspace_id_id" to table: "channels"

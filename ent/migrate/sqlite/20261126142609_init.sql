@@ -67,8 +67,14 @@ CREATE INDEX `channel_workspace_id_id` ON `channels` (`workspace_id`, `id`);
 CREATE UNIQUE INDEX `channel_workspace_id_name` ON `channels` (`workspace_id`, `name`);
 -- create index "channel_public_key" to table: "channels"
 CREATE INDEX `channel_public_key` ON `channels` (`public_key`);
+-- create "consultants" table
+CREATE TABLE `consultants` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `interaction_id` uuid NOT NULL, `agent_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `consultants_interactions_interaction` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION, CONSTRAINT `consultants_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION);
+-- create index "consultant_workspace_id_interaction_id_agent_id" to table: "consultants"
+CREATE UNIQUE INDEX `consultant_workspace_id_interaction_id_agent_id` ON `consultants` (`workspace_id`, `interaction_id`, `agent_id`);
+-- create index "consultant_interaction_id_agent_id" to table: "consultants"
+CREATE UNIQUE INDEX `consultant_interaction_id_agent_id` ON `consultants` (`interaction_id`, `agent_id`);
 -- create "conversations" table
-CREATE TABLE `conversations` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `number` integer NOT NULL, `subject` text NULL, `state` text NOT NULL DEFAULT ('OPEN'), `priority` text NOT NULL DEFAULT ('NORMAL'), `audience` json NOT NULL, `last_message_at` datetime NULL, `waiting_since` datetime NULL, `outcome` text NULL, `opened_at` datetime NOT NULL, `first_responded_at` datetime NULL, `resolved_at` datetime NULL, `owner_id` uuid NULL, `team_id` uuid NULL, `related_id` uuid NULL, `last_message_id` uuid NULL, `customer_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `conversations_agents_owner` FOREIGN KEY (`owner_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_teams_team` FOREIGN KEY (`team_id`) REFERENCES `teams` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_conversations_followed_by` FOREIGN KEY (`related_id`) REFERENCES `conversations` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_messages_last_message` FOREIGN KEY (`last_message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_customers_conversations` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION);
+CREATE TABLE `conversations` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `number` integer NOT NULL, `subject` text NULL, `state` text NOT NULL DEFAULT ('OPEN'), `priority` text NOT NULL DEFAULT ('NORMAL'), `audience` json NOT NULL, `last_message_at` datetime NULL, `waiting_since` datetime NULL, `outcome` text NULL, `opened_at` datetime NOT NULL, `first_responded_at` datetime NULL, `resolved_at` datetime NULL, `snoozed_until` datetime NULL, `owner_id` uuid NULL, `team_id` uuid NULL, `related_id` uuid NULL, `last_message_id` uuid NULL, `customer_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `conversations_agents_owner` FOREIGN KEY (`owner_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_teams_team` FOREIGN KEY (`team_id`) REFERENCES `teams` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_conversations_followed_by` FOREIGN KEY (`related_id`) REFERENCES `conversations` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_messages_last_message` FOREIGN KEY (`last_message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_customers_conversations` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION);
 -- create index "conversation_workspace_id_id" to table: "conversations"
 CREATE INDEX `conversation_workspace_id_id` ON `conversations` (`workspace_id`, `id`);
 -- create index "conversation_workspace_id_updated_at_id" to table: "conversations"
@@ -93,6 +99,12 @@ CREATE UNIQUE INDEX `event_workspace_id_seq` ON `events` (`workspace_id`, `seq`)
 CREATE INDEX `event_at` ON `events` (`at`);
 -- create index "event_identity_id_seq" to table: "events"
 CREATE INDEX `event_identity_id_seq` ON `events` (`identity_id`, `seq`);
+-- create "followers" table
+CREATE TABLE `followers` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `conversation_id` uuid NOT NULL, `agent_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `followers_conversations_conversation` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `followers_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION);
+-- create index "follower_workspace_id_conversation_id_agent_id" to table: "followers"
+CREATE UNIQUE INDEX `follower_workspace_id_conversation_id_agent_id` ON `followers` (`workspace_id`, `conversation_id`, `agent_id`);
+-- create index "follower_conversation_id_agent_id" to table: "followers"
+CREATE UNIQUE INDEX `follower_conversation_id_agent_id` ON `followers` (`conversation_id`, `agent_id`);
 -- create "idempotency_keys" table
 CREATE TABLE `idempotency_keys` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `actor_id` uuid NOT NULL, `key` text NOT NULL, `input_hash` text NOT NULL, `result_id` uuid NULL, `at` datetime NOT NULL, PRIMARY KEY (`id`));
 -- create index "idempotencykey_workspace_id_actor_id_key" to table: "idempotency_keys"
@@ -108,7 +120,7 @@ CREATE UNIQUE INDEX `identity_workspace_id_kind_scope_value_blind_claim` ON `ide
 -- create index "identity_customer_id" to table: "identities"
 CREATE INDEX `identity_customer_id` ON `identities` (`customer_id`);
 -- create "interactions" table
-CREATE TABLE `interactions` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `channel_kind` text NOT NULL, `thread_key` text NOT NULL DEFAULT (''), `thread` blob NOT NULL, `direction` text NOT NULL DEFAULT ('INBOUND'), `state` text NOT NULL, `live` bool NOT NULL DEFAULT (false), `connecting` bool NOT NULL DEFAULT (false), `priority` text NOT NULL DEFAULT ('NORMAL'), `joined_by` text NOT NULL, `last_number` integer NOT NULL DEFAULT (0), `cost` integer NOT NULL DEFAULT (0), `refused` json NOT NULL, `unanswered_since` datetime NULL, `prefer_id` uuid NULL, `prefer_until` datetime NULL, `started_at` datetime NOT NULL, `queued_at` datetime NULL, `accepted_at` datetime NULL, `first_responded_at` datetime NULL, `ended_at` datetime NULL, `wrap_up_until` datetime NULL, `abandoned` bool NOT NULL DEFAULT (false), `conversation_id` uuid NOT NULL, `customer_id` uuid NOT NULL, `channel_id` uuid NULL, `identity_id` uuid NULL, `queue_id` uuid NULL, `agent_id` uuid NULL, `previous_agent_id` uuid NULL, `open_offer_id` uuid NULL, `continued_from_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `interactions_conversations_interactions` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `interactions_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `interactions_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_identities_identity` FOREIGN KEY (`identity_id`) REFERENCES `identities` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_agents_previous_agent` FOREIGN KEY (`previous_agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_offers_open_offer` FOREIGN KEY (`open_offer_id`) REFERENCES `offers` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_interactions_continued_by` FOREIGN KEY (`continued_from_id`) REFERENCES `interactions` (`id`) ON DELETE SET NULL);
+CREATE TABLE `interactions` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `channel_kind` text NOT NULL, `thread_key` text NOT NULL DEFAULT (''), `thread` blob NOT NULL, `direction` text NOT NULL DEFAULT ('INBOUND'), `state` text NOT NULL, `live` bool NOT NULL DEFAULT (false), `connecting` bool NOT NULL DEFAULT (false), `priority` text NOT NULL DEFAULT ('NORMAL'), `joined_by` text NOT NULL, `last_number` integer NOT NULL DEFAULT (0), `cost` integer NOT NULL DEFAULT (0), `refused` json NOT NULL, `unanswered_since` datetime NULL, `prefer_id` uuid NULL, `prefer_until` datetime NULL, `started_at` datetime NOT NULL, `queued_at` datetime NULL, `accepted_at` datetime NULL, `first_responded_at` datetime NULL, `ended_at` datetime NULL, `wrap_up_until` datetime NULL, `abandoned` bool NOT NULL DEFAULT (false), `takes_matter` bool NOT NULL DEFAULT (false), `conversation_id` uuid NOT NULL, `customer_id` uuid NOT NULL, `channel_id` uuid NULL, `identity_id` uuid NULL, `queue_id` uuid NULL, `agent_id` uuid NULL, `previous_agent_id` uuid NULL, `open_offer_id` uuid NULL, `continued_from_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `interactions_conversations_interactions` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `interactions_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `interactions_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_identities_identity` FOREIGN KEY (`identity_id`) REFERENCES `identities` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_agents_previous_agent` FOREIGN KEY (`previous_agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_offers_open_offer` FOREIGN KEY (`open_offer_id`) REFERENCES `offers` (`id`) ON DELETE SET NULL, CONSTRAINT `interactions_interactions_continued_by` FOREIGN KEY (`continued_from_id`) REFERENCES `interactions` (`id`) ON DELETE SET NULL);
 -- create index "interaction_workspace_id_id" to table: "interactions"
 CREATE INDEX `interaction_workspace_id_id` ON `interactions` (`workspace_id`, `id`);
 -- create index "interaction_workspace_id_channel_id_thread_key" to table: "interactions"
@@ -145,6 +157,12 @@ CREATE UNIQUE INDEX `leases_name_key` ON `leases` (`name`);
 CREATE TABLE `log_heads` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `seq` integer NOT NULL DEFAULT (0), `pruned` integer NOT NULL DEFAULT (0), PRIMARY KEY (`id`));
 -- create index "loghead_workspace_id" to table: "log_heads"
 CREATE UNIQUE INDEX `loghead_workspace_id` ON `log_heads` (`workspace_id`);
+-- create "mentions" table
+CREATE TABLE `mentions` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `note_id` uuid NOT NULL, `agent_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `mentions_notes_note` FOREIGN KEY (`note_id`) REFERENCES `notes` (`id`) ON DELETE NO ACTION, CONSTRAINT `mentions_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION);
+-- create index "mention_workspace_id_note_id_agent_id" to table: "mentions"
+CREATE UNIQUE INDEX `mention_workspace_id_note_id_agent_id` ON `mentions` (`workspace_id`, `note_id`, `agent_id`);
+-- create index "mention_note_id_agent_id" to table: "mentions"
+CREATE UNIQUE INDEX `mention_note_id_agent_id` ON `mentions` (`note_id`, `agent_id`);
 -- create "messages" table
 CREATE TABLE `messages` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `channel_id` uuid NULL, `channel_kind` text NOT NULL, `direction` text NOT NULL, `number` integer NOT NULL, `identity_id` uuid NULL, `visible_number` integer NULL, `text` text NULL, `html` text NULL, `delivery` text NOT NULL, `steps` json NOT NULL, `delivery_error` json NULL, `sends` integer NOT NULL DEFAULT (0), `automatic` bool NOT NULL DEFAULT (false), `external_id` text NULL, `caused_by_key` text NULL, `occurred_at` datetime NULL, `sent_at` datetime NULL, `edited_at` datetime NULL, `recalled_at` datetime NULL, `interaction_id` uuid NOT NULL, `conversation_id` uuid NOT NULL, `agent_id` uuid NULL, `customer_id` uuid NULL, `app_id` uuid NULL, `sender_id` uuid NULL, `in_reply_to_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `messages_interactions_messages` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION, CONSTRAINT `messages_conversations_conversation` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `messages_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_apps_app` FOREIGN KEY (`app_id`) REFERENCES `apps` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_identities_sender` FOREIGN KEY (`sender_id`) REFERENCES `identities` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_messages_replies` FOREIGN KEY (`in_reply_to_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL);
 -- create index "message_workspace_id_id" to table: "messages"
@@ -159,6 +177,12 @@ CREATE INDEX `message_workspace_id_delivery_id` ON `messages` (`workspace_id`, `
 CREATE INDEX `message_conversation_id_id` ON `messages` (`conversation_id`, `id`);
 -- create index "message_workspace_id_identity_id_visible_number" to table: "messages"
 CREATE UNIQUE INDEX `message_workspace_id_identity_id_visible_number` ON `messages` (`workspace_id`, `identity_id`, `visible_number`);
+-- create "notes" table
+CREATE TABLE `notes` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `text` text NOT NULL, `pinned` bool NOT NULL DEFAULT (false), `conversation_id` uuid NOT NULL, `interaction_id` uuid NULL, `agent_id` uuid NULL, `app_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `notes_conversations_notes` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `notes_interactions_interaction` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE SET NULL, CONSTRAINT `notes_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `notes_apps_app` FOREIGN KEY (`app_id`) REFERENCES `apps` (`id`) ON DELETE SET NULL);
+-- create index "note_workspace_id_id" to table: "notes"
+CREATE INDEX `note_workspace_id_id` ON `notes` (`workspace_id`, `id`);
+-- create index "note_conversation_id_id" to table: "notes"
+CREATE INDEX `note_conversation_id_id` ON `notes` (`conversation_id`, `id`);
 -- create "offers" table
 CREATE TABLE `offers` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `state` text NOT NULL DEFAULT ('PENDING'), `outcome` text NULL, `reasons` json NOT NULL, `cost` integer NOT NULL DEFAULT (0), `epoch` integer NOT NULL DEFAULT (0), `connecting` bool NOT NULL DEFAULT (false), `offered_at` datetime NOT NULL, `expires_at` datetime NOT NULL, `closed_at` datetime NULL, `decline_reason` text NULL, `interaction_id` uuid NOT NULL, `conversation_id` uuid NOT NULL, `agent_id` uuid NOT NULL, `queue_id` uuid NULL, `decision_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `offers_interactions_offers` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION, CONSTRAINT `offers_conversations_conversation` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `offers_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION, CONSTRAINT `offers_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL, CONSTRAINT `offers_routing_decisions_decision` FOREIGN KEY (`decision_id`) REFERENCES `routing_decisions` (`id`) ON DELETE SET NULL);
 -- create index "offer_workspace_id_id" to table: "offers"
@@ -184,7 +208,7 @@ CREATE UNIQUE INDEX `presence_workspace_id_subject_id_node` ON `presences` (`wor
 -- create index "presence_seen_at" to table: "presences"
 CREATE INDEX `presence_seen_at` ON `presences` (`seen_at`);
 -- create "queues" table
-CREATE TABLE `queues` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `description` text NULL, `strategy` text NOT NULL DEFAULT ('LONGEST_IDLE'), `offer_seconds` integer NOT NULL DEFAULT (30), `wrap_up_seconds` integer NOT NULL DEFAULT (0), `sticky_seconds` integer NOT NULL DEFAULT (120), `pause_after_reply_seconds` integer NULL, `silent_after_seconds` integer NULL, `break_after_misses` integer NOT NULL DEFAULT (3), `team_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `queues_teams_team` FOREIGN KEY (`team_id`) REFERENCES `teams` (`id`) ON DELETE SET NULL);
+CREATE TABLE `queues` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `description` text NULL, `strategy` text NOT NULL DEFAULT ('LONGEST_IDLE'), `offer_seconds` integer NOT NULL DEFAULT (30), `wrap_up_seconds` integer NOT NULL DEFAULT (0), `sticky_seconds` integer NOT NULL DEFAULT (120), `pause_after_reply_seconds` integer NULL, `silent_after_seconds` integer NULL, `break_after_misses` integer NOT NULL DEFAULT (3), `restricted` bool NOT NULL DEFAULT (false), `team_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `queues_teams_team` FOREIGN KEY (`team_id`) REFERENCES `teams` (`id`) ON DELETE SET NULL);
 -- create index "queue_workspace_id_id" to table: "queues"
 CREATE INDEX `queue_workspace_id_id` ON `queues` (`workspace_id`, `id`);
 -- create index "queue_workspace_id_name" to table: "queues"
@@ -226,7 +250,7 @@ CREATE UNIQUE INDEX `teammember_workspace_id_team_id_agent_id` ON `team_members`
 -- create index "teammember_agent_id_team_id" to table: "team_members"
 CREATE UNIQUE INDEX `teammember_agent_id_team_id` ON `team_members` (`agent_id`, `team_id`);
 -- create "timeline_items" table
-CREATE TABLE `timeline_items` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `type` text NOT NULL, `at` datetime NOT NULL, `changed` text NOT NULL DEFAULT (''), `before` text NULL, `after` text NULL, `reason` text NULL, `internal` bool NOT NULL DEFAULT (true), `conversation_id` uuid NOT NULL, `customer_id` uuid NOT NULL, `interaction_id` uuid NULL, `message_id` uuid NULL, `assignment_id` uuid NULL, `agent_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `timeline_items_conversations_timeline` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `timeline_items_customers_timeline` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `timeline_items_interactions_interaction` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_messages_message` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_assignments_assignment` FOREIGN KEY (`assignment_id`) REFERENCES `assignments` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL);
+CREATE TABLE `timeline_items` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `type` text NOT NULL, `at` datetime NOT NULL, `changed` text NOT NULL DEFAULT (''), `before` text NULL, `after` text NULL, `reason` text NULL, `internal` bool NOT NULL DEFAULT (true), `conversation_id` uuid NOT NULL, `customer_id` uuid NOT NULL, `interaction_id` uuid NULL, `message_id` uuid NULL, `note_id` uuid NULL, `assignment_id` uuid NULL, `agent_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `timeline_items_conversations_timeline` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `timeline_items_customers_timeline` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `timeline_items_interactions_interaction` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_messages_message` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_notes_note` FOREIGN KEY (`note_id`) REFERENCES `notes` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_assignments_assignment` FOREIGN KEY (`assignment_id`) REFERENCES `assignments` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL);
 -- create index "timelineitem_workspace_id_id" to table: "timeline_items"
 CREATE INDEX `timelineitem_workspace_id_id` ON `timeline_items` (`workspace_id`, `id`);
 -- create index "timelineitem_conversation_id_at_id" to table: "timeline_items"
@@ -325,6 +349,12 @@ DROP INDEX `offer_workspace_id_interaction_id`;
 DROP INDEX `offer_workspace_id_id`;
 -- reverse: create "offers" table
 DROP TABLE `offers`;
+-- reverse: create index "note_conversation_id_id" to table: "notes"
+DROP INDEX `note_conversation_id_id`;
+-- reverse: create index "note_workspace_id_id" to table: "notes"
+DROP INDEX `note_workspace_id_id`;
+-- reverse: create "notes" table
+DROP TABLE `notes`;
 -- reverse: create index "message_workspace_id_identity_id_visible_number" to table: "messages"
 DROP INDEX `message_workspace_id_identity_id_visible_number`;
 -- reverse: create index "message_conversation_id_id" to table: "messages"
@@ -339,6 +369,12 @@ DROP INDEX `message_interaction_number`;
 DROP INDEX `message_workspace_id_id`;
 -- reverse: create "messages" table
 DROP TABLE `messages`;
+-- reverse: create index "mention_note_id_agent_id" to table: "mentions"
+DROP INDEX `mention_note_id_agent_id`;
+-- reverse: create index "mention_workspace_id_note_id_agent_id" to table: "mentions"
+DROP INDEX `mention_workspace_id_note_id_agent_id`;
+-- reverse: create "mentions" table
+DROP TABLE `mentions`;
 -- reverse: create index "loghead_workspace_id" to table: "log_heads"
 DROP INDEX `loghead_workspace_id`;
 -- reverse: create "log_heads" table
@@ -391,6 +427,12 @@ DROP INDEX `idempotencykey_at`;
 DROP INDEX `idempotencykey_workspace_id_actor_id_key`;
 -- reverse: create "idempotency_keys" table
 DROP TABLE `idempotency_keys`;
+-- reverse: create index "follower_conversation_id_agent_id" to table: "followers"
+DROP INDEX `follower_conversation_id_agent_id`;
+-- reverse: create index "follower_workspace_id_conversation_id_agent_id" to table: "followers"
+DROP INDEX `follower_workspace_id_conversation_id_agent_id`;
+-- reverse: create "followers" table
+DROP TABLE `followers`;
 -- reverse: create index "event_identity_id_seq" to table: "events"
 DROP INDEX `event_identity_id_seq`;
 -- reverse: create index "event_at" to table: "events"
@@ -417,6 +459,12 @@ DROP INDEX `conversation_workspace_id_updated_at_id`;
 DROP INDEX `conversation_workspace_id_id`;
 -- reverse: create "conversations" table
 DROP TABLE `conversations`;
+-- reverse: create index "consultant_interaction_id_agent_id" to table: "consultants"
+DROP INDEX `consultant_interaction_id_agent_id`;
+-- reverse: create index "consultant_workspace_id_interaction_id_agent_id" to table: "consultants"
+DROP INDEX `consultant_workspace_id_interaction_id_agent_id`;
+-- reverse: create "consultants" table
+DROP TABLE `consultants`;
 -- reverse: create index "channel_public_key" to table: "channels"
 DROP INDEX `channel_public_key`;
 -- reverse: create index "channel_workspace_id_name" to table: "channels"
