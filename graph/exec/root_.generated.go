@@ -34,6 +34,8 @@ type ResolverRoot interface {
 	Message() MessageResolver
 	MessageItem() MessageItemResolver
 	Mutation() MutationResolver
+	Note() NoteResolver
+	NoteItem() NoteItemResolver
 	Query() QueryResolver
 	RoutingDecision() RoutingDecisionResolver
 	Session() SessionResolver
@@ -84,16 +86,20 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("ChannelUpdateInput", ec.unmarshalInputChannelUpdateInput),
 			graphql.NewInputUnmarshaler("ConversationFilter", ec.unmarshalInputConversationFilter),
 			graphql.NewInputUnmarshaler("ConversationOrder", ec.unmarshalInputConversationOrder),
+			graphql.NewInputUnmarshaler("ConversationUpdateInput", ec.unmarshalInputConversationUpdateInput),
 			graphql.NewInputUnmarshaler("CustomerUpdateInput", ec.unmarshalInputCustomerUpdateInput),
 			graphql.NewInputUnmarshaler("EventFilter", ec.unmarshalInputEventFilter),
 			graphql.NewInputUnmarshaler("InteractionFilter", ec.unmarshalInputInteractionFilter),
 			graphql.NewInputUnmarshaler("MessageInput", ec.unmarshalInputMessageInput),
+			graphql.NewInputUnmarshaler("NoteCreateInput", ec.unmarshalInputNoteCreateInput),
+			graphql.NewInputUnmarshaler("NoteUpdateInput", ec.unmarshalInputNoteUpdateInput),
 			graphql.NewInputUnmarshaler("QueueCreateInput", ec.unmarshalInputQueueCreateInput),
 			graphql.NewInputUnmarshaler("QueueUpdateInput", ec.unmarshalInputQueueUpdateInput),
 			graphql.NewInputUnmarshaler("ResolveInput", ec.unmarshalInputResolveInput),
 			graphql.NewInputUnmarshaler("SecretInput", ec.unmarshalInputSecretInput),
 			graphql.NewInputUnmarshaler("SessionInput", ec.unmarshalInputSessionInput),
 			graphql.NewInputUnmarshaler("TeamCreateInput", ec.unmarshalInputTeamCreateInput),
+			graphql.NewInputUnmarshaler("TransferInput", ec.unmarshalInputTransferInput),
 			graphql.NewInputUnmarshaler("UploadInput", ec.unmarshalInputUploadInput),
 			graphql.NewInputUnmarshaler("VisitorMessageInput", ec.unmarshalInputVisitorMessageInput),
 			graphql.NewInputUnmarshaler("VisitorSessionInput", ec.unmarshalInputVisitorSessionInput),
@@ -1028,6 +1034,10 @@ type Conversation implements Versioned & Node @requires(scope: CONVERSATION_READ
   firstRespondedAt: DateTime
   "When it was resolved."
   resolvedAt: DateTime
+  "SNOOZED: when it wakes by itself."
+  snoozedUntil: DateTime
+  "Who follows it: sees it, whatever his reach."
+  followers: [Agent!]
 }
 
 "OPEN and PENDING follow from the interactions: OPEN while one is in a flow, queued, offered, or active with an unanswered customer message."
@@ -1102,6 +1112,8 @@ type Interaction implements Versioned & Node @requires(scope: CONVERSATION_READ)
   queue: Queue
   "Who serves it."
   agent: Agent
+  "Who helps beside its server: writes along, carries nothing."
+  consultants: [Agent!]
   "Who served it before."
   previousAgent: Agent
   "The pending offer."
@@ -1161,6 +1173,8 @@ type Interaction implements Versioned & Node @requires(scope: CONVERSATION_READ)
   waitSeconds: Int
   "The customer left before anybody served."
   abandoned: Boolean!
+  "Of a restricted queue whose member the viewer is not: a placeholder without messages, notes and reasons."
+  withheld: Boolean!
 }
 
 "IN_FLOW: with a flow or bot. OFFERED: also while ` + "`" + `connecting` + "`" + `. PAUSED: asynchronous, nothing owed, capacity released; the next message queues it again, last agent first."
@@ -1227,6 +1241,8 @@ interface TimelineItem implements Node {
 enum TimelineItemType {
   "Something was said."
   MESSAGE
+  "Something was noted."
+  NOTE
   "Somebody took it."
   ASSIGNMENT
   "A state or member changed."
@@ -1249,8 +1265,28 @@ type MessageItem implements TimelineItem & Node @requires(scope: CONVERSATION_RE
   interaction: Interaction
   "Never shown to a customer."
   internal: Boolean!
-  "What."
+  "What; null where the interaction is withheld."
   message: Message
+}
+
+"Something was noted."
+type NoteItem implements TimelineItem & Node @requires(scope: CONVERSATION_READ) {
+  "Opaque, sortable by time."
+  id: ID!
+  "Which sort."
+  type: TimelineItemType!
+  "When."
+  at: DateTime!
+  "Who, if an agent did it."
+  actor: Actor
+  "Where."
+  conversation: Conversation
+  "In which contact."
+  interaction: Interaction
+  "Never shown to a customer."
+  internal: Boolean!
+  "What."
+  note: Note
 }
 
 "Somebody took it."
@@ -1305,6 +1341,42 @@ input ResolveInput {
   outcome: String
   "Also the interactions of other agents."
   endOthers: Boolean = false
+}
+
+"Changes of a conversation; absent members stay, null clears."
+input ConversationUpdateInput {
+  "What it is about."
+  subject: String
+  "How urgent: also of its contacts that wait."
+  priority: Priority
+  "The team it belongs to."
+  teamId: ID
+}
+
+"Where an interaction goes: exactly one of ` + "`" + `agentId` + "`" + `, ` + "`" + `queueId` + "`" + `, ` + "`" + `teamId` + "`" + `."
+input TransferInput {
+  "To this agent, as an offer. Refused if he takes none."
+  agentId: ID
+  "To this queue, with the age it has."
+  queueId: ID
+  "To the queue of this team that is the oldest."
+  teamId: ID
+  "WARM: the giver stays as consultant until the taker serves."
+  mode: TransferMode = COLD
+  "Why, for the timeline and the taker."
+  reason: String
+  "The urgency from now on."
+  priority: Priority
+  "The matter, too: whoever takes it owns the conversation."
+  withOwner: Boolean = false
+}
+
+"How an interaction is handed over."
+enum TransferMode {
+  "The giver is out of it at once."
+  COLD
+  "The giver stays as consultant until the taker serves."
+  WARM
 }
 
 "Which conversations."
@@ -1390,6 +1462,53 @@ extend type Query {
 }
 
 extend type Mutation {
+  "Changes subject, urgency or team."
+  conversationUpdate(
+    "Which."
+    id: ID!
+    "The changes."
+    input: ConversationUpdateInput!
+    "The version the change was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): ConversationUpdatePayload @requires(scope: CONVERSATION_WRITE)
+  "Transfers the matter; serving one more interaction never does. By its owner, by anybody if it has none, or with SUPERVISE."
+  conversationOwnerSet(
+    "Which."
+    id: ID!
+    "To whom; null: nobody owns it, the next who takes an interaction will."
+    agentId: ID
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): ConversationOwnerSetPayload @requires(scope: CONVERSATION_WRITE)
+  "Lets agents follow the conversation, or no more: who follows sees it, whatever his reach."
+  conversationFollow(
+    "Which."
+    id: ID!
+    "Whether they follow."
+    follow: Boolean!
+    "Who; the caller if absent."
+    agentIds: [ID!]
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): ConversationFollowPayload @requires(scope: CONVERSATION_WRITE)
+  "Puts a matter in which the customer's turn is aside until a time, or until the customer writes."
+  conversationSnooze(
+    "Which."
+    id: ID!
+    "Until when; at most a year ahead."
+    until: DateTime!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): ConversationSnoozePayload @requires(scope: CONVERSATION_WRITE)
+  "Opens a resolved matter again: the owner's last asynchronous contact comes back PAUSED. Where none can be continued, ` + "`" + `interactionStart` + "`" + ` opens one."
+  conversationReopen(
+    "Which."
+    id: ID!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): ConversationReopenPayload @requires(scope: CONVERSATION_WRITE)
   "Ends the resolver's own interactions and those nobody serves; refused with SERVED_BY_OTHERS while another agent serves one, unless ` + "`" + `endOthers` + "`" + `."
   conversationResolve(
     "Which."
@@ -1424,6 +1543,40 @@ extend type Mutation {
     "Makes a repeat safe: one effect per key, remembered for 48 hours."
     idempotencyKey: Key
   ): InteractionReleasePayload @requires(scope: CONVERSATION_WRITE)
+  "Begins a contact to the customer, on a channel that he has used: the caller serves it."
+  interactionStart(
+    "In which matter."
+    conversationId: ID!
+    "By which channel."
+    channelId: ID!
+    "To which address; the one he used last on that channel if absent."
+    identityId: ID
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): InteractionStartPayload @requires(scope: CONVERSATION_WRITE)
+  "Hands an interaction over: to a queue or team, or to an agent as an offer. By its server, or with SUPERVISE."
+  interactionTransfer(
+    "Which."
+    id: ID!
+    "Where to, and how."
+    input: TransferInput!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): InteractionTransferPayload @requires(scope: CONVERSATION_WRITE)
+  "Helps beside its server, as consultant: needed to write in what another agent serves, SUPERVISE apart."
+  interactionJoin(
+    "Which."
+    id: ID!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): InteractionJoinPayload @requires(scope: CONVERSATION_WRITE)
+  "Ends the caller's help."
+  interactionLeave(
+    "Which."
+    id: ID!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): InteractionLeavePayload @requires(scope: CONVERSATION_WRITE)
   "Ends the contact: wrap-up if its queue asks for it."
   interactionEnd(
     "Which."
@@ -1562,6 +1715,78 @@ type InteractionEndPayload {
 
 "The outcome of ` + "`" + `interactionWrapUp` + "`" + `."
 type InteractionWrapUpPayload {
+  "As it is now; null if nothing came of it."
+  interaction: Interaction
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `conversationUpdate` + "`" + `."
+type ConversationUpdatePayload {
+  "As it is now; null if nothing came of it."
+  conversation: Conversation
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `conversationOwnerSet` + "`" + `."
+type ConversationOwnerSetPayload {
+  "As it is now; null if nothing came of it."
+  conversation: Conversation
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `conversationFollow` + "`" + `."
+type ConversationFollowPayload {
+  "As it is now; null if nothing came of it."
+  conversation: Conversation
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `conversationSnooze` + "`" + `."
+type ConversationSnoozePayload {
+  "As it is now; null if nothing came of it."
+  conversation: Conversation
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `conversationReopen` + "`" + `."
+type ConversationReopenPayload {
+  "As it is now; null if nothing came of it."
+  conversation: Conversation
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `interactionStart` + "`" + `."
+type InteractionStartPayload {
+  "As it is now; null if nothing came of it."
+  interaction: Interaction
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `interactionTransfer` + "`" + `."
+type InteractionTransferPayload {
+  "As it is now; null if nothing came of it."
+  interaction: Interaction
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `interactionJoin` + "`" + `."
+type InteractionJoinPayload {
+  "As it is now; null if nothing came of it."
+  interaction: Interaction
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `interactionLeave` + "`" + `."
+type InteractionLeavePayload {
   "As it is now; null if nothing came of it."
   interaction: Interaction
   "Why not. Empty: it is done."
@@ -1799,6 +2024,14 @@ enum EventType {
   MESSAGE_CREATED
   "A message's text or delivery changed."
   MESSAGE_UPDATED
+  "Something was noted."
+  NOTE_CREATED
+  "A note changed."
+  NOTE_UPDATED
+  "A note was deleted; carries no content."
+  NOTE_DELETED
+  "A note names the viewer."
+  MENTIONED
   "A customer came to be known."
   CUSTOMER_CREATED
   "A customer changed."
@@ -2151,6 +2384,114 @@ type AttachmentUploadCreatePayload {
   userErrors: [UserError!]!
 }
 `, BuiltIn: false},
+	{Name: "../../schema/note.graphql", Input: `"Internal text in a conversation, never sent; mentions notify."
+type Note implements Versioned & Node @requires(scope: CONVERSATION_READ) {
+  "Opaque, sortable by time."
+  id: ID!
+  "Rises by one with each change; ` + "`" + `ifVersion` + "`" + ` compares it."
+  version: Int!
+  "When it came to be."
+  createdAt: DateTime!
+  "When it last changed."
+  updatedAt: DateTime!
+  "Where."
+  conversation: Conversation
+  "About which contact, if about one."
+  interaction: Interaction
+  "Who wrote it."
+  author: Actor
+  "What was noted."
+  text: String!
+  "Who is told of it; they follow the conversation."
+  mentions: [Agent!]
+  "Kept in sight."
+  pinned: Boolean!
+}
+
+"A new note."
+input NoteCreateInput {
+  "Where; may be left out if ` + "`" + `interactionId` + "`" + ` is given."
+  conversationId: ID
+  "About which contact, if about one: withheld together with it."
+  interactionId: ID
+  "What, at most 20000 characters."
+  text: String!
+  "Who is told of it."
+  mentionIds: [ID!]
+  "Kept in sight."
+  pinned: Boolean = false
+}
+
+"Changes of a note; absent members stay as they are."
+input NoteUpdateInput {
+  "What, at most 20000 characters."
+  text: String
+  "Who is told of it: replaces the list; the new ones are told."
+  mentionIds: [ID!]
+  "Kept in sight."
+  pinned: Boolean
+}
+
+extend type Query {
+  "One note."
+  note(
+    "Its id."
+    id: ID!
+  ): Note @requires(scope: CONVERSATION_READ)
+}
+
+extend type Mutation {
+  "Writes a note."
+  noteCreate(
+    "The note."
+    input: NoteCreateInput!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): NoteCreatePayload @requires(scope: CONVERSATION_WRITE)
+  "Changes a note: its author, or with SUPERVISE. ` + "`" + `pinned` + "`" + ` anybody who sees it."
+  noteUpdate(
+    "Which."
+    id: ID!
+    "The changes."
+    input: NoteUpdateInput!
+    "The version the change was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): NoteUpdatePayload @requires(scope: CONVERSATION_WRITE)
+  "Deletes a note for good: its author, or with SUPERVISE."
+  noteDelete(
+    "Which."
+    id: ID!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): NoteDeletePayload @requires(scope: CONVERSATION_WRITE)
+}
+
+"The outcome of ` + "`" + `noteCreate` + "`" + `."
+type NoteCreatePayload {
+  "As it is now; null if nothing came of it."
+  note: Note
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `noteUpdate` + "`" + `."
+type NoteUpdatePayload {
+  "As it is now; null if nothing came of it."
+  note: Note
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `noteDelete` + "`" + `."
+type NoteDeletePayload {
+  "The id that is no more; null if nothing came of it."
+  deletedId: ID
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+`, BuiltIn: false},
 	{Name: "../../schema/root.graphql", Input: `"RFC 3339, UTC, milliseconds."
 scalar DateTime
 
@@ -2447,6 +2788,8 @@ type Queue implements Versioned & Node @requires(scope: SELF) {
   silentAfterSeconds: Int
   "Offers in a row expired or not answered until BREAK; a decline is no miss."
   breakAfterMisses: Int!
+  "Only members of its team see what is said in its interactions; to others they are placeholders, whatever their reach."
+  restricted: Boolean!
 }
 
 "Who of the able agents comes first."
@@ -2641,6 +2984,8 @@ input QueueCreateInput {
   silentAfterSeconds: Int
   "Misses in a row until BREAK."
   breakAfterMisses: Int
+  "Only members of its team see the content; needs a team."
+  restricted: Boolean
 }
 
 "Changes of a queue; absent members stay, null clears."
@@ -2663,6 +3008,8 @@ input QueueUpdateInput {
   silentAfterSeconds: Int
   "Misses in a row until BREAK."
   breakAfterMisses: Int
+  "Only members of its team see the content; needs a team."
+  restricted: Boolean
 }
 
 
@@ -4148,6 +4495,10 @@ func (ec *executionContext) childFields_Conversation(ctx context.Context, field 
 		return ec.fieldContext_Conversation_firstRespondedAt(ctx, field)
 	case "resolvedAt":
 		return ec.fieldContext_Conversation_resolvedAt(ctx, field)
+	case "snoozedUntil":
+		return ec.fieldContext_Conversation_snoozedUntil(ctx, field)
+	case "followers":
+		return ec.fieldContext_Conversation_followers(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Conversation", field.Name)
 }
@@ -4176,6 +4527,36 @@ func (ec *executionContext) childFields_ConversationEdge(ctx context.Context, fi
 	return nil, fmt.Errorf("no field named %q was found under type ConversationEdge", field.Name)
 }
 
+func (ec *executionContext) childFields_ConversationFollowPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "conversation":
+		return ec.fieldContext_ConversationFollowPayload_conversation(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ConversationFollowPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ConversationFollowPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ConversationOwnerSetPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "conversation":
+		return ec.fieldContext_ConversationOwnerSetPayload_conversation(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ConversationOwnerSetPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ConversationOwnerSetPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ConversationReopenPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "conversation":
+		return ec.fieldContext_ConversationReopenPayload_conversation(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ConversationReopenPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ConversationReopenPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_ConversationResolvePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "conversation":
@@ -4186,6 +4567,26 @@ func (ec *executionContext) childFields_ConversationResolvePayload(ctx context.C
 		return ec.fieldContext_ConversationResolvePayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ConversationResolvePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ConversationSnoozePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "conversation":
+		return ec.fieldContext_ConversationSnoozePayload_conversation(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ConversationSnoozePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ConversationSnoozePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ConversationUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "conversation":
+		return ec.fieldContext_ConversationUpdatePayload_conversation(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ConversationUpdatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ConversationUpdatePayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Customer(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4456,6 +4857,8 @@ func (ec *executionContext) childFields_Interaction(ctx context.Context, field g
 		return ec.fieldContext_Interaction_queue(ctx, field)
 	case "agent":
 		return ec.fieldContext_Interaction_agent(ctx, field)
+	case "consultants":
+		return ec.fieldContext_Interaction_consultants(ctx, field)
 	case "previousAgent":
 		return ec.fieldContext_Interaction_previousAgent(ctx, field)
 	case "openOffer":
@@ -4488,6 +4891,8 @@ func (ec *executionContext) childFields_Interaction(ctx context.Context, field g
 		return ec.fieldContext_Interaction_waitSeconds(ctx, field)
 	case "abandoned":
 		return ec.fieldContext_Interaction_abandoned(ctx, field)
+	case "withheld":
+		return ec.fieldContext_Interaction_withheld(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Interaction", field.Name)
 }
@@ -4536,6 +4941,26 @@ func (ec *executionContext) childFields_InteractionEndPayload(ctx context.Contex
 	return nil, fmt.Errorf("no field named %q was found under type InteractionEndPayload", field.Name)
 }
 
+func (ec *executionContext) childFields_InteractionJoinPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "interaction":
+		return ec.fieldContext_InteractionJoinPayload_interaction(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_InteractionJoinPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type InteractionJoinPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_InteractionLeavePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "interaction":
+		return ec.fieldContext_InteractionLeavePayload_interaction(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_InteractionLeavePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type InteractionLeavePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_InteractionPausePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "interaction":
@@ -4554,6 +4979,26 @@ func (ec *executionContext) childFields_InteractionReleasePayload(ctx context.Co
 		return ec.fieldContext_InteractionReleasePayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type InteractionReleasePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_InteractionStartPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "interaction":
+		return ec.fieldContext_InteractionStartPayload_interaction(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_InteractionStartPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type InteractionStartPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_InteractionTransferPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "interaction":
+		return ec.fieldContext_InteractionTransferPayload_interaction(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_InteractionTransferPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type InteractionTransferPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_InteractionWrapUpPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4688,6 +5133,62 @@ func (ec *executionContext) childFields_MessageSettlePayload(ctx context.Context
 		return ec.fieldContext_MessageSettlePayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type MessageSettlePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_Note(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Note_id(ctx, field)
+	case "version":
+		return ec.fieldContext_Note_version(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Note_createdAt(ctx, field)
+	case "updatedAt":
+		return ec.fieldContext_Note_updatedAt(ctx, field)
+	case "conversation":
+		return ec.fieldContext_Note_conversation(ctx, field)
+	case "interaction":
+		return ec.fieldContext_Note_interaction(ctx, field)
+	case "author":
+		return ec.fieldContext_Note_author(ctx, field)
+	case "text":
+		return ec.fieldContext_Note_text(ctx, field)
+	case "mentions":
+		return ec.fieldContext_Note_mentions(ctx, field)
+	case "pinned":
+		return ec.fieldContext_Note_pinned(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Note", field.Name)
+}
+
+func (ec *executionContext) childFields_NoteCreatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "note":
+		return ec.fieldContext_NoteCreatePayload_note(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_NoteCreatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type NoteCreatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_NoteDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedId":
+		return ec.fieldContext_NoteDeletePayload_deletedId(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_NoteDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type NoteDeletePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_NoteUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "note":
+		return ec.fieldContext_NoteUpdatePayload_note(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_NoteUpdatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type NoteUpdatePayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Offer(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4868,6 +5369,8 @@ func (ec *executionContext) childFields_Queue(ctx context.Context, field graphql
 		return ec.fieldContext_Queue_silentAfterSeconds(ctx, field)
 	case "breakAfterMisses":
 		return ec.fieldContext_Queue_breakAfterMisses(ctx, field)
+	case "restricted":
+		return ec.fieldContext_Queue_restricted(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Queue", field.Name)
 }

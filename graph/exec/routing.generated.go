@@ -1610,6 +1610,29 @@ func (ec *executionContext) fieldContext_Queue_breakAfterMisses(_ context.Contex
 	return graphql.NewScalarFieldContext("Queue", field, false, false, "Int")
 }
 
+func (ec *executionContext) _Queue_restricted(ctx context.Context, field graphql.CollectedField, obj *ent.Queue) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Queue_restricted(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Restricted, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Queue_restricted(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Queue", field, false, false, "Boolean")
+}
+
 func (ec *executionContext) _QueueConnection_edges(ctx context.Context, field graphql.CollectedField, obj *ent.QueueConnection) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -2630,7 +2653,7 @@ func (ec *executionContext) unmarshalInputQueueCreateInput(ctx context.Context, 
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"name", "description", "teamId", "offerSeconds", "wrapUpSeconds", "stickySeconds", "pauseAfterReplySeconds", "silentAfterSeconds", "breakAfterMisses"}
+	fieldsInOrder := [...]string{"name", "description", "teamId", "offerSeconds", "wrapUpSeconds", "stickySeconds", "pauseAfterReplySeconds", "silentAfterSeconds", "breakAfterMisses", "restricted"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -2700,6 +2723,13 @@ func (ec *executionContext) unmarshalInputQueueCreateInput(ctx context.Context, 
 				return it, err
 			}
 			it.BreakAfterMisses = data
+		case "restricted":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("restricted"))
+			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Restricted = data
 		}
 	}
 	return it, nil
@@ -2728,7 +2758,7 @@ func (ec *executionContext) unmarshalInputQueueUpdateInput(ctx context.Context, 
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"name", "description", "teamId", "offerSeconds", "wrapUpSeconds", "stickySeconds", "pauseAfterReplySeconds", "silentAfterSeconds", "breakAfterMisses"}
+	fieldsInOrder := [...]string{"name", "description", "teamId", "offerSeconds", "wrapUpSeconds", "stickySeconds", "pauseAfterReplySeconds", "silentAfterSeconds", "breakAfterMisses", "restricted"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -2798,6 +2828,13 @@ func (ec *executionContext) unmarshalInputQueueUpdateInput(ctx context.Context, 
 				return it, err
 			}
 			it.BreakAfterMisses = data
+		case "restricted":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("restricted"))
+			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Restricted = data
 		}
 	}
 	return it, nil
@@ -3292,6 +3329,11 @@ func (ec *executionContext) _Queue(ctx context.Context, sel ast.SelectionSet, ob
 			}
 		case "breakAfterMisses":
 			out.Values[i] = ec._Queue_breakAfterMisses(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "restricted":
+			out.Values[i] = ec._Queue_restricted(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}

@@ -180,12 +180,52 @@ type ChannelUpdatePayload struct {
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
+// The outcome of `conversationFollow`.
+type ConversationFollowPayload struct {
+	// As it is now; null if nothing came of it.
+	Conversation *ent.Conversation `json:"conversation,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `conversationOwnerSet`.
+type ConversationOwnerSetPayload struct {
+	// As it is now; null if nothing came of it.
+	Conversation *ent.Conversation `json:"conversation,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `conversationReopen`.
+type ConversationReopenPayload struct {
+	// As it is now; null if nothing came of it.
+	Conversation *ent.Conversation `json:"conversation,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
 // The outcome of `conversationResolve`.
 type ConversationResolvePayload struct {
 	// As it is now; null if nothing came of it.
 	Conversation *ent.Conversation `json:"conversation,omitempty"`
 	// With SERVED_BY_OTHERS: who.
 	ServedBy []*ent.Agent `json:"servedBy"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `conversationSnooze`.
+type ConversationSnoozePayload struct {
+	// As it is now; null if nothing came of it.
+	Conversation *ent.Conversation `json:"conversation,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `conversationUpdate`.
+type ConversationUpdatePayload struct {
+	// As it is now; null if nothing came of it.
+	Conversation *ent.Conversation `json:"conversation,omitempty"`
 	// Why not. Empty: it is done.
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
@@ -290,6 +330,22 @@ type InteractionEndPayload struct {
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
+// The outcome of `interactionJoin`.
+type InteractionJoinPayload struct {
+	// As it is now; null if nothing came of it.
+	Interaction *ent.Interaction `json:"interaction,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `interactionLeave`.
+type InteractionLeavePayload struct {
+	// As it is now; null if nothing came of it.
+	Interaction *ent.Interaction `json:"interaction,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
 // The outcome of `interactionPause`.
 type InteractionPausePayload struct {
 	// As it is now; null if nothing came of it.
@@ -300,6 +356,22 @@ type InteractionPausePayload struct {
 
 // The outcome of `interactionRelease`.
 type InteractionReleasePayload struct {
+	// As it is now; null if nothing came of it.
+	Interaction *ent.Interaction `json:"interaction,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `interactionStart`.
+type InteractionStartPayload struct {
+	// As it is now; null if nothing came of it.
+	Interaction *ent.Interaction `json:"interaction,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `interactionTransfer`.
+type InteractionTransferPayload struct {
 	// As it is now; null if nothing came of it.
 	Interaction *ent.Interaction `json:"interaction,omitempty"`
 	// Why not. Empty: it is done.
@@ -346,6 +418,30 @@ type MessageSendPayload struct {
 type MessageSettlePayload struct {
 	// As it is now; null if nothing came of it.
 	Message *ent.Message `json:"message,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `noteCreate`.
+type NoteCreatePayload struct {
+	// As it is now; null if nothing came of it.
+	Note *ent.Note `json:"note,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `noteDelete`.
+type NoteDeletePayload struct {
+	// The id that is no more; null if nothing came of it.
+	DeletedID *gid.ID `json:"deletedId,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `noteUpdate`.
+type NoteUpdatePayload struct {
+	// As it is now; null if nothing came of it.
+	Note *ent.Note `json:"note,omitempty"`
 	// Why not. Empty: it is done.
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
