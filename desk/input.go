@@ -109,6 +109,35 @@ type (
 		QueueIds     []gid.ID
 		ChannelKinds []string
 	}
+	// ConversationUpdateInput changes a conversation.
+	ConversationUpdateInput struct {
+		Subject  opt.String
+		Priority *conversation.Priority
+		TeamID   opt.ID
+	}
+	// TransferInput says where an interaction goes and how.
+	TransferInput struct {
+		AgentID, QueueID, TeamID *gid.ID
+		Mode                     *TransferMode
+		Reason                   *string
+		Priority                 *interaction.Priority
+		WithOwner                *bool
+	}
+	// TransferMode is how an interaction is handed over.
+	TransferMode string
+	// NoteCreateInput makes a note.
+	NoteCreateInput struct {
+		ConversationID, InteractionID *gid.ID
+		Text                          string
+		MentionIds                    []gid.ID
+		Pinned                        *bool
+	}
+	// NoteUpdateInput changes a note.
+	NoteUpdateInput struct {
+		Text       *string
+		MentionIds *[]gid.ID
+		Pinned     *bool
+	}
 	// UploadInput announces a file.
 	UploadInput struct {
 		Name, ContentType string
@@ -129,6 +158,7 @@ type (
 		Description                                                                                              *string
 		TeamID                                                                                                   *gid.ID
 		OfferSeconds, WrapUpSeconds, StickySeconds, PauseAfterReplySeconds, SilentAfterSeconds, BreakAfterMisses *int
+		Restricted                                                                                               *bool
 	}
 	// QueueUpdateInput changes a queue.
 	QueueUpdateInput struct {
@@ -137,6 +167,7 @@ type (
 		TeamID                                                       opt.ID
 		OfferSeconds, WrapUpSeconds, StickySeconds, BreakAfterMisses *int
 		PauseAfterReplySeconds, SilentAfterSeconds                   opt.Int
+		Restricted                                                   *bool
 	}
 	// SecretInput is a channel's secret.
 	SecretInput struct {
@@ -181,6 +212,12 @@ type (
 // DeliveryStates are the states of a filter.
 type DeliveryStates = []message.Delivery
 
+// The ways of a transfer.
+const (
+	Cold TransferMode = "COLD"
+	Warm TransferMode = "WARM"
+)
+
 // EventScope is how wide a stream is.
 type EventScope string
 
@@ -206,6 +243,10 @@ const (
 	ConversationRemoved  EventType = "CONVERSATION_REMOVED"
 	MessageCreated       EventType = "MESSAGE_CREATED"
 	MessageUpdated       EventType = "MESSAGE_UPDATED"
+	NoteCreated          EventType = "NOTE_CREATED"
+	NoteUpdated          EventType = "NOTE_UPDATED"
+	NoteDeleted          EventType = "NOTE_DELETED"
+	Mentioned            EventType = "MENTIONED"
 	CustomerCreated      EventType = "CUSTOMER_CREATED"
 	CustomerUpdated      EventType = "CUSTOMER_UPDATED"
 	AgentUpdated         EventType = "AGENT_UPDATED"

@@ -76,9 +76,15 @@ func (w *work) setAudience(ctx context.Context, c *ent.Conversation, audience []
 	return n, nil
 }
 
-// settle derives the conversation's state from its interactions (MODEL 3) and says what changed. RESOLVED stays until
-// something is owed again.
-func (w *work) settle(ctx context.Context, c *ent.Conversation, change func(*ent.ConversationUpdateOne)) (*ent.Conversation, error) {
+// settling is what a settle does beside deriving the state.
+type settling int
+
+// awake: a closed or sleeping matter opens, though nothing is owed in it yet.
+const awake settling = 1
+
+// settle derives the conversation's state from its interactions (MODEL 3) and says what changed. RESOLVED and SNOOZED
+// stay until something is owed again, or until somebody wakes them.
+func (w *work) settle(ctx context.Context, c *ent.Conversation, change func(*ent.ConversationUpdateOne), how ...settling) (*ent.Conversation, error) {
 	open, err := w.tx.Interaction.Query().Where(interaction.ConversationID(c.ID), interaction.StateNEQ(interaction.StateENDED)).All(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read interactions: %w", err)
@@ -92,15 +98,19 @@ func (w *work) settle(ctx context.Context, c *ent.Conversation, change func(*ent
 			since = i.UnansweredSince
 		}
 	}
-	if state == conversation.StatePENDING && (c.State == conversation.StateRESOLVED || c.State == conversation.StateSNOOZED || c.State == conversation.StateARCHIVED) {
+	closed := c.State == conversation.StateRESOLVED || c.State == conversation.StateSNOOZED || c.State == conversation.StateARCHIVED
+	if state == conversation.StatePENDING && closed && len(how) == 0 {
 		state = c.State
 	}
 	u := w.tx.Conversation.UpdateOneID(c.ID).SetState(state).SetNillableWaitingSince(since).AddVersion(1).SetUpdatedAt(w.at)
 	if since == nil {
 		u.ClearWaitingSince()
 	}
-	if c.State == conversation.StateRESOLVED && state == conversation.StateOPEN {
+	if c.State == conversation.StateRESOLVED && state != c.State {
 		u.ClearResolvedAt()
+	}
+	if c.SnoozedUntil != nil && state != conversation.StateSNOOZED {
+		u.ClearSnoozedUntil()
 	}
 	if change != nil {
 		change(u)
@@ -144,6 +154,18 @@ func diff(a, b *ent.Conversation) []string {
 	}
 	if !same(a.WaitingSince, b.WaitingSince) {
 		out = append(out, "waitingSince")
+	}
+	if !same(a.SnoozedUntil, b.SnoozedUntil) {
+		out = append(out, "snoozedUntil")
+	}
+	if !same(a.Subject, b.Subject) {
+		out = append(out, "subject")
+	}
+	if a.Priority != b.Priority {
+		out = append(out, "priority")
+	}
+	if !same(a.TeamID, b.TeamID) {
+		out = append(out, "team")
 	}
 	return out
 }

@@ -57,15 +57,13 @@ func (w *work) makeOffer(ctx context.Context, d router.Decision) (*ent.AgentLoad
 	if err != nil {
 		return nil, err
 	}
-	expires := w.at.Add(d.Expires)
 	why, err := w.decided(ctx, i, d)
 	if err != nil {
 		return nil, err
 	}
-	o, err := w.tx.Offer.Create().SetConversationID(c.ID).SetInteractionID(i.ID).SetAgentID(agentID).SetNillableQueueID(i.QueueID).SetReasons(orEmpty(d.Reasons)).
-		SetDecisionID(why).SetCost(cost).SetEpoch(d.Epoch).SetOfferedAt(w.at).SetExpiresAt(expires).SetCreatedAt(w.at).Save(ctx)
+	o, err := w.writeOffer(ctx, i, &ent.Offer{AgentID: agentID, Reasons: d.Reasons, DecisionID: &why, Cost: cost, Epoch: d.Epoch, ExpiresAt: w.at.Add(d.Expires)})
 	if err != nil {
-		return nil, fmt.Errorf("write offer: %w", err)
+		return nil, err
 	}
 	i, err = w.move(ctx, i, onOffer, func(u *ent.InteractionUpdateOne) {
 		u.SetOpenOfferID(o.ID)
@@ -79,13 +77,21 @@ func (w *work) makeOffer(ctx context.Context, d router.Decision) (*ent.AgentLoad
 	if c, err = w.grant(ctx, c, agentID, access.ReasonOFFER); err != nil {
 		return nil, err
 	}
-	_, _, err = jobs.Enqueue(ctx, w.tx, jobs.New{Kind: jobOfferExpire, Unique: o.ID.String(), Args: offerArgs{o.ID}, Subject: o.ID, RunAt: expires})
-	if err != nil {
-		return nil, err
-	}
 	w.emit(fact{typ: OfferCreated, subject: o.ID, version: o.Version, conv: c, inter: i, agent: agentID, audience: []gid.ID{agentID}})
 	w.told(c, i, agentID, "state", "openOffer")
 	return load, nil
+}
+
+// writeOffer writes the offer of an interaction as o says, with its timer.
+func (w *work) writeOffer(ctx context.Context, i *ent.Interaction, o *ent.Offer) (*ent.Offer, error) {
+	row, err := w.tx.Offer.Create().SetConversationID(i.ConversationID).SetInteractionID(i.ID).SetAgentID(o.AgentID).SetNillableQueueID(i.QueueID).
+		SetReasons(orEmpty(o.Reasons)).SetNillableDecisionID(o.DecisionID).SetCost(o.Cost).SetEpoch(o.Epoch).SetOfferedAt(w.at).SetExpiresAt(o.ExpiresAt).
+		SetCreatedAt(w.at).Save(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("write offer: %w", err)
+	}
+	_, _, err = jobs.Enqueue(ctx, w.tx, jobs.New{Kind: jobOfferExpire, Unique: row.ID.String(), Args: offerArgs{row.ID}, Subject: row.ID, RunAt: row.ExpiresAt})
+	return row, err
 }
 
 // takesOffers checks the agent's one status over all channels, in force before the next decision.
@@ -212,8 +218,14 @@ func (w *work) closeOffer(ctx context.Context, o *ent.Offer, to offer.State, out
 // serve makes an agent the interaction's server: assignment, ownership of an ownerless matter, sight. The agent's load
 // is reserved already.
 func (w *work) serve(ctx context.Context, c *ent.Conversation, i *ent.Interaction, t trigger, agentID gid.ID, cost int, kind assignment.Kind, offerID *gid.ID, reason string) (*ent.Conversation, *ent.Interaction, error) {
+	if i.PreviousAgentID != nil { // who handed it over may have stayed beside it until now
+		if err := w.endAssignments(ctx, i.ID); err != nil {
+			return nil, nil, err
+		}
+	}
+	takesMatter := c.OwnerID == nil || i.TakesMatter
 	i, err := w.move(ctx, i, t, func(u *ent.InteractionUpdateOne) {
-		u.SetAgentID(agentID).SetCost(cost).ClearOpenOfferID().ClearPreferID().ClearPreferUntil().SetRefused([]gid.ID{})
+		u.SetAgentID(agentID).SetCost(cost).ClearOpenOfferID().ClearPreferID().ClearPreferUntil().SetRefused([]gid.ID{}).SetTakesMatter(false)
 		if i.AcceptedAt == nil {
 			u.SetAcceptedAt(w.at)
 		}
@@ -235,20 +247,16 @@ func (w *work) serve(ctx context.Context, c *ent.Conversation, i *ent.Interactio
 	if c, err = w.grant(sys, c, agentID, access.ReasonSERVED); err != nil {
 		return nil, nil, err
 	}
-	if c.OwnerID == nil {
-		if c, err = w.grant(sys, c, agentID, access.ReasonOWNER); err != nil {
-			return nil, nil, err
-		}
-	}
 	if c, err = w.revoke(sys, c, agentID, access.ReasonOFFER); err != nil {
 		return nil, nil, err
 	}
-	owner := c.OwnerID == nil
-	if c, err = w.settle(sys, c, func(u *ent.ConversationUpdateOne) {
-		if owner {
-			u.SetOwnerID(agentID)
+	var own func(*ent.ConversationUpdateOne)
+	if takesMatter {
+		if c, own, err = w.passMatter(sys, c, &agentID); err != nil {
+			return nil, nil, err
 		}
-	}); err != nil {
+	}
+	if c, err = w.settle(sys, c, own); err != nil {
 		return nil, nil, err
 	}
 	w.told(c, i, agentID, "state", "agent", "openOffer")

@@ -158,6 +158,9 @@ func (w *work) abandon(ctx context.Context, c *ent.Conversation, i *ent.Interact
 	if err != nil {
 		return err
 	}
+	if err := w.endAssignments(ctx, i.ID); err != nil { // of one who handed it over and stayed
+		return err
+	}
 	w.told(c, i, gid.ID{}, "state")
 	_, err = w.settle(ctx, c, nil)
 	return err

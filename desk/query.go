@@ -20,6 +20,7 @@ import (
 	"tributary/ent/interaction"
 	"tributary/ent/job"
 	"tributary/ent/message"
+	"tributary/ent/note"
 	"tributary/ent/offer"
 	"tributary/ent/participant"
 	"tributary/ent/queue"
@@ -293,6 +294,11 @@ func (d *Desk) Interaction(ctx context.Context, id gid.ID) (*ent.InteractionQuer
 // Message by id.
 func (d *Desk) Message(ctx context.Context, id gid.ID) (*ent.MessageQuery, error) {
 	return d.db.Message.Query().Where(message.ID(id)), need(ctx, viewer.ConversationRead)
+}
+
+// Note by id.
+func (d *Desk) Note(ctx context.Context, id gid.ID) (*ent.NoteQuery, error) {
+	return d.db.Note.Query().Where(note.ID(id)), need(ctx, viewer.ConversationRead)
 }
 
 // Messages by ids, oldest first.

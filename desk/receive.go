@@ -26,6 +26,8 @@ const (
 	jobSilent      = "interaction.silent"
 	jobWrapUp      = "interaction.wrap_up"
 	jobDismiss     = "agent.dismiss"
+	jobWake        = "conversation.wake"
+	jobQueueMoved  = "queue.moved"
 )
 
 // ErrNoHook is the answer to an address that is none, or whose secret is wrong: both look the same.

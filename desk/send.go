@@ -53,7 +53,7 @@ func (d *Desk) SendMessage(ctx context.Context, interactionID gid.ID, in Message
 		if err != nil {
 			return gid.ID{}, fieldOf(err, "interactionId")
 		}
-		if err := w.maySend(ctx, i); err != nil {
+		if err := firstError(withheld(ctx, i, "interactionId"), w.maySend(ctx, i)); err != nil {
 			return gid.ID{}, err
 		}
 		if missed, err = w.unseen(ctx, i, in); err != nil {
@@ -84,16 +84,21 @@ func checkMessage(in MessageInput) (string, error) {
 	return text, nil
 }
 
-// maySend: who serves it writes; a supervisor, too; where nobody serves a paused one, whoever sees it. What waits must
-// be taken first (MODEL 7).
+// maySend: who serves it writes, who joined it as consultant and a supervisor, too; where nobody serves a paused one,
+// whoever sees it. What waits must be taken first, but who handed it over and stayed goes on (MODEL 7).
 func (w *work) maySend(ctx context.Context, i *ent.Interaction) error {
-	v := viewer.From(ctx)
+	if waits(i) {
+		stayed, err := w.consults(ctx, i, viewer.From(ctx).Actor)
+		if err != nil || stayed {
+			return err
+		}
+	}
 	switch i.State {
 	case interaction.StateACTIVE, interaction.StateWRAP_UP:
-		if i.AgentID != nil && *i.AgentID == v.Actor || v.Has(viewer.Supervise) || v.Kind == viewer.KindApp {
-			return nil
+		if ok, err := w.canWrite(ctx, i); ok || err != nil {
+			return err
 		}
-		r := refuse(ServedByOthers, "another agent serves it", "interactionId")
+		r := refuse(ServedByOthers, "another agent serves it: join it to write", "interactionId")
 		if i.AgentID != nil {
 			r.ConflictID = *i.AgentID
 		}

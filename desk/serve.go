@@ -7,6 +7,7 @@ import (
 
 	"tributary/ent"
 	"tributary/ent/assignment"
+	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/interaction"
 	"tributary/ent/offer"
@@ -70,14 +71,17 @@ func (w *work) withdraw(ctx context.Context, c *ent.Conversation, i *ent.Interac
 	return w.revoke(ctx, c, o.AgentID, "OFFER")
 }
 
-// serving is the frame of operations on one interaction.
-func (d *Desk) serving(ctx context.Context, id gid.ID, key *string, name string, f func(context.Context, *work, *ent.Conversation, *ent.Interaction) error) (gid.ID, error) {
+// serving is the frame of operations on one interaction; what names the operation with its input.
+func (d *Desk) serving(ctx context.Context, id gid.ID, key *string, what any, f func(context.Context, *work, *ent.Conversation, *ent.Interaction) error) (gid.ID, error) {
 	if err := need(ctx, viewer.ConversationWrite); err != nil {
 		return gid.ID{}, err
 	}
-	return d.once(ctx, key, []any{name, id}, func(ctx context.Context, w *work) (gid.ID, error) {
+	return d.once(ctx, key, []any{what, id}, func(ctx context.Context, w *work) (gid.ID, error) {
 		c, i, err := w.lockInteraction(ctx, id)
 		if err != nil {
+			return gid.ID{}, err
+		}
+		if err := withheld(ctx, i, "id"); err != nil {
 			return gid.ID{}, err
 		}
 		return id, f(ctx, w, c, i)
@@ -151,10 +155,14 @@ func (w *work) leave(ctx context.Context, c *ent.Conversation, i *ent.Interactio
 	return m, err
 }
 
+// endAssignments ends who serves the interaction and who helps beside.
 func (w *work) endAssignments(ctx context.Context, interactionID gid.ID) error {
 	err := w.tx.Assignment.Update().Where(assignment.InteractionID(interactionID), assignment.EndedAtIsNil()).SetEndedAt(w.at).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("end assignment: %w", err)
+	}
+	if _, err := w.tx.Consultant.Delete().Where(consultant.InteractionID(interactionID)).Exec(ctx); err != nil {
+		return fmt.Errorf("end consultants: %w", err)
 	}
 	return nil
 }
@@ -277,6 +285,9 @@ func (d *Desk) Resolve(ctx context.Context, id gid.ID, in *ResolveInput, ifVersi
 		}
 		me := viewer.From(ctx).Actor
 		for _, i := range open {
+			if err := withheld(ctx, i, "id"); err != nil {
+				return id, err
+			}
 			if i.AgentID != nil && *i.AgentID != me {
 				others = append(others, *i.AgentID)
 			}
@@ -315,9 +326,9 @@ func (w *work) endForResolve(ctx context.Context, c *ent.Conversation, i *ent.In
 		if err := w.release(ctx, agentID, m, m.Cost); err != nil {
 			return nil, err
 		}
-		if err := w.endAssignments(ctx, i.ID); err != nil {
-			return nil, err
-		}
+	}
+	if err := w.endAssignments(ctx, i.ID); err != nil {
+		return nil, err
 	}
 	w.told(c, m, agentID, "state")
 	return c, nil
@@ -329,7 +340,7 @@ func (w *work) resolve(ctx context.Context, id gid.ID, in *ResolveInput) error {
 	if err != nil {
 		return fmt.Errorf("read conversation: %w", err)
 	}
-	u := w.tx.Conversation.UpdateOneID(id).SetState(conversation.StateRESOLVED).SetResolvedAt(w.at).ClearWaitingSince().AddVersion(1).SetUpdatedAt(w.at)
+	u := w.tx.Conversation.UpdateOneID(id).SetState(conversation.StateRESOLVED).SetResolvedAt(w.at).ClearWaitingSince().ClearSnoozedUntil().AddVersion(1).SetUpdatedAt(w.at)
 	if in.Outcome != nil {
 		u.SetOutcome(*in.Outcome)
 	}

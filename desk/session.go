@@ -77,6 +77,13 @@ func (c *viewerCache) drop(id gid.ID) {
 	delete(c.byToken, id)
 }
 
+// dropAll makes every viewer anew: a setting changed what they may see.
+func (c *viewerCache) dropAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.byToken)
+}
+
 // Authenticate makes the one Viewer of a request or socket from its token; ErrUnauthenticated if it proves nobody.
 func (d *Desk) Authenticate(ctx context.Context, token string) (*viewer.Viewer, error) {
 	ctx = within(viewer.Global(ctx))
@@ -131,7 +138,7 @@ func (d *Desk) StillStands(ctx context.Context, v *viewer.Viewer) (*viewer.Viewe
 		if err != nil {
 			return nil, gone(err)
 		}
-		return d.viewerOfKeyRow(k)
+		return d.viewerOfKeyRow(ctx, k)
 	}
 	return v, nil
 }
@@ -168,25 +175,34 @@ func (d *Desk) viewerOfAgent(ctx context.Context, db *ent.Client, id gid.ID) (*v
 	}
 	r := a.Edges.Role
 	v := &viewer.Viewer{Kind: viewer.KindAgent, Workspace: a.WorkspaceID, Actor: a.ID, Role: r.ID, Scopes: r.Scopes, Reach: viewer.Reach(r.Reach), Clear: r.PersonalShown}
-	if v.Reach != viewer.ReachTeams || len(a.Edges.Teams) == 0 {
-		return v, nil
+	if v.Teams, err = withSubTeams(ctx, db, a); err != nil {
+		return nil, err
+	}
+	v.Withheld, err = restrictedTo(ctx, db, a.WorkspaceID, v.Teams)
+	return v, err
+}
+
+// withSubTeams are the agent's teams and all beneath them.
+func withSubTeams(ctx context.Context, db *ent.Client, a *ent.Agent) ([]gid.ID, error) {
+	if len(a.Edges.Teams) == 0 {
+		return nil, nil
 	}
 	all, err := db.Team.Query().Where(team.WorkspaceID(a.WorkspaceID)).Select(team.FieldID, team.FieldParentID).All(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read teams: %w", err)
 	}
+	var out []gid.ID
 	for _, t := range a.Edges.Teams {
-		v.Teams = append(v.Teams, t.ID)
+		out = append(out, t.ID)
 	}
-	for n := 0; n < len(v.Teams); n++ { // grows while sub-teams are found
+	for n := 0; n < len(out); n++ { // grows while sub-teams are found
 		for _, t := range all {
-			if t.ParentID != nil && *t.ParentID == v.Teams[n] && !slices.Contains(v.Teams, t.ID) {
-				v.Teams = append(v.Teams, t.ID)
+			if t.ParentID != nil && *t.ParentID == out[n] && !slices.Contains(out, t.ID) {
+				out = append(out, t.ID)
 			}
 		}
 	}
-	v.Teams = unique(v.Teams)
-	return v, nil
+	return unique(out), nil
 }
 
 func (d *Desk) viewerOfKey(ctx context.Context, secret string) (*viewer.Viewer, error) {
@@ -198,7 +214,7 @@ func (d *Desk) viewerOfKey(ctx context.Context, secret string) (*viewer.Viewer, 
 	if err != nil {
 		return nil, gone(err)
 	}
-	v, err := d.viewerOfKeyRow(k)
+	v, err := d.viewerOfKeyRow(ctx, k)
 	if err == nil && (k.LastUsedAt == nil || d.Now().Sub(*k.LastUsedAt) > time.Minute) {
 		if err := d.db.APIKey.UpdateOneID(k.ID).SetLastUsedAt(d.now()).Exec(ctx); err != nil {
 			d.Log.WarnContext(ctx, "note key's use", "key", k.ID, "error", err)
@@ -207,16 +223,20 @@ func (d *Desk) viewerOfKey(ctx context.Context, secret string) (*viewer.Viewer, 
 	return v, err
 }
 
-func (d *Desk) viewerOfKeyRow(k *ent.APIKey) (*viewer.Viewer, error) {
+func (d *Desk) viewerOfKeyRow(ctx context.Context, k *ent.APIKey) (*viewer.Viewer, error) {
 	app := k.Edges.App
 	if k.RevokedAt != nil || app == nil || !app.Enabled || k.ExpiresAt != nil && !k.ExpiresAt.After(d.Now()) {
 		return nil, ErrUnauthenticated
+	}
+	withheld, err := restrictedTo(ctx, d.db, k.WorkspaceID, nil) // a program belongs to no team
+	if err != nil {
+		return nil, err
 	}
 	kind := viewer.KindApp
 	if k.Kind == apikey.KindBI {
 		kind = viewer.KindBI
 	}
-	return &viewer.Viewer{Kind: kind, Workspace: k.WorkspaceID, Actor: app.ID, Token: k.ID, Scopes: append([]viewer.Scope{viewer.Self}, k.Scopes...), Reach: viewer.ReachAll}, nil
+	return &viewer.Viewer{Kind: kind, Workspace: k.WorkspaceID, Actor: app.ID, Token: k.ID, Scopes: append([]viewer.Scope{viewer.Self}, k.Scopes...), Reach: viewer.ReachAll, Withheld: withheld}, nil
 }
 
 func (d *Desk) viewerOfVisitor(ctx context.Context, id gid.ID) (*viewer.Viewer, error) {

@@ -63,9 +63,12 @@ func (d *Desk) CreateQueue(ctx context.Context, in QueueCreateInput, key *string
 		if err := w.teamExists(ctx, in.TeamID); err != nil {
 			return gid.ID{}, err
 		}
+		if in.TeamID == nil && deref(in.Restricted, false) {
+			return gid.ID{}, errNoMembers
+		}
 		q, err := w.tx.Queue.Create().SetName(name).SetNillableDescription(in.Description).SetNillableTeamID(in.TeamID).SetNillableOfferSeconds(in.OfferSeconds).
 			SetNillableWrapUpSeconds(in.WrapUpSeconds).SetNillableStickySeconds(in.StickySeconds).SetNillablePauseAfterReplySeconds(in.PauseAfterReplySeconds).
-			SetNillableSilentAfterSeconds(in.SilentAfterSeconds).SetNillableBreakAfterMisses(in.BreakAfterMisses).SetCreatedAt(w.at).Save(ctx)
+			SetNillableSilentAfterSeconds(in.SilentAfterSeconds).SetNillableBreakAfterMisses(in.BreakAfterMisses).SetNillableRestricted(in.Restricted).SetCreatedAt(w.at).Save(ctx)
 		if err != nil {
 			return gid.ID{}, fmt.Errorf("write queue: %w", err)
 		}
@@ -73,6 +76,8 @@ func (d *Desk) CreateQueue(ctx context.Context, in QueueCreateInput, key *string
 		return q.ID, nil
 	})
 }
+
+var errNoMembers = refuse(Invalid, "a restricted queue needs a team: its members see the content", "input", "restricted")
 
 func (w *work) teamExists(ctx context.Context, id *gid.ID) error {
 	if id == nil {
@@ -109,7 +114,7 @@ func (d *Desk) UpdateQueue(ctx context.Context, id gid.ID, in QueueUpdateInput, 
 		if err := fits(q.Version, ifVersion); err != nil {
 			return id, err
 		}
-		u := w.tx.Queue.UpdateOneID(id).Where(queue.Version(q.Version)).AddVersion(1).SetUpdatedAt(w.at)
+		u := w.tx.Queue.UpdateOneID(id).Where(queue.Version(q.Version)).AddVersion(1).SetUpdatedAt(w.at).SetNillableRestricted(in.Restricted)
 		if err := w.queueChanges(ctx, u, id, in); err != nil {
 			return id, err
 		}
@@ -119,6 +124,12 @@ func (d *Desk) UpdateQueue(ctx context.Context, id gid.ID, in QueueUpdateInput, 
 		}
 		if err != nil {
 			return gid.ID{}, fmt.Errorf("save queue: %w", err)
+		}
+		if n.Restricted && n.TeamID == nil {
+			return id, errNoMembers
+		}
+		if err := w.queueMoved(ctx, q, n); err != nil {
+			return id, err
 		}
 		w.emit(fact{typ: SettingChanged, subject: id, version: n.Version})
 		return id, nil

@@ -13,6 +13,7 @@ import (
 	"tributary/ent/conversation"
 	"tributary/ent/interaction"
 	"tributary/ent/message"
+	"tributary/ent/note"
 	"tributary/ent/offer"
 	"tributary/ent/participant"
 	"tributary/ent/predicate"
@@ -29,7 +30,7 @@ var scopeOf = map[string]viewer.Scope{
 	ent.TypeSession: viewer.Self, ent.TypeApp: viewer.Self, ent.TypeAPIKey: viewer.APIWrite, ent.TypeQueue: viewer.Self,
 	ent.TypeCustomer: viewer.CustomerRead, ent.TypeIdentity: viewer.CustomerRead,
 	ent.TypeConversation: viewer.ConversationRead, ent.TypeParticipant: viewer.ConversationRead, ent.TypeInteraction: viewer.ConversationRead,
-	ent.TypeMessage: viewer.ConversationRead, ent.TypeAttachment: viewer.ConversationRead, ent.TypeTimelineItem: viewer.ConversationRead,
+	ent.TypeMessage: viewer.ConversationRead, ent.TypeNote: viewer.ConversationRead, ent.TypeAttachment: viewer.ConversationRead, ent.TypeTimelineItem: viewer.ConversationRead,
 	ent.TypeOffer: viewer.ConversationRead, ent.TypeAssignment: viewer.ConversationRead, ent.TypeAccess: viewer.ConversationRead,
 	ent.TypeRoutingDecision: viewer.RoutingRead, ent.TypeChannel: viewer.ConversationRead,
 	ent.TypeJob: viewer.ChannelRead, ent.TypeRawInbound: viewer.ChannelRead,
@@ -77,6 +78,10 @@ func (d *Desk) sight() {
 	db.Attachment.Intercept(reach(func(v *viewer.Viewer, q *ent.AttachmentQuery, p predicate.Conversation) {
 		q.Where(attachment.Or(attachment.CreatorID(v.Actor), attachment.HasMessageWith(message.HasConversationWith(p))))
 	}))
+	db.Note.Intercept(reach(func(_ *viewer.Viewer, q *ent.NoteQuery, p predicate.Conversation) {
+		q.Where(note.HasConversationWith(p))
+	}))
+	d.withhold()
 	db.Session.Intercept(ent.TraverseFunc(func(ctx context.Context, q ent.Query) error {
 		if v := viewer.From(ctx); v != nil && !v.Has(viewer.PeopleWrite) {
 			q.(*ent.SessionQuery).Where(session.AgentID(v.Actor))
@@ -137,7 +142,8 @@ func need(ctx context.Context, s viewer.Scope) error {
 	return nil
 }
 
-// asSystem is the desk acting for somebody whose right was checked, over all of his workspace.
+// asSystem is the desk acting for somebody whose right was checked, over all of his workspace; who it is stays known.
 func asSystem(ctx context.Context) context.Context {
-	return within(viewer.System(ctx, viewer.From(ctx).Workspace))
+	v := viewer.From(ctx)
+	return within(viewer.Acting(ctx, v.Workspace, v.Actor))
 }

@@ -29,6 +29,9 @@ const (
 	onEndWrapUp  trigger = "contact ended, wrap-up asked for"
 	onWrapUpDone trigger = "wrap-up done"
 	onHandOver   trigger = "flow hands over"
+	onTransfer   trigger = "transfer to a queue or team"
+	onTransferTo trigger = "transfer to an agent"
+	onReopen     trigger = "conversation reopened"
 )
 
 // capacity is what a transition does to the agent's load.
@@ -40,6 +43,7 @@ const (
 	capHold    capacity = "held"
 	capKeep    capacity = "kept"
 	capRelease capacity = "released"
+	capMove    capacity = "moves"
 )
 
 type transition struct {
@@ -72,13 +76,15 @@ var states = map[interaction.State]map[trigger]transition{
 		onWrite:     {interaction.StateOFFERED, capKeep},
 	},
 	interaction.StateACTIVE: {
-		onPause:     {interaction.StatePAUSED, capRelease},
-		onAgentLost: {interaction.StateQUEUED, capRelease},
-		onRelease:   {interaction.StateQUEUED, capRelease},
-		onResolve:   {interaction.StateENDED, capRelease},
-		onEnd:       {interaction.StateENDED, capRelease},
-		onEndWrapUp: {interaction.StateWRAP_UP, capKeep},
-		onWrite:     {interaction.StateACTIVE, capKeep},
+		onPause:      {interaction.StatePAUSED, capRelease},
+		onTransfer:   {interaction.StateQUEUED, capRelease},
+		onTransferTo: {interaction.StateOFFERED, capMove},
+		onAgentLost:  {interaction.StateQUEUED, capRelease},
+		onRelease:    {interaction.StateQUEUED, capRelease},
+		onResolve:    {interaction.StateENDED, capRelease},
+		onEnd:        {interaction.StateENDED, capRelease},
+		onEndWrapUp:  {interaction.StateWRAP_UP, capKeep},
+		onWrite:      {interaction.StateACTIVE, capKeep},
 	},
 	interaction.StatePAUSED: {
 		onWrite:   {interaction.StateQUEUED, capNone},
@@ -91,7 +97,9 @@ var states = map[interaction.State]map[trigger]transition{
 		onWrapUpDone: {interaction.StateENDED, capRelease},
 		onResolve:    {interaction.StateENDED, capRelease},
 	},
-	interaction.StateENDED: {},
+	interaction.StateENDED: {
+		onReopen: {interaction.StatePAUSED, capNone},
+	},
 }
 
 // next is the table's answer, or a refusal that names what stands in the way.

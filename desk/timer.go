@@ -19,6 +19,8 @@ func (d *Desk) Register(r *jobs.Runner) {
 	r.Register(jobSend, d.deliver, jobs.Options{Concurrency: 8, Timeout: sendTimeout, OnDead: d.sendDead})
 	r.Register(jobFetch, d.fetchMedia, jobs.Options{Concurrency: 4, Timeout: fetchTimeout, MaxAttempts: 8, OnDead: d.fetchDead})
 	r.Register(jobDismiss, d.takeAll, jobs.Options{Concurrency: 2})
+	r.Register(jobWake, d.wake, jobs.Options{Concurrency: 2})
+	r.Register(jobQueueMoved, d.moveQueueSight, jobs.Options{Concurrency: 1})
 	r.Register(jobOfferExpire, d.expireOffer, jobs.Options{Concurrency: 4})
 	r.Register(jobPause, d.timer(func(ctx context.Context, w *work, c *ent.Conversation, i *ent.Interaction) error {
 		if i.State != interaction.StateACTIVE || i.UnansweredSince != nil || i.Live {

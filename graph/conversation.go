@@ -7,6 +7,7 @@ package graph
 
 import (
 	"context"
+	"time"
 	"tributary/desk"
 	"tributary/ent"
 	"tributary/graph/exec"
@@ -39,9 +40,54 @@ func (r *interactionResolver) WaitSeconds(ctx context.Context, obj *ent.Interact
 	return seconds(obj.QueuedAt, obj.AcceptedAt), nil
 }
 
+// Withheld is the resolver for the withheld field.
+func (r *interactionResolver) Withheld(ctx context.Context, obj *ent.Interaction) (bool, error) {
+	return me(ctx).Withholds(obj.QueueID), nil
+}
+
 // Actor is the resolver for the actor field.
 func (r *messageItemResolver) Actor(ctx context.Context, obj *model.MessageItem) (ent.Actor, error) {
 	return actor(obj.Agent(ctx))
+}
+
+// ConversationUpdate is the resolver for the conversationUpdate field.
+func (r *mutationResolver) ConversationUpdate(ctx context.Context, id gid.ID, input desk.ConversationUpdateInput, ifVersion *int, idempotencyKey *string) (*model.ConversationUpdatePayload, error) {
+	done, err := r.Desk.UpdateConversation(ctx, id, input, ifVersion, idempotencyKey)
+	p := &model.ConversationUpdatePayload{}
+	p.Conversation, p.UserErrors, err = outcome(ctx, r.Resolver, r.Desk.Conversation, done, err, "conversation")
+	return p, err
+}
+
+// ConversationOwnerSet is the resolver for the conversationOwnerSet field.
+func (r *mutationResolver) ConversationOwnerSet(ctx context.Context, id gid.ID, agentID *gid.ID, idempotencyKey *string) (*model.ConversationOwnerSetPayload, error) {
+	done, err := r.Desk.SetOwner(ctx, id, agentID, idempotencyKey)
+	p := &model.ConversationOwnerSetPayload{}
+	p.Conversation, p.UserErrors, err = outcome(ctx, r.Resolver, r.Desk.Conversation, done, err, "conversation")
+	return p, err
+}
+
+// ConversationFollow is the resolver for the conversationFollow field.
+func (r *mutationResolver) ConversationFollow(ctx context.Context, id gid.ID, follow bool, agentIds []gid.ID, idempotencyKey *string) (*model.ConversationFollowPayload, error) {
+	done, err := r.Desk.Follow(ctx, id, follow, agentIds, idempotencyKey)
+	p := &model.ConversationFollowPayload{}
+	p.Conversation, p.UserErrors, err = outcome(ctx, r.Resolver, r.Desk.Conversation, done, err, "conversation")
+	return p, err
+}
+
+// ConversationSnooze is the resolver for the conversationSnooze field.
+func (r *mutationResolver) ConversationSnooze(ctx context.Context, id gid.ID, until time.Time, idempotencyKey *string) (*model.ConversationSnoozePayload, error) {
+	done, err := r.Desk.Snooze(ctx, id, until, idempotencyKey)
+	p := &model.ConversationSnoozePayload{}
+	p.Conversation, p.UserErrors, err = outcome(ctx, r.Resolver, r.Desk.Conversation, done, err, "conversation")
+	return p, err
+}
+
+// ConversationReopen is the resolver for the conversationReopen field.
+func (r *mutationResolver) ConversationReopen(ctx context.Context, id gid.ID, idempotencyKey *string) (*model.ConversationReopenPayload, error) {
+	done, err := r.Desk.Reopen(ctx, id, idempotencyKey)
+	p := &model.ConversationReopenPayload{}
+	p.Conversation, p.UserErrors, err = outcome(ctx, r.Resolver, r.Desk.Conversation, done, err, "conversation")
+	return p, err
 }
 
 // ConversationResolve is the resolver for the conversationResolve field.
@@ -80,6 +126,38 @@ func (r *mutationResolver) InteractionRelease(ctx context.Context, id gid.ID, re
 	return p, err
 }
 
+// InteractionStart is the resolver for the interactionStart field.
+func (r *mutationResolver) InteractionStart(ctx context.Context, conversationID gid.ID, channelID gid.ID, identityID *gid.ID, idempotencyKey *string) (*model.InteractionStartPayload, error) {
+	done, err := r.Desk.StartInteraction(ctx, conversationID, channelID, identityID, idempotencyKey)
+	p := &model.InteractionStartPayload{}
+	p.Interaction, p.UserErrors, err = outcome(ctx, r.Resolver, r.Desk.Interaction, done, err, "interaction")
+	return p, err
+}
+
+// InteractionTransfer is the resolver for the interactionTransfer field.
+func (r *mutationResolver) InteractionTransfer(ctx context.Context, id gid.ID, input desk.TransferInput, idempotencyKey *string) (*model.InteractionTransferPayload, error) {
+	done, err := r.Desk.Transfer(ctx, id, input, idempotencyKey)
+	p := &model.InteractionTransferPayload{}
+	p.Interaction, p.UserErrors, err = outcome(ctx, r.Resolver, r.Desk.Interaction, done, err, "interaction")
+	return p, err
+}
+
+// InteractionJoin is the resolver for the interactionJoin field.
+func (r *mutationResolver) InteractionJoin(ctx context.Context, id gid.ID, idempotencyKey *string) (*model.InteractionJoinPayload, error) {
+	done, err := r.Desk.Join(ctx, id, idempotencyKey)
+	p := &model.InteractionJoinPayload{}
+	p.Interaction, p.UserErrors, err = outcome(ctx, r.Resolver, r.Desk.Interaction, done, err, "interaction")
+	return p, err
+}
+
+// InteractionLeave is the resolver for the interactionLeave field.
+func (r *mutationResolver) InteractionLeave(ctx context.Context, id gid.ID, idempotencyKey *string) (*model.InteractionLeavePayload, error) {
+	done, err := r.Desk.Leave(ctx, id, idempotencyKey)
+	p := &model.InteractionLeavePayload{}
+	p.Interaction, p.UserErrors, err = outcome(ctx, r.Resolver, r.Desk.Interaction, done, err, "interaction")
+	return p, err
+}
+
 // InteractionEnd is the resolver for the interactionEnd field.
 func (r *mutationResolver) InteractionEnd(ctx context.Context, id gid.ID, idempotencyKey *string) (*model.InteractionEndPayload, error) {
 	id, err := r.Desk.End(ctx, id, idempotencyKey)
@@ -94,6 +172,11 @@ func (r *mutationResolver) InteractionWrapUp(ctx context.Context, id gid.ID, ide
 	p := &model.InteractionWrapUpPayload{}
 	p.Interaction, p.UserErrors, err = outcome(ctx, r.Resolver, r.Desk.Interaction, id, err, "interaction")
 	return p, err
+}
+
+// Actor is the resolver for the actor field.
+func (r *noteItemResolver) Actor(ctx context.Context, obj *model.NoteItem) (ent.Actor, error) {
+	return actor(obj.Agent(ctx))
 }
 
 // Conversation is the resolver for the conversation field.
@@ -147,6 +230,9 @@ func (r *Resolver) Interaction() exec.InteractionResolver { return &interactionR
 // MessageItem returns exec.MessageItemResolver implementation.
 func (r *Resolver) MessageItem() exec.MessageItemResolver { return &messageItemResolver{r} }
 
+// NoteItem returns exec.NoteItemResolver implementation.
+func (r *Resolver) NoteItem() exec.NoteItemResolver { return &noteItemResolver{r} }
+
 // TimelineItemConnection returns exec.TimelineItemConnectionResolver implementation.
 func (r *Resolver) TimelineItemConnection() exec.TimelineItemConnectionResolver {
 	return &timelineItemConnectionResolver{r}
@@ -163,6 +249,7 @@ type (
 	conversationResolver           struct{ *Resolver }
 	interactionResolver            struct{ *Resolver }
 	messageItemResolver            struct{ *Resolver }
+	noteItemResolver               struct{ *Resolver }
 	timelineItemConnectionResolver struct{ *Resolver }
 	timelineItemEdgeResolver       struct{ *Resolver }
 )

@@ -140,6 +140,8 @@ func (r *Resolver) matter(ctx context.Context, id gid.ID, path ...string) (ent.N
 		return noder(one(ctx, d.Interaction, id, path...))
 	case gid.Message:
 		return noder(one(ctx, d.Message, id, path...))
+	case gid.Note:
+		return noder(one(ctx, d.Note, id, path...))
 	case gid.Attachment:
 		return noder(one(ctx, d.Attachment, id, path...))
 	case gid.Offer:

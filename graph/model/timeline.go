@@ -13,6 +13,8 @@ type TimelineItem interface {
 type (
 	// MessageItem is a row of type MESSAGE.
 	MessageItem struct{ *ent.TimelineItem }
+	// NoteItem is a row of type NOTE.
+	NoteItem struct{ *ent.TimelineItem }
 	// AssignmentItem is a row of type ASSIGNMENT.
 	AssignmentItem struct{ *ent.TimelineItem }
 	// ChangeItem is a row of type CHANGE.
@@ -21,6 +23,9 @@ type (
 
 // IsTimelineItem marks MessageItem.
 func (MessageItem) IsTimelineItem() {}
+
+// IsTimelineItem marks NoteItem.
+func (NoteItem) IsTimelineItem() {}
 
 // IsTimelineItem marks AssignmentItem.
 func (AssignmentItem) IsTimelineItem() {}
@@ -33,6 +38,8 @@ func Item(t *ent.TimelineItem) TimelineItem {
 	switch t.Type {
 	case "MESSAGE":
 		return MessageItem{t}
+	case "NOTE":
+		return NoteItem{t}
 	case "ASSIGNMENT":
 		return AssignmentItem{t}
 	default:

@@ -1,0 +1,80 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"tributary/ent"
+	"tributary/ent/attachment"
+	"tributary/ent/interaction"
+	"tributary/ent/message"
+	"tributary/ent/note"
+	"tributary/ent/predicate"
+	"tributary/ent/queue"
+	"tributary/ent/timelineitem"
+	"tributary/internal/gid"
+	"tributary/internal/viewer"
+)
+
+// Restricted queues (MODEL 6): only members of the queue's team see what is said in its interactions. To everybody else,
+// whatever his reach, such an interaction is a placeholder. The predicate stands here once, for lists, counts, nodes,
+// edges and what events show.
+
+// restrictedTo are the workspace's restricted queues that none of these teams serves.
+func restrictedTo(ctx context.Context, db *ent.Client, workspace gid.ID, teams []gid.ID) ([]gid.ID, error) {
+	rows, err := db.Queue.Query().Where(queue.WorkspaceID(workspace), queue.Restricted(true)).Select(queue.FieldID, queue.FieldTeamID).All(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read restricted queues: %w", err)
+	}
+	var out []gid.ID
+	for _, q := range rows {
+		if q.TeamID == nil || !slices.Contains(teams, *q.TeamID) {
+			out = append(out, q.ID)
+		}
+	}
+	return unique(out), nil
+}
+
+// withhold registers the predicate on the client.
+func (d *Desk) withhold() {
+	db := d.db
+	db.Message.Intercept(content(func(q *ent.MessageQuery, shown predicate.Interaction) {
+		q.Where(message.HasInteractionWith(shown))
+	}))
+	db.Note.Intercept(content(func(q *ent.NoteQuery, shown predicate.Interaction) {
+		q.Where(note.Or(note.InteractionIDIsNil(), note.HasInteractionWith(shown)))
+	}))
+	db.Attachment.Intercept(ent.TraverseFunc(func(ctx context.Context, q ent.Query) error {
+		if v := viewer.From(ctx); v != nil && len(v.Withheld) > 0 {
+			q.(*ent.AttachmentQuery).Where(attachment.Or(attachment.CreatorID(v.Actor), attachment.HasMessageWith(message.HasInteractionWith(shownTo(v)))))
+		}
+		return nil
+	}))
+	// Messages and assignments keep their place in the timeline, without content; notes and reasons are content.
+	db.TimelineItem.Intercept(content(func(q *ent.TimelineItemQuery, shown predicate.Interaction) {
+		q.Where(timelineitem.Or(timelineitem.TypeIn(timelineitem.TypeMESSAGE, timelineitem.TypeASSIGNMENT),
+			timelineitem.InteractionIDIsNil(), timelineitem.HasInteractionWith(shown)))
+	}))
+}
+
+func shownTo(v *viewer.Viewer) predicate.Interaction {
+	return interaction.Or(interaction.QueueIDIsNil(), interaction.QueueIDNotIn(v.Withheld...))
+}
+
+func content[Q ent.Query](cut func(Q, predicate.Interaction)) ent.Interceptor {
+	return ent.TraverseFunc(func(ctx context.Context, q ent.Query) error {
+		if v := viewer.From(ctx); v != nil && len(v.Withheld) > 0 {
+			cut(q.(Q), shownTo(v))
+		}
+		return nil
+	})
+}
+
+// withheld refuses to work on what the viewer may not read.
+func withheld(ctx context.Context, i *ent.Interaction, field ...string) error {
+	if viewer.From(ctx).Withholds(i.QueueID) {
+		return refuse(NotAllowed, "it belongs to a restricted queue whose member you are not", field...)
+	}
+	return nil
+}
