@@ -281,7 +281,7 @@ func (f *Floor) agents(ctx context.Context, ids []gid.ID) ([]router.Agent, error
 	if err != nil {
 		return nil, fmt.Errorf("read agents: %w", err)
 	}
-	live, err := f.d.liveAgents(ctx, ids...)
+	live, err := f.d.liveAgents(ctx, f.d.db, ids...)
 	if err != nil {
 		return nil, err
 	}

@@ -292,8 +292,8 @@ func (w *work) takeFrom(ctx context.Context, agentID, id gid.ID, why string) err
 }
 
 // liveAgents are the agents of the workspaces with a connection that was seen lately.
-func (d *Desk) liveAgents(ctx context.Context, subjects ...gid.ID) (map[gid.ID]bool, error) {
-	q := d.db.Presence.Query().Where(presence.SocketsGT(0), presence.SeenAtGT(d.now().Add(-LostAfter)))
+func (d *Desk) liveAgents(ctx context.Context, db *ent.Client, subjects ...gid.ID) (map[gid.ID]bool, error) {
+	q := db.Presence.Query().Where(presence.SocketsGT(0), presence.SeenAtGT(d.now().Add(-LostAfter)))
 	if len(subjects) > 0 {
 		q.Where(presence.SubjectIDIn(subjects...))
 	}

@@ -222,7 +222,7 @@ func (w *work) mayTake(ctx context.Context, i *ent.Interaction, taker gid.ID) er
 	if err := w.takesOffers(ctx, taker); err != nil {
 		return fieldTo(err, "input", "agentId")
 	}
-	live, err := w.liveAgents(ctx, taker)
+	live, err := w.liveAgents(ctx, w.tx.Client(), taker)
 	if err != nil {
 		return err
 	}
