@@ -126,6 +126,11 @@ func planned(oc *graphql.OperationContext, at []graphql.CollectedField, o page.O
 	return a.Plan(o)
 }
 
+// takesPart is a customer's list over the conversations that he takes part in.
+func takesPart(child string) page.Through {
+	return page.Through{Table: participant.Table, Parent: participant.FieldCustomerID, Member: participant.FieldConversationID, Role: participant.FieldRole, Child: child}
+}
+
 // Actor is every type that can have done something.
 type Actor interface {
 	Noder
@@ -2639,10 +2644,14 @@ func (_m *Conversation) Interactions(ctx context.Context, first *int, after *pag
 			if err != nil {
 				return nil, err
 			}
-			return pageInteraction(p, got, _m.QueryInteractions().Count), nil
+			return pageInteraction(p, got, _m.pagedInteractions().Count), nil
 		}
 	}
-	return _m.QueryInteractions().Page(ctx, o, first, after, last, before)
+	return _m.pagedInteractions().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Conversation) pagedInteractions() *InteractionQuery {
+	return _m.QueryInteractions()
 }
 
 // Participants is a page of the edge, loaded with its parents or by itself.
@@ -2654,10 +2663,14 @@ func (_m *Conversation) Participants(ctx context.Context, first *int, after *pag
 			if err != nil {
 				return nil, err
 			}
-			return pageParticipant(p, got, _m.QueryParticipants().Count), nil
+			return pageParticipant(p, got, _m.pagedParticipants().Count), nil
 		}
 	}
-	return _m.QueryParticipants().Page(ctx, o, first, after, last, before)
+	return _m.pagedParticipants().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Conversation) pagedParticipants() *ParticipantQuery {
+	return _m.QueryParticipants()
 }
 
 // Timeline is a page of the edge, loaded with its parents or by itself.
@@ -2669,10 +2682,14 @@ func (_m *Conversation) Timeline(ctx context.Context, first *int, after *page.Cu
 			if err != nil {
 				return nil, err
 			}
-			return pageTimelineItem(p, got, _m.QueryTimeline().Count), nil
+			return pageTimelineItem(p, got, _m.pagedTimeline().Count), nil
 		}
 	}
-	return _m.QueryTimeline().Page(ctx, o, first, after, last, before)
+	return _m.pagedTimeline().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Conversation) pagedTimeline() *TimelineItemQuery {
+	return _m.QueryTimeline()
 }
 
 // Notes is the loaded edge, or one query.
@@ -2981,6 +2998,7 @@ func (q *CustomerQuery) collect(ctx context.Context, oc *graphql.OperationContex
 			if len(sub.ctx.Fields) > 0 {
 				sub.ctx.AppendFieldOnce(p.Column)
 				sub.ctx.AppendFieldOnce(conversation.FieldCustomerID)
+				sub.ctx.AppendFieldOnce("id")
 			}
 			q.after = append(q.after, func(ctx context.Context, nodes []*Customer) error {
 				byID := make(map[gid.ID]*Customer, len(nodes))
@@ -2993,11 +3011,11 @@ func (q *CustomerQuery) collect(ctx context.Context, oc *graphql.OperationContex
 					return nil
 				}
 				each := sub.Clone().Where(p.Where)
-				each.modifiers = append(each.modifiers, p.PerParent(customer.ConversationsColumn, ids))
+				each.modifiers = append(each.modifiers, takesPart("id").PerParent(p, ids))
 				each.after = sub.after
 				got, err := each.All(ctx)
 				for _, m := range got {
-					byID[m.CustomerID].appendNamedConversations(alias, m)
+					byID[page.ParentOf(m)].appendNamedConversations(alias, m)
 				}
 				return err
 			})
@@ -3019,6 +3037,7 @@ func (q *CustomerQuery) collect(ctx context.Context, oc *graphql.OperationContex
 			if len(sub.ctx.Fields) > 0 {
 				sub.ctx.AppendFieldOnce(p.Column)
 				sub.ctx.AppendFieldOnce(timelineitem.FieldCustomerID)
+				sub.ctx.AppendFieldOnce("conversation_id")
 			}
 			q.after = append(q.after, func(ctx context.Context, nodes []*Customer) error {
 				byID := make(map[gid.ID]*Customer, len(nodes))
@@ -3031,11 +3050,11 @@ func (q *CustomerQuery) collect(ctx context.Context, oc *graphql.OperationContex
 					return nil
 				}
 				each := sub.Clone().Where(p.Where)
-				each.modifiers = append(each.modifiers, p.PerParent(customer.TimelineColumn, ids))
+				each.modifiers = append(each.modifiers, takesPart("conversation_id").PerParent(p, ids))
 				each.after = sub.after
 				got, err := each.All(ctx)
 				for _, m := range got {
-					byID[m.CustomerID].appendNamedTimeline(alias, m)
+					byID[page.ParentOf(m)].appendNamedTimeline(alias, m)
 				}
 				return err
 			})
@@ -3072,10 +3091,14 @@ func (_m *Customer) Conversations(ctx context.Context, first *int, after *page.C
 			if err != nil {
 				return nil, err
 			}
-			return pageConversation(p, got, _m.QueryConversations().Count), nil
+			return pageConversation(p, got, _m.pagedConversations().Count), nil
 		}
 	}
-	return _m.QueryConversations().Page(ctx, o, first, after, last, before)
+	return _m.pagedConversations().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Customer) pagedConversations() *ConversationQuery {
+	return (&ConversationClient{config: _m.config}).Query().Where(takesPart("id").Of(_m.ID))
 }
 
 // Timeline is a page of the edge, loaded with its parents or by itself.
@@ -3087,10 +3110,14 @@ func (_m *Customer) Timeline(ctx context.Context, first *int, after *page.Cursor
 			if err != nil {
 				return nil, err
 			}
-			return pageTimelineItem(p, got, _m.QueryTimeline().Count), nil
+			return pageTimelineItem(p, got, _m.pagedTimeline().Count), nil
 		}
 	}
-	return _m.QueryTimeline().Page(ctx, o, first, after, last, before)
+	return _m.pagedTimeline().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Customer) pagedTimeline() *TimelineItemQuery {
+	return (&TimelineItemClient{config: _m.config}).Query().Where(takesPart("conversation_id").Of(_m.ID))
 }
 
 type (
@@ -4155,10 +4182,14 @@ func (_m *Interaction) Messages(ctx context.Context, first *int, after *page.Cur
 			if err != nil {
 				return nil, err
 			}
-			return pageMessage(p, got, _m.QueryMessages().Count), nil
+			return pageMessage(p, got, _m.pagedMessages().Count), nil
 		}
 	}
-	return _m.QueryMessages().Page(ctx, o, first, after, last, before)
+	return _m.pagedMessages().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Interaction) pagedMessages() *MessageQuery {
+	return _m.QueryMessages()
 }
 
 // Offers is a page of the edge, loaded with its parents or by itself.
@@ -4170,10 +4201,14 @@ func (_m *Interaction) Offers(ctx context.Context, first *int, after *page.Curso
 			if err != nil {
 				return nil, err
 			}
-			return pageOffer(p, got, _m.QueryOffers().Count), nil
+			return pageOffer(p, got, _m.pagedOffers().Count), nil
 		}
 	}
-	return _m.QueryOffers().Page(ctx, o, first, after, last, before)
+	return _m.pagedOffers().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Interaction) pagedOffers() *OfferQuery {
+	return _m.QueryOffers()
 }
 
 // Assignments is the loaded edge, or one query.
@@ -4205,10 +4240,14 @@ func (_m *Interaction) Decisions(ctx context.Context, first *int, after *page.Cu
 			if err != nil {
 				return nil, err
 			}
-			return pageRoutingDecision(p, got, _m.QueryDecisions().Count), nil
+			return pageRoutingDecision(p, got, _m.pagedDecisions().Count), nil
 		}
 	}
-	return _m.QueryDecisions().Page(ctx, o, first, after, last, before)
+	return _m.pagedDecisions().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Interaction) pagedDecisions() *RoutingDecisionQuery {
+	return _m.QueryDecisions()
 }
 
 // ConsultantRows is the loaded edge, or one query.
@@ -7343,6 +7382,8 @@ func (q *TimelineItemQuery) collect(ctx context.Context, oc *graphql.OperationCo
 		case "actor":
 			edges["agent"] = append(edges["agent"], f)
 			cols = append(cols, timelineitem.FieldAgentID)
+		case "customerRole":
+			cols = append(cols, "conversation_id")
 		case "field":
 			cols = append(cols, "changed")
 		case "from":

@@ -1,9 +1,11 @@
 package schema
 
-// Paged makes an edge a connection with this order.
+// Paged makes an edge a connection with this order. Child is set where the edge's rows belong to a customer by his
+// taking part in their conversation (MODEL 1), and is the column that names the conversation.
 type Paged struct {
 	Column string `json:"column"`
 	Desc   bool   `json:"desc"`
+	Child  string `json:"child"`
 }
 
 // Name is ent's key of the annotation.

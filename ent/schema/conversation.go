@@ -45,9 +45,9 @@ func (Conversation) Edges() []ent.Edge {
 		edge.To("team", Team.Type).Field("team_id").Unique(),
 		edge.To("followed_by", Conversation.Type).From("related_to").Field("related_id").Unique().Immutable(),
 		edge.To("last_message", Message.Type).Field("last_message_id").Unique(),
-		edge.To("interactions", Interaction.Type).Annotations(Paged{"id", false}),
-		edge.To("participants", Participant.Type).Annotations(Paged{"since", false}),
-		edge.To("timeline", TimelineItem.Type).Annotations(Paged{"at", true}),
+		edge.To("interactions", Interaction.Type).Annotations(Paged{Column: "id", Desc: false}),
+		edge.To("participants", Participant.Type).Annotations(Paged{Column: "since", Desc: false}),
+		edge.To("timeline", TimelineItem.Type).Annotations(Paged{Column: "at", Desc: true}),
 		edge.To("notes", Note.Type),
 		edge.To("followers", Agent.Type).Through("follower_rows", Follower.Type),
 		edge.To("access", Access.Type),
@@ -134,11 +134,11 @@ func (Interaction) Edges() []ent.Edge {
 		edge.To("previous_agent", Agent.Type).Field("previous_agent_id").Unique(),
 		edge.To("open_offer", Offer.Type).Field("open_offer_id").Unique(),
 		edge.To("continued_by", Interaction.Type).From("continued_from").Field("continued_from_id").Unique().Immutable(),
-		edge.To("messages", Message.Type).Annotations(Paged{"number", false}),
-		edge.To("offers", Offer.Type).Annotations(Paged{"offered_at", true}),
+		edge.To("messages", Message.Type).Annotations(Paged{Column: "number", Desc: false}),
+		edge.To("offers", Offer.Type).Annotations(Paged{Column: "offered_at", Desc: true}),
 		edge.To("assignments", Assignment.Type),
 		edge.To("consultants", Agent.Type).Through("consultant_rows", Consultant.Type),
-		edge.To("decisions", RoutingDecision.Type).Annotations(Paged{"at", true}),
+		edge.To("decisions", RoutingDecision.Type).Annotations(Paged{Column: "at", Desc: true}),
 	}
 }
 

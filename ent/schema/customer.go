@@ -34,8 +34,8 @@ func (Customer) Annotations() []schema.Annotation {
 func (Customer) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.To("identities", Identity.Type),
-		edge.To("conversations", Conversation.Type).Annotations(Paged{"updated_at", true}),
-		edge.To("timeline", TimelineItem.Type).Annotations(Paged{"at", true}),
+		edge.To("conversations", Conversation.Type).Annotations(Paged{Column: "updated_at", Desc: true, Child: "id"}),
+		edge.To("timeline", TimelineItem.Type).Annotations(Paged{Column: "at", Desc: true, Child: "conversation_id"}),
 	}
 }
 

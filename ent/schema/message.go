@@ -135,7 +135,8 @@ func (TimelineItem) Fields() []ent.Field {
 func (TimelineItem) Annotations() []schema.Annotation {
 	return []schema.Annotation{Shape{
 		Types: []string{"TimelineItem", "MessageItem", "NoteItem", "AssignmentItem", "ChangeItem"}, Always: []string{"type"},
-		Needs: map[string][]string{"field": {"changed"}, "from": {"before"}, "to": {"after"}},
+
+		Needs: map[string][]string{"customerRole": {"conversation_id"}, "field": {"changed"}, "from": {"before"}, "to": {"after"}},
 		Via:   map[string][]string{"actor": {"agent"}},
 	}}
 }
