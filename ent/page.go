@@ -4,6 +4,7 @@ package ent
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"tributary/ent/access"
 	"tributary/ent/agent"
@@ -2445,9 +2446,12 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 				if len(ids) == 0 {
 					return nil
 				}
-				each := sub.Clone().Where(p.Where)
+				// Clone would forget what is to be loaded by name below it.
+				copied := *sub
+				each := &copied
+				each.ctx, each.predicates, each.modifiers = sub.ctx.Clone(), slices.Clone(sub.predicates), slices.Clone(sub.modifiers)
+				each.Where(p.Where)
 				each.modifiers = append(each.modifiers, p.PerParent(conversation.InteractionsColumn, ids))
-				each.after = sub.after
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[m.ConversationID].appendNamedInteractions(alias, m)
@@ -2483,9 +2487,12 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 				if len(ids) == 0 {
 					return nil
 				}
-				each := sub.Clone().Where(p.Where)
+				// Clone would forget what is to be loaded by name below it.
+				copied := *sub
+				each := &copied
+				each.ctx, each.predicates, each.modifiers = sub.ctx.Clone(), slices.Clone(sub.predicates), slices.Clone(sub.modifiers)
+				each.Where(p.Where)
 				each.modifiers = append(each.modifiers, p.PerParent(conversation.ParticipantsColumn, ids))
-				each.after = sub.after
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[m.ConversationID].appendNamedParticipants(alias, m)
@@ -2521,9 +2528,12 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 				if len(ids) == 0 {
 					return nil
 				}
-				each := sub.Clone().Where(p.Where)
+				// Clone would forget what is to be loaded by name below it.
+				copied := *sub
+				each := &copied
+				each.ctx, each.predicates, each.modifiers = sub.ctx.Clone(), slices.Clone(sub.predicates), slices.Clone(sub.modifiers)
+				each.Where(p.Where)
 				each.modifiers = append(each.modifiers, p.PerParent(conversation.TimelineColumn, ids))
-				each.after = sub.after
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[m.ConversationID].appendNamedTimeline(alias, m)
@@ -3010,9 +3020,12 @@ func (q *CustomerQuery) collect(ctx context.Context, oc *graphql.OperationContex
 				if len(ids) == 0 {
 					return nil
 				}
-				each := sub.Clone().Where(p.Where)
+				// Clone would forget what is to be loaded by name below it.
+				copied := *sub
+				each := &copied
+				each.ctx, each.predicates, each.modifiers = sub.ctx.Clone(), slices.Clone(sub.predicates), slices.Clone(sub.modifiers)
+				each.Where(p.Where)
 				each.modifiers = append(each.modifiers, takesPart("id").PerParent(p, ids))
-				each.after = sub.after
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[page.ParentOf(m)].appendNamedConversations(alias, m)
@@ -3049,9 +3062,12 @@ func (q *CustomerQuery) collect(ctx context.Context, oc *graphql.OperationContex
 				if len(ids) == 0 {
 					return nil
 				}
-				each := sub.Clone().Where(p.Where)
+				// Clone would forget what is to be loaded by name below it.
+				copied := *sub
+				each := &copied
+				each.ctx, each.predicates, each.modifiers = sub.ctx.Clone(), slices.Clone(sub.predicates), slices.Clone(sub.modifiers)
+				each.Where(p.Where)
 				each.modifiers = append(each.modifiers, takesPart("conversation_id").PerParent(p, ids))
-				each.after = sub.after
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[page.ParentOf(m)].appendNamedTimeline(alias, m)
@@ -3956,9 +3972,12 @@ func (q *InteractionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 				if len(ids) == 0 {
 					return nil
 				}
-				each := sub.Clone().Where(p.Where)
+				// Clone would forget what is to be loaded by name below it.
+				copied := *sub
+				each := &copied
+				each.ctx, each.predicates, each.modifiers = sub.ctx.Clone(), slices.Clone(sub.predicates), slices.Clone(sub.modifiers)
+				each.Where(p.Where)
 				each.modifiers = append(each.modifiers, p.PerParent(interaction.MessagesColumn, ids))
-				each.after = sub.after
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[m.InteractionID].appendNamedMessages(alias, m)
@@ -3994,9 +4013,12 @@ func (q *InteractionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 				if len(ids) == 0 {
 					return nil
 				}
-				each := sub.Clone().Where(p.Where)
+				// Clone would forget what is to be loaded by name below it.
+				copied := *sub
+				each := &copied
+				each.ctx, each.predicates, each.modifiers = sub.ctx.Clone(), slices.Clone(sub.predicates), slices.Clone(sub.modifiers)
+				each.Where(p.Where)
 				each.modifiers = append(each.modifiers, p.PerParent(interaction.OffersColumn, ids))
-				each.after = sub.after
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[m.InteractionID].appendNamedOffers(alias, m)
@@ -4050,9 +4072,12 @@ func (q *InteractionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 				if len(ids) == 0 {
 					return nil
 				}
-				each := sub.Clone().Where(p.Where)
+				// Clone would forget what is to be loaded by name below it.
+				copied := *sub
+				each := &copied
+				each.ctx, each.predicates, each.modifiers = sub.ctx.Clone(), slices.Clone(sub.predicates), slices.Clone(sub.modifiers)
+				each.Where(p.Where)
 				each.modifiers = append(each.modifiers, p.PerParent(interaction.DecisionsColumn, ids))
-				each.after = sub.after
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[m.InteractionID].appendNamedDecisions(alias, m)

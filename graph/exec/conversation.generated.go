@@ -491,6 +491,29 @@ func (ec *executionContext) fieldContext_AssignmentItem_interaction(_ context.Co
 	return fc, nil
 }
 
+func (ec *executionContext) _AssignmentItem_customerRole(ctx context.Context, field graphql.CollectedField, obj *model.AssignmentItem) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AssignmentItem_customerRole(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CustomerRole(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOParticipantRole2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_AssignmentItem_customerRole(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AssignmentItem", field, true, false, "ParticipantRole")
+}
+
 func (ec *executionContext) _AssignmentItem_internal(ctx context.Context, field graphql.CollectedField, obj *model.AssignmentItem) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -763,6 +786,29 @@ func (ec *executionContext) fieldContext_ChangeItem_interaction(_ context.Contex
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _ChangeItem_customerRole(ctx context.Context, field graphql.CollectedField, obj *model.ChangeItem) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ChangeItem_customerRole(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CustomerRole(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOParticipantRole2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ChangeItem_customerRole(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ChangeItem", field, true, false, "ParticipantRole")
 }
 
 func (ec *executionContext) _ChangeItem_internal(ctx context.Context, field graphql.CollectedField, obj *model.ChangeItem) (ret graphql.Marshaler) {
@@ -4695,6 +4741,29 @@ func (ec *executionContext) fieldContext_MessageItem_interaction(_ context.Conte
 	return fc, nil
 }
 
+func (ec *executionContext) _MessageItem_customerRole(ctx context.Context, field graphql.CollectedField, obj *model.MessageItem) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageItem_customerRole(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CustomerRole(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOParticipantRole2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MessageItem_customerRole(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageItem", field, true, false, "ParticipantRole")
+}
+
 func (ec *executionContext) _MessageItem_internal(ctx context.Context, field graphql.CollectedField, obj *model.MessageItem) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -4967,6 +5036,29 @@ func (ec *executionContext) fieldContext_NoteItem_interaction(_ context.Context,
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _NoteItem_customerRole(ctx context.Context, field graphql.CollectedField, obj *model.NoteItem) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_NoteItem_customerRole(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CustomerRole(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOParticipantRole2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_NoteItem_customerRole(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("NoteItem", field, true, false, "ParticipantRole")
 }
 
 func (ec *executionContext) _NoteItem_internal(ctx context.Context, field graphql.CollectedField, obj *model.NoteItem) (ret graphql.Marshaler) {
@@ -6044,6 +6136,11 @@ func (ec *executionContext) _AssignmentItem(ctx context.Context, sel ast.Selecti
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._AssignmentItem_interaction(ctx, field, obj)
 				})
+		case "customerRole":
+			out.Values[i] = ec._AssignmentItem_customerRole(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "internal":
 			out.Values[i] = ec._AssignmentItem_internal(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -6116,6 +6213,11 @@ func (ec *executionContext) _ChangeItem(ctx context.Context, sel ast.SelectionSe
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._ChangeItem_interaction(ctx, field, obj)
 				})
+		case "customerRole":
+			out.Values[i] = ec._ChangeItem_customerRole(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "internal":
 			out.Values[i] = ec._ChangeItem_internal(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -7317,6 +7419,11 @@ func (ec *executionContext) _MessageItem(ctx context.Context, sel ast.SelectionS
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._MessageItem_interaction(ctx, field, obj)
 				})
+		case "customerRole":
+			out.Values[i] = ec._MessageItem_customerRole(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "internal":
 			out.Values[i] = ec._MessageItem_internal(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -7389,6 +7496,11 @@ func (ec *executionContext) _NoteItem(ctx context.Context, sel ast.SelectionSet,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._NoteItem_interaction(ctx, field, obj)
 				})
+		case "customerRole":
+			out.Values[i] = ec._NoteItem_customerRole(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "internal":
 			out.Values[i] = ec._NoteItem_internal(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -8221,6 +8333,24 @@ func (ec *executionContext) marshalOParticipantConnection2ᚖtributaryᚋentᚐP
 		return graphql.Null
 	}
 	return ec._ParticipantConnection(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalOParticipantRole2ᚖstring(ctx context.Context, v any) (*string, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := graphql.UnmarshalString(v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOParticipantRole2ᚖstring(ctx context.Context, sel ast.SelectionSet, v *string) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := graphql.MarshalString(*v)
+	return res
 }
 
 func (ec *executionContext) unmarshalOResolveInput2ᚖtributaryᚋdeskᚐResolveInput(ctx context.Context, v any) (*desk.ResolveInput, error) {

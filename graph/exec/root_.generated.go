@@ -1233,6 +1233,8 @@ interface TimelineItem implements Node {
   conversation: Conversation
   "In which contact."
   interaction: Interaction
+  "In a customer's timeline: his role there; null elsewhere."
+  customerRole: ParticipantRole
   "Never shown to a customer."
   internal: Boolean!
 }
@@ -1263,6 +1265,8 @@ type MessageItem implements TimelineItem & Node @requires(scope: CONVERSATION_RE
   conversation: Conversation
   "In which contact."
   interaction: Interaction
+  "In a customer's timeline: his role there; null elsewhere."
+  customerRole: ParticipantRole
   "Never shown to a customer."
   internal: Boolean!
   "What; null where the interaction is withheld."
@@ -1283,6 +1287,8 @@ type NoteItem implements TimelineItem & Node @requires(scope: CONVERSATION_READ)
   conversation: Conversation
   "In which contact."
   interaction: Interaction
+  "In a customer's timeline: his role there; null elsewhere."
+  customerRole: ParticipantRole
   "Never shown to a customer."
   internal: Boolean!
   "What."
@@ -1303,6 +1309,8 @@ type AssignmentItem implements TimelineItem & Node @requires(scope: CONVERSATION
   conversation: Conversation
   "In which contact."
   interaction: Interaction
+  "In a customer's timeline: his role there; null elsewhere."
+  customerRole: ParticipantRole
   "Never shown to a customer."
   internal: Boolean!
   "The record."
@@ -1323,6 +1331,8 @@ type ChangeItem implements TimelineItem & Node @requires(scope: CONVERSATION_REA
   conversation: Conversation
   "In which contact."
   interaction: Interaction
+  "In a customer's timeline: his role there; null elsewhere."
+  customerRole: ParticipantRole
   "Never shown to a customer."
   internal: Boolean!
   "What changed: ` + "`" + `conversation.state` + "`" + `, ` + "`" + `interaction.state` + "`" + `, …"

@@ -2,7 +2,10 @@
 // because a Go type can be only one GraphQL object.
 package model
 
-import "tributary/ent"
+import (
+	"tributary/ent"
+	"tributary/internal/page"
+)
 
 // TimelineItem is what a row of the timeline looks like in the contract: one GraphQL type per sort of row.
 type TimelineItem interface {
@@ -11,15 +14,25 @@ type TimelineItem interface {
 }
 
 type (
+	// Row is what all of them wear.
+	Row struct{ *ent.TimelineItem }
 	// MessageItem is a row of type MESSAGE.
-	MessageItem struct{ *ent.TimelineItem }
+	MessageItem struct{ Row }
 	// NoteItem is a row of type NOTE.
-	NoteItem struct{ *ent.TimelineItem }
+	NoteItem struct{ Row }
 	// AssignmentItem is a row of type ASSIGNMENT.
-	AssignmentItem struct{ *ent.TimelineItem }
+	AssignmentItem struct{ Row }
 	// ChangeItem is a row of type CHANGE.
-	ChangeItem struct{ *ent.TimelineItem }
+	ChangeItem struct{ Row }
 )
+
+// CustomerRole is the role in which the customer whose timeline this is takes part; nil in other lists.
+func (r Row) CustomerRole() *string {
+	if role := page.RoleOf(r.TimelineItem); role != "" {
+		return &role
+	}
+	return nil
+}
 
 // IsTimelineItem marks MessageItem.
 func (MessageItem) IsTimelineItem() {}
@@ -37,12 +50,12 @@ func (ChangeItem) IsTimelineItem() {}
 func Item(t *ent.TimelineItem) TimelineItem {
 	switch t.Type {
 	case "MESSAGE":
-		return MessageItem{t}
+		return MessageItem{Row{t}}
 	case "NOTE":
-		return NoteItem{t}
+		return NoteItem{Row{t}}
 	case "ASSIGNMENT":
-		return AssignmentItem{t}
+		return AssignmentItem{Row{t}}
 	default:
-		return ChangeItem{t}
+		return ChangeItem{Row{t}}
 	}
 }

@@ -146,13 +146,18 @@ func (p Plan) OrderBy(s *sql.Selector) {
 
 // PerParent reads Limit+1 rows for each parent through the index, in one statement on both dialects.
 func (p Plan) PerParent(fk string, ids []any) func(*sql.Selector) {
+	return p.each(ids, nil, func(s *sql.Selector, id any) { s.Where(sql.EQ(s.C(fk), id)) })
+}
+
+// each is a UNION ALL of one arm a parent; extra are columns that of adds.
+func (p Plan) each(ids []any, extra []string, of func(*sql.Selector, any)) func(*sql.Selector) {
 	return func(s *sql.Selector) {
-		d, name, cols := sql.Dialect(s.Dialect()), s.TableName(), s.UnqualifiedColumns()
+		d, name, cols := sql.Dialect(s.Dialect()), s.TableName(), append(s.UnqualifiedColumns(), extra...)
 		s.SetDistinct(false)
 		var all *sql.Selector
 		for _, id := range ids {
 			one := s.Clone()
-			one.Where(sql.EQ(one.C(fk), id))
+			of(one, id)
 			p.OrderBy(one)
 			arm := d.Select(cols...).From(one.Limit(p.Limit + 1).As(name))
 			if all == nil {
