@@ -2410,8 +2410,8 @@ type Note implements Versioned & Node @requires(scope: CONVERSATION_READ) {
   interaction: Interaction
   "Who wrote it."
   author: Actor
-  "What was noted."
-  text: String!
+  "What was noted; never empty. Nullable as ` + "`" + `Message.text` + "`" + ` is, so that one selection serves both."
+  text: String
   "Who is told of it; they follow the conversation."
   mentions: [Agent!]
   "Kept in sight."
