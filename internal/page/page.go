@@ -133,36 +133,17 @@ func (p Plan) Where(s *sql.Selector) {
 }
 
 // OrderBy sorts by the order value, then by id; backwards for `last`.
-func (p Plan) OrderBy(s *sql.Selector) {
+func (p Plan) OrderBy(s *sql.Selector) { p.orderBy(s, s.C) }
+
+func (p Plan) orderBy(s *sql.Selector, named func(column string) string) {
 	dir := sql.Asc
 	if p.desc() {
 		dir = sql.Desc
 	}
 	if p.Column != "id" {
-		s.OrderBy(dir(s.C(p.Column)))
+		s.OrderBy(dir(named(p.Column)))
 	}
-	s.OrderBy(dir(s.C("id")))
-}
-
-// PerParent reads Limit+1 rows for each parent through the index, in one statement on both dialects.
-func (p Plan) PerParent(fk string, ids []any) func(*sql.Selector) {
-	return func(s *sql.Selector) {
-		d, name, cols := sql.Dialect(s.Dialect()), s.TableName(), s.UnqualifiedColumns()
-		s.SetDistinct(false)
-		var all *sql.Selector
-		for _, id := range ids {
-			one := s.Clone()
-			one.Where(sql.EQ(one.C(fk), id))
-			p.OrderBy(one)
-			arm := d.Select(cols...).From(one.Limit(p.Limit + 1).As(name))
-			if all == nil {
-				all = arm
-			} else {
-				all.UnionAll(arm)
-			}
-		}
-		*s = *all
-	}
+	s.OrderBy(dir(named("id")))
 }
 
 // Build makes a page of at most Limit from Limit+1 rows.
