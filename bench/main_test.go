@@ -1,0 +1,58 @@
+package bench
+
+import (
+	"os"
+	"testing"
+
+	_ "tributary/channels/all"
+	"tributary/desk/desktest"
+	"tributary/internal/crypt"
+	"tributary/internal/store"
+	"tributary/internal/testdb"
+)
+
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(plainAddr); addr != "" { // this process is the plain server of another one
+		servePlain(addr)
+		return
+	}
+	box, err := crypt.New()
+	if err != nil {
+		panic(err)
+	}
+	crypt.Use(box)
+	m.Run()
+}
+
+// dialects measures on both; without a PostgreSQL that one is skipped loudly.
+func dialects(b *testing.B, f func(b *testing.B, dialect string)) {
+	for _, dialect := range []string{"sqlite", "postgres"} {
+		b.Run(dialect, func(b *testing.B) { f(b, dialect) })
+	}
+}
+
+// address is a fresh database: empty for SQLite, whose file lies in a folder of its own.
+func address(b *testing.B, dialect string) string {
+	if dialect == "postgres" {
+		return testdb.PostgresURL(b)
+	}
+	return ""
+}
+
+// world is a desk on a fresh, durable database (SQLite with synchronous FULL). seen is told of every statement; it may
+// be nil.
+func world(b *testing.B, url string, seen func(query string)) *desktest.World {
+	c := store.Config{URL: url, Dir: b.TempDir()}
+	if seen != nil {
+		c.Trace = traced(seen)
+	}
+	s, err := store.Open(b.Context(), c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.Close() })
+	if err := s.Migrate(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	return desktest.New(b, s)
+}

@@ -1,0 +1,3 @@
+package bench
+const plainAddr = "BENCH_PLAIN_ADDR"
+func servePlain(string) {}
