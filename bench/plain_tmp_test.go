@@ -1,3 +1,5 @@
 package bench
+
 const plainAddr = "BENCH_PLAIN_ADDR"
+
 func servePlain(string) {}
