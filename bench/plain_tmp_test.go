@@ -1,5 +1,0 @@
-package bench
-
-const plainAddr = "BENCH_PLAIN_ADDR"
-
-func servePlain(string) {}
