@@ -23,7 +23,7 @@ import (
 type audience struct {
 	conns []net.Conn
 	ended sync.WaitGroup
-	words [1 << 14]word
+	words [1 << 15]word
 	lost  atomic.Pointer[error] // why a socket ended before it was closed
 	over  atomic.Bool
 }
@@ -31,8 +31,8 @@ type audience struct {
 // word is what became of one published word.
 type word struct {
 	heard       atomic.Int32
-	first, last atomic.Int64 // nanoseconds of this machine's clock
-	all         chan struct{}
+	first, last atomic.Int64  // nanoseconds of this machine's clock
+	all         chan struct{} // closed with the last; nil if nobody waits
 }
 
 // join opens so many sockets, token(n) being that of the n-th.
@@ -140,26 +140,34 @@ func text(n int) string {
 	return fmt.Sprintf("%s%d@ %s", mark, n, strings.Repeat("a word of many ", 8))
 }
 
+// hear notes every word of a frame: under load a frame holds many.
 func (a *audience) hear(payload []byte) {
 	now := time.Now().UnixNano()
-	n := 0
-	for _, c := range payload[bytes.Index(payload, []byte(mark))+len(mark):] {
-		if c < '0' || c > '9' {
-			break
-		}
-		n = n*10 + int(c-'0')
-	}
-	w := &a.words[n]
-	switch w.heard.Add(1) {
-	case 1:
-		w.first.Store(now)
-		if len(a.conns) > 1 {
+	for {
+		_, rest, found := bytes.Cut(payload, []byte(mark))
+		if !found {
 			return
 		}
-		fallthrough
-	case int32(len(a.conns)): //nolint:gosec // a thousand
+		n, end := 0, 0
+		for ; rest[end] >= '0' && rest[end] <= '9'; end++ {
+			n = n*10 + int(rest[end]-'0')
+		}
+		a.note(n, now)
+		payload = rest[end:]
+	}
+}
+
+func (a *audience) note(n int, now int64) {
+	w := &a.words[n]
+	heard := int(w.heard.Add(1))
+	if heard == 1 {
+		w.first.Store(now)
+	}
+	if heard == len(a.conns) {
 		w.last.Store(now)
-		close(w.all)
+		if w.all != nil {
+			close(w.all)
+		}
 	}
 }
 
