@@ -40,7 +40,8 @@ const inboxDoc = `query($n:Int!,$me:[ID!]){conversations(first:$n,filter:{ownerI
 // BenchmarkInbox asks for the inbox of an agent drawn by turns (50 conversations with customer, owner and the last five
 // messages) over HTTP, GraphQL and the agent's own reach, eight clients, against the same rows by two prepared queries:
 // on PostgreSQL those are sent by pgbench with eight clients, on SQLite through the same connection in this process.
-// statements counts those of one inbox, the door's included; KB is the answer's length.
+// statements counts those of one inbox, the door's included; KB is the answer's length; cpu is the processor time of this
+// process, asking clients included, and of its PostgreSQL sessions, against the row queries through the same pool.
 func BenchmarkInbox(b *testing.B) {
 	dialects(b, func(b *testing.B, dialect string) {
 		url := address(b, dialect)
@@ -60,17 +61,23 @@ func BenchmarkInbox(b *testing.B) {
 		before := statements.Load()
 		askers[0].check(b)
 		b.ReportMetric(float64(statements.Load()-before), "statements")
-		floor := h.rawFloor(b)
-		if dialect == "postgres" {
-			floor = h.pgbenchFloor(b, url)
-		}
 		var turn atomic.Int64
-		against(b, 3, 2*time.Second, "inbox/s", func(d time.Duration) float64 {
+		product := func(d time.Duration) float64 {
 			return crowd(b, inboxClients, d, func(ctx context.Context, _ int) error {
 				_, err := askers[turn.Add(1)%inboxAgents].ask(ctx)
 				return err
 			})
-		}, floor)
+		}
+		var cost, floorCost []float64
+		floor := h.costing(b, h.rawFloor(b), &floorCost)
+		if dialect == "postgres" {
+			floor(time.Second) // for its cost: pgbench's sessions are gone before anybody can look
+			floor = h.pgbenchFloor(b, url)
+		}
+		against(b, 3, 2*time.Second, "inbox/s", h.costing(b, product, &cost), floor)
+		b.ReportMetric(median(cost), "cpu-ms/inbox")
+		b.ReportMetric(median(floorCost), "floor-cpu-ms/inbox")
+		b.ReportMetric(median(floorCost)/median(cost), "cpu-of-floor")
 	})
 }
 

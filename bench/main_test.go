@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"database/sql"
 	"os"
 	"testing"
 
@@ -31,12 +32,34 @@ func dialects(b *testing.B, f func(b *testing.B, dialect string)) {
 	}
 }
 
-// address is a fresh database: empty for SQLite, whose file lies in a folder of its own.
+// address is a fresh database: empty for SQLite, whose file lies in a folder of its own. Where the tests had to start a
+// server of their own, that one does not wait for the disk, and the run says so.
 func address(b *testing.B, dialect string) string {
-	if dialect == "postgres" {
-		return testdb.PostgresURL(b)
+	if dialect != "postgres" {
+		return ""
 	}
-	return ""
+	url := testdb.PostgresURL(b)
+	db, err := sql.Open("postgres", url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	var durable bool
+	err = db.QueryRowContext(b.Context(), `SELECT current_setting('fsync')::bool AND current_setting('synchronous_commit')::text <> 'off'`).Scan(&durable)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if !durable {
+		loud(b, "this PostgreSQL does not wait for the disk: times of writing mean nothing. Name a durable one in TEST_DATABASE_URL.")
+	}
+	return url
+}
+
+// loud says what nobody may overlook.
+func loud(b *testing.B, what string) {
+	b.Helper()
+	const rule = "########################################################################"
+	b.Log("\n" + rule + "\n# " + what + "\n" + rule)
 }
 
 // world is a desk on a fresh, durable database (SQLite with synchronous FULL). seen is told of every statement; it may
