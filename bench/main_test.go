@@ -2,6 +2,7 @@ package bench
 
 import (
 	"database/sql"
+	"fmt"
 	"os"
 	"testing"
 
@@ -38,6 +39,11 @@ func address(b *testing.B, dialect string) string {
 	if dialect != "postgres" {
 		return ""
 	}
+	defer func() {
+		if b.Skipped() {
+			loud(b, "SKIPPED: there is no PostgreSQL")
+		}
+	}()
 	url := testdb.PostgresURL(b)
 	db, err := sql.Open("postgres", url)
 	if err != nil {
@@ -55,11 +61,11 @@ func address(b *testing.B, dialect string) string {
 	return url
 }
 
-// loud says what nobody may overlook.
+// loud says what nobody may overlook. It does not use the log of the testing package, which drops that of a measurement
+// that was skipped.
 func loud(b *testing.B, what string) {
-	b.Helper()
 	const rule = "########################################################################"
-	b.Log("\n" + rule + "\n# " + what + "\n" + rule)
+	fmt.Fprintf(os.Stderr, "\n%s\n# %s: %s\n%s\n", rule, b.Name(), what, rule)
 }
 
 // world is a desk on a fresh, durable database (SQLite with synchronous FULL). seen is told of every statement; it may
