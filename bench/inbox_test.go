@@ -68,16 +68,14 @@ func BenchmarkInbox(b *testing.B) {
 				return err
 			})
 		}
-		var cost, floorCost []float64
-		floor := h.costing(b, h.rawFloor(b), &floorCost)
+		var e expense
+		floor := costing(b, w, h.rawFloor(b), &e.floor)
 		if dialect == "postgres" {
 			floor(time.Second) // for its cost: pgbench's sessions are gone before anybody can look
 			floor = h.pgbenchFloor(b, url)
 		}
-		against(b, 3, 2*time.Second, "inbox/s", h.costing(b, product, &cost), floor)
-		b.ReportMetric(median(cost), "cpu-ms/inbox")
-		b.ReportMetric(median(floorCost), "floor-cpu-ms/inbox")
-		b.ReportMetric(median(floorCost)/median(cost), "cpu-of-floor")
+		against(b, 3, 2*time.Second, "inbox/s", costing(b, w, product, &e.product), floor)
+		e.report(b, "inbox")
 	})
 }
 

@@ -81,42 +81,6 @@ func readAll(ctx context.Context, q prepared, v map[string]any) (n int, err erro
 	return n, rows.Err()
 }
 
-// costing notes the processor time of each thing that a side does, in milliseconds.
-func (h *hall) costing(b *testing.B, s side, costs *[]float64) side {
-	return func(d time.Duration) float64 {
-		before, began := h.cpu(b), time.Now()
-		rate := s(d)
-		done := rate * time.Since(began).Seconds()
-		*costs = append(*costs, milliseconds(h.cpu(b)-before)/done)
-		return rate
-	}
-}
-
-// cpu is what this process and the sessions of its database have used so far.
-func (h *hall) cpu(b *testing.B) time.Duration {
-	b.Helper()
-	used := (&process{pid: os.Getpid()}).cpu(b)
-	if h.Store.Dialect != dialect.Postgres {
-		return used
-	}
-	rows, err := h.Store.DB.QueryContext(b.Context(), `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name NOT LIKE 'pgbench%'`)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var p process
-		if err := rows.Scan(&p.pid); err != nil {
-			b.Fatal(err)
-		}
-		used += p.cpu(b)
-	}
-	if err := rows.Err(); err != nil {
-		b.Fatal(err)
-	}
-	return used
-}
-
 // pgbench finds the program that comes with PostgreSQL's server.
 func pgbench(b *testing.B) string {
 	b.Helper()
