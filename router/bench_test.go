@@ -30,9 +30,10 @@ func benchFloor(n, queuesEach int) (items []router.Item, agents []router.Agent) 
 	return items, agents
 }
 
+// benchItem has its queue by its number.
 func benchItem(r *rand.Rand, n int) router.Item {
 	kinds := [...]string{"chat", "mail"}
-	return item(n, r.IntN(3600), inQueue(id(8001+r.IntN(benchQueues))), priority(r.IntN(4)), kind(kinds[r.IntN(2)]))
+	return item(n, r.IntN(3600), inQueue(id(8001+n%benchQueues)), priority(r.IntN(4)), kind(kinds[r.IntN(2)]))
 }
 
 // BenchmarkDecide measures whole decisions. "cycle" is life under load: an agent becomes free, gets the most urgent
@@ -74,7 +75,8 @@ func newCycle(n, each int) *cycle {
 	return &cycle{core: load(items, agents), agents: agents, rand: rand.New(rand.NewPCG(3, 4)), now: at(3600)}
 }
 
-// step makes the next agent free, decides, settles the commit and lets a new item arrive.
+// step makes the next agent free, decides, settles the commit and lets a new item arrive in the same queue: they keep
+// their lengths, however long it goes on.
 func (c *cycle) step(b *testing.B) {
 	k := c.steps % benchAgents
 	a := &c.agents[k]
@@ -86,7 +88,7 @@ func (c *cycle) step(b *testing.B) {
 	}
 	a.Used, a.LoadVersion, a.IdleSince = 1, a.LoadVersion+1, c.now
 	c.core.Settle(router.Outcome{Item: ds[0].Item, Result: router.Committed, LoadVersion: a.LoadVersion})
-	c.core.Apply(router.Changes{Agents: c.agents[k : k+1], Items: []router.Item{benchItem(c.rand, 1_000_000+c.steps)}})
+	c.core.Apply(router.Changes{Agents: c.agents[k : k+1], Items: []router.Item{benchItem(c.rand, (1_000_000+c.steps)*benchQueues+num(ds[0].Item)%benchQueues)}})
 	c.now = c.now.Add(time.Millisecond)
 	c.steps++
 }
