@@ -2,82 +2,79 @@ package bench
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
-	_ "tributary/channels/all"
 	"tributary/desk"
 	"tributary/desk/desktest"
 	"tributary/ent"
-	"tributary/internal/crypt"
 	"tributary/internal/gid"
 	"tributary/internal/store"
-	"tributary/internal/testdb"
 )
 
-func TestMain(m *testing.M) {
-	box, err := crypt.New()
-	if err != nil {
-		panic(err)
-	}
-	crypt.Use(box)
-	m.Run()
-}
-
-// BenchmarkIngest takes in a customer's next message in an open chat: the whole transaction of the product against the
-// same rows written by prepared SQL in one transaction, one client, durable.
+// BenchmarkIngest takes in a customer's next message in an open chat: the product's whole transaction (the desk's
+// operation, without HTTP) against the same rows written by prepared SQL in one transaction, durable, with one client
+// and with eight, each in a chat of its own. cpu is the processor time of this process and of its PostgreSQL sessions.
 func BenchmarkIngest(b *testing.B) {
-	for _, dialect := range []string{"sqlite", "postgres"} {
-		b.Run(dialect, func(b *testing.B) {
-			w := world(b, dialect)
-			v := w.Visitor(w.Channel(desk.ChannelCreateInput{Kind: "webchat"}))
-			v.Say("the first word opens the conversation")
-			var took time.Duration
-			b.Run("product", func(b *testing.B) {
-				say(b, w, v)
-				took = b.Elapsed() / time.Duration(b.N)
-			})
-			b.Run("floor", func(b *testing.B) {
-				floor(b, w)
-				if b.N > 1 && took > 0 {
-					b.ReportMetric(float64(b.Elapsed()/time.Duration(b.N))/float64(took), "of-floor")
-				}
-			})
-		})
-	}
-}
-
-func world(b *testing.B, dialect string) *desktest.World {
-	url := ""
-	if dialect == "postgres" {
-		url = testdb.PostgresURL(b)
-	}
-	s, err := store.Open(b.Context(), store.Config{URL: url, Dir: b.TempDir()}) // durable: synchronous FULL
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = s.Close() })
-	if err := s.Migrate(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	return desktest.New(b, s)
-}
-
-func say(b *testing.B, w *desktest.World, v *desktest.Visitor) {
-	text := "another word"
-	ctx, count := store.Count(v.Context)
-	b.ResetTimer()
-	for n := range b.N {
-		key := fmt.Sprintf("%d-%d", b.N, n)
-		if _, err := w.Desk.VisitorSays(ctx, desk.VisitorMessageInput{Text: &text}, &key); err != nil {
-			b.Fatal(err)
+	dialects(b, func(b *testing.B, dialect string) {
+		for _, clients := range []int{1, 8} {
+			b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) { ingest(b, dialect, clients) })
 		}
+	})
+}
+
+func ingest(b *testing.B, dialect string, clients int) {
+	w := world(b, address(b, dialect), nil)
+	site := w.Channel(desk.ChannelCreateInput{Kind: "webchat"})
+	chats := make([]chat, clients)
+	for n := range chats {
+		v := w.Visitor(site)
+		chats[n] = chat{Visitor: v, row: v.Say("the first word opens the conversation")}
 	}
-	b.StopTimer()
-	b.ReportMetric(float64(count.N())/float64(b.N), "statements")
+	ctx, count := store.Count(chats[0].Context)
+	if err := chats[0].say(ctx, w); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(count.N()), "statements")
+	sts := prepareRows(b, w)
+	b.ReportMetric(float64(len(sts)), "floor-statements")
+	var e expense
+	product := func(d time.Duration) float64 {
+		return crowd(b, clients, d, func(_ context.Context, k int) error { return chats[k].say(chats[k].Context, w) })
+	}
+	floor := func(d time.Duration) float64 {
+		for k := range chats {
+			chats[k].written += ahead
+		}
+		return crowd(b, clients, d, func(ctx context.Context, k int) error { return chats[k].write(ctx, w, sts) })
+	}
+	against(b, 3, time.Second, "msg/s", costing(b, w, product, &e.product), costing(b, w, floor, &e.floor))
+	e.report(b, "msg")
+}
+
+// chat is one visitor's open conversation.
+type chat struct {
+	*desktest.Visitor
+	row     *ent.Interaction
+	written int
+}
+
+// say is the product.
+func (c *chat) say(ctx context.Context, w *desktest.World) error {
+	text, key := "another word", w.Unique("key")
+	_, err := w.Desk.VisitorSays(ctx, desk.VisitorMessageInput{Text: &text}, &key)
+	return err
+}
+
+// ahead is by how much the floor's turn begins above the last one: between two turns the product counts on from the
+// highest number.
+const ahead = 1_000_000
+
+// write is the floor.
+func (c *chat) write(ctx context.Context, w *desktest.World, sts []prepared) error {
+	c.written++
+	return writeRows(ctx, w, sts, c.values(w))
 }
 
 // rows are what one such message writes, in the order in which the product writes them. $ws, $conv … are bound by name.
@@ -91,70 +88,28 @@ var rows = []string{
 	`UPDATE conversations SET last_message_id = $msg, last_message_at = $at, version = version + 1, updated_at = $at WHERE id = $conv`,
 	`UPDATE customers SET last_contact_at = $at, updated_at = $at WHERE id = $customer`,
 	`UPDATE idempotency_keys SET result_id = $msg WHERE id = $key_id`,
-	outboxRow("MESSAGE_CREATED", "$msg"), outboxRow("INTERACTION_UPDATED", "$int"), outboxRow("CONVERSATION_UPDATED", "$conv"),
+	`INSERT INTO outboxes (workspace_id, type, at, subject_id, subject_version, conversation_id, interaction_id, customer_id, identity_id, changed, audience, private)
+	 VALUES ` + outboxRow("MESSAGE_CREATED", "$msg") + `, ` + outboxRow("INTERACTION_UPDATED", "$int") + `, ` + outboxRow("CONVERSATION_UPDATED", "$conv"),
 }
 
 func outboxRow(typ, subject string) string {
-	return fmt.Sprintf(`INSERT INTO outboxes (workspace_id, type, at, subject_id, subject_version, conversation_id, interaction_id, customer_id, identity_id, changed, audience, private)
-	 VALUES ($ws, '%s', $at, %s, 1, $conv, $int, $customer, $identity, '[]', '[]', false)`, typ, subject)
+	return fmt.Sprintf(`($ws, '%s', $at, %s, 1, $conv, $int, $customer, $identity, '[]', '[]', false)`, typ, subject)
 }
 
-// prepared is a statement with the names of its parameters in order.
-type prepared struct {
-	*sql.Stmt
-	names []string
-}
-
-func prepare(b *testing.B, s *store.Store, query string) prepared {
-	b.Helper()
-	var names []string
-	var out strings.Builder
-	for query != "" {
-		at := strings.IndexByte(query, '$')
-		if at < 0 {
-			out.WriteString(query)
-			break
-		}
-		end := at + 1
-		for end < len(query) && (query[end] == '_' || query[end] >= 'a' && query[end] <= 'z') {
-			end++
-		}
-		names = append(names, query[at+1:end])
-		fmt.Fprintf(&out, "%s$%d", query[:at], len(names))
-		query = query[end:]
-	}
-	st, err := s.DB.PrepareContext(b.Context(), s.SQL(out.String()))
-	if err != nil {
-		b.Fatalf("%v\n%s", err, out.String())
-	}
-	return prepared{st, names}
-}
-
-func floor(b *testing.B, w *desktest.World) {
-	i, err := w.Store.Ent.Interaction.Query().First(w.Sys)
-	if err != nil {
-		b.Fatal(err)
-	}
+func prepareRows(b *testing.B, w *desktest.World) []prepared {
 	sts := make([]prepared, len(rows))
 	for n, q := range rows {
 		sts[n] = prepare(b, w.Store, q)
-		defer func() { _ = sts[n].Close() }()
 	}
-	from := i.LastNumber + 1_000_000*(b.N%1000+1)
-	b.ResetTimer()
-	for n := range b.N {
-		if err := writeRows(b.Context(), w, sts, values(w, i, from+n, fmt.Sprintf("floor-%d-%d", b.N, n))); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.StopTimer()
-	b.ReportMetric(float64(len(rows)), "statements")
+	return sts
 }
 
-func values(w *desktest.World, i *ent.Interaction, n int, key string) map[string]any {
+func (c *chat) values(w *desktest.World) map[string]any {
+	i := c.row
 	return map[string]any{
-		"ws": i.WorkspaceID, "actor": i.CustomerID, "key": key, "key_id": gid.Make(gid.Other), "at": w.Clock.Now().Truncate(time.Microsecond),
-		"identity": *i.IdentityID, "msg": gid.Make(gid.Message), "conv": i.ConversationID, "int": i.ID, "channel": *i.ChannelID, "customer": i.CustomerID, "n": n, "item": gid.Make(gid.TimelineItem),
+		"ws": i.WorkspaceID, "actor": i.CustomerID, "key": w.Unique("floor"), "key_id": gid.Make(gid.Other), "at": w.Clock.Now().Truncate(time.Microsecond),
+		"identity": *i.IdentityID, "msg": gid.Make(gid.Message), "conv": i.ConversationID, "int": i.ID, "channel": *i.ChannelID, "customer": i.CustomerID,
+		"n": c.written, "item": gid.Make(gid.TimelineItem),
 	}
 }
 
@@ -165,11 +120,7 @@ func writeRows(ctx context.Context, w *desktest.World, sts []prepared, v map[str
 	}
 	defer func() { _ = tx.Rollback() }()
 	for _, st := range sts {
-		args := make([]any, len(st.names))
-		for n, name := range st.names {
-			args[n] = v[name]
-		}
-		if _, err := tx.StmtContext(ctx, st.Stmt).ExecContext(ctx, args...); err != nil {
+		if _, err := tx.StmtContext(ctx, st.Stmt).ExecContext(ctx, st.args(v)...); err != nil {
 			return err
 		}
 	}

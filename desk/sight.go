@@ -107,7 +107,7 @@ func reached(v *viewer.Viewer) predicate.Conversation {
 	if v.SeesAll() {
 		return func(*sql.Selector) {}
 	}
-	return conversation.HasAccessWith(access.SubjectIDIn(v.Subjects()...))
+	return conversation.HasAccessWith(access.WorkspaceID(v.Workspace), access.SubjectIDIn(v.Subjects()...))
 }
 
 func reach[Q ent.Query](cut func(*viewer.Viewer, Q, predicate.Conversation)) ent.Interceptor {

@@ -133,41 +133,17 @@ func (p Plan) Where(s *sql.Selector) {
 }
 
 // OrderBy sorts by the order value, then by id; backwards for `last`.
-func (p Plan) OrderBy(s *sql.Selector) {
+func (p Plan) OrderBy(s *sql.Selector) { p.orderBy(s, s.C) }
+
+func (p Plan) orderBy(s *sql.Selector, named func(column string) string) {
 	dir := sql.Asc
 	if p.desc() {
 		dir = sql.Desc
 	}
 	if p.Column != "id" {
-		s.OrderBy(dir(s.C(p.Column)))
+		s.OrderBy(dir(named(p.Column)))
 	}
-	s.OrderBy(dir(s.C("id")))
-}
-
-// PerParent reads Limit+1 rows for each parent through the index, in one statement on both dialects.
-func (p Plan) PerParent(fk string, ids []any) func(*sql.Selector) {
-	return p.each(ids, nil, func(s *sql.Selector, id any) { s.Where(sql.EQ(s.C(fk), id)) })
-}
-
-// each is a UNION ALL of one arm a parent; extra are columns that of adds.
-func (p Plan) each(ids []any, extra []string, of func(*sql.Selector, any)) func(*sql.Selector) {
-	return func(s *sql.Selector) {
-		d, name, cols := sql.Dialect(s.Dialect()), s.TableName(), append(s.UnqualifiedColumns(), extra...)
-		s.SetDistinct(false)
-		var all *sql.Selector
-		for _, id := range ids {
-			one := s.Clone()
-			of(one, id)
-			p.OrderBy(one)
-			arm := d.Select(cols...).From(one.Limit(p.Limit + 1).As(name))
-			if all == nil {
-				all = arm
-			} else {
-				all.UnionAll(arm)
-			}
-		}
-		*s = *all
-	}
+	s.OrderBy(dir(named("id")))
 }
 
 // Build makes a page of at most Limit from Limit+1 rows.

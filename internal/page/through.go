@@ -26,26 +26,26 @@ const (
 
 // Of cuts a list to what belongs to one parent.
 func (t Through) Of(parent gid.ID) func(*sql.Selector) {
-	return func(s *sql.Selector) { s.Where(sql.In(s.C(t.Child), t.members(s, parent))) }
-}
-
-func (t Through) members(s *sql.Selector, parent any) *sql.Selector {
-	d := sql.Dialect(s.Dialect())
-	between := d.Table(t.Table)
-	return d.Select(between.C(t.Member)).From(between).Where(sql.EQ(between.C(t.Parent), parent))
+	return func(s *sql.Selector) {
+		d := sql.Dialect(s.Dialect())
+		between := d.Table(t.Table)
+		s.Where(sql.In(s.C(t.Child), d.Select(between.C(t.Member)).From(between).Where(sql.EQ(between.C(t.Parent), parent))))
+	}
 }
 
 // PerParent is Plan.PerParent for such a list. ParentOf and RoleOf read what each row brings along.
 func (t Through) PerParent(p Plan, ids []any) func(*sql.Selector) {
-	return p.each(ids, []string{parentColumn, roleColumn}, func(s *sql.Selector, id any) {
-		s.Where(sql.In(s.C(t.Child), t.members(s, id)))
-		d := sql.Dialect(s.Dialect())
-		between := d.Table(t.Table).As("between_rows")
-		role := d.Select(fmt.Sprintf("MIN(%s)", between.C(t.Role))).From(between).
-			Where(sql.And(sql.EQ(between.C(t.Parent), id), sql.ColumnsEQ(between.C(t.Member), s.C(t.Child))))
-		s.AppendSelectExprAs(sql.ExprFunc(func(b *sql.Builder) { b.WriteString("CAST(").Arg(id).WriteString(" AS TEXT)") }), parentColumn)
-		s.AppendSelectExprAs(role, roleColumn)
-	})
+	return perParent{Plan: p, ids: ids, of: func(each *sql.Selector, parent string) {
+		d := sql.Dialect(each.Dialect())
+		between := d.Table(t.Table)
+		each.Where(sql.In(each.C(t.Child), d.Select(between.C(t.Member)).From(between).Where(sql.ExprP(between.C(t.Parent)+" = "+parent))))
+	}, bring: func(all *sql.Selector, rows *sql.SelectTable, parent string) {
+		between := sql.Dialect(all.Dialect()).Table(t.Table)
+		role := fmt.Sprintf("(SELECT MIN(%s) FROM %s WHERE %s = %s AND %s = %s)", between.C(t.Role), t.Table,
+			between.C(t.Parent), parent, between.C(t.Member), rows.C(t.Child))
+		all.AppendSelectExprAs(sql.Expr("CAST("+parent+" AS TEXT)"), parentColumn)
+		all.AppendSelectExprAs(sql.Expr(role), roleColumn)
+	}}.read
 }
 
 // valued is a row that brings columns along.
