@@ -54,12 +54,14 @@ const (
 	Bot
 	Other // rows the contract never shows
 	Event
+	Skill
+	StatusReason
 	end
 )
 
 var prefix = [end]string{
 	"", "wsp", "agt", "rol", "ses", "app", "key", "ast", "cap", "tea", "que", "chn", "cus", "idn", "cnv", "par", "int",
-	"msg", "att", "tli", "off", "asg", "rdc", "raw", "job", "vis", "bot", "row", "evt",
+	"msg", "att", "tli", "off", "asg", "rdc", "raw", "job", "vis", "bot", "row", "evt", "skl", "srn",
 }
 
 var enc = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)

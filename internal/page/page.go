@@ -165,6 +165,35 @@ func (p Plan) PerParent(fk string, ids []any) func(*sql.Selector) {
 	}
 }
 
+// PerParentJoin is PerParent over the rows that join parents to others, in the order of the others' ids: fk names the
+// parent's column, far the others'. The plan must be in the order of ids.
+func (p Plan) PerParentJoin(fk, far string, ids []any) func(*sql.Selector) {
+	return func(s *sql.Selector) {
+		d, name, cols := sql.Dialect(s.Dialect()), s.TableName(), s.UnqualifiedColumns()
+		cmp, dir := sql.GT, sql.Asc
+		if p.desc() {
+			cmp, dir = sql.LT, sql.Desc
+		}
+		s.SetDistinct(false)
+		var all *sql.Selector
+		for _, id := range ids {
+			one := s.Clone()
+			one.Where(sql.EQ(one.C(fk), id))
+			if p.From != nil {
+				one.Where(cmp(one.C(far), p.From.ID))
+			}
+			one.OrderBy(dir(one.C(far)))
+			arm := d.Select(cols...).From(one.Limit(p.Limit + 1).As(name))
+			if all == nil {
+				all = arm
+			} else {
+				all.UnionAll(arm)
+			}
+		}
+		*s = *all
+	}
+}
+
 // Build makes a page of at most Limit from Limit+1 rows.
 func Build[N any](p Plan, rows []N, at func(N, string) any, id func(N) gid.ID) (nodes []N, cursors []Cursor, info Info) {
 	more := len(rows) > p.Limit
