@@ -77,6 +77,13 @@ func (c *viewerCache) drop(id gid.ID) {
 	delete(c.byToken, id)
 }
 
+// clear forgets every proved viewer of this node: somebody's rights changed.
+func (c *viewerCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.byToken)
+}
+
 // Authenticate makes the one Viewer of a request or socket from its token; ErrUnauthenticated if it proves nobody.
 func (d *Desk) Authenticate(ctx context.Context, token string) (*viewer.Viewer, error) {
 	ctx = within(viewer.Global(ctx))
