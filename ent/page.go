@@ -2414,6 +2414,11 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 				each := sub.Clone().Where(p.Where)
 				each.modifiers = append(each.modifiers, p.PerParent(conversation.InteractionsColumn, ids))
 				each.after = sub.after
+				each.withNamedContinuedBy = sub.withNamedContinuedBy // no part of a clone
+				each.withNamedMessages = sub.withNamedMessages       // no part of a clone
+				each.withNamedOffers = sub.withNamedOffers           // no part of a clone
+				each.withNamedAssignments = sub.withNamedAssignments // no part of a clone
+				each.withNamedDecisions = sub.withNamedDecisions     // no part of a clone
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[m.ConversationID].appendNamedInteractions(alias, m)
@@ -2909,6 +2914,11 @@ func (q *CustomerQuery) collect(ctx context.Context, oc *graphql.OperationContex
 				each := sub.Clone().Where(p.Where)
 				each.modifiers = append(each.modifiers, p.PerParent(customer.ConversationsColumn, ids))
 				each.after = sub.after
+				each.withNamedFollowedBy = sub.withNamedFollowedBy     // no part of a clone
+				each.withNamedInteractions = sub.withNamedInteractions // no part of a clone
+				each.withNamedParticipants = sub.withNamedParticipants // no part of a clone
+				each.withNamedTimeline = sub.withNamedTimeline         // no part of a clone
+				each.withNamedAccess = sub.withNamedAccess             // no part of a clone
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[m.CustomerID].appendNamedConversations(alias, m)
@@ -3680,6 +3690,8 @@ func (q *InteractionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 				each := sub.Clone().Where(p.Where)
 				each.modifiers = append(each.modifiers, p.PerParent(interaction.MessagesColumn, ids))
 				each.after = sub.after
+				each.withNamedReplies = sub.withNamedReplies         // no part of a clone
+				each.withNamedAttachments = sub.withNamedAttachments // no part of a clone
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[m.InteractionID].appendNamedMessages(alias, m)
@@ -6283,6 +6295,11 @@ func (q *SkillQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 				}
 				each := sub.Clone().Where(agent.IDIn(far...))
 				each.after = sub.after
+				each.withNamedStatusHistory = sub.withNamedStatusHistory // no part of a clone
+				each.withNamedKnown = sub.withNamedKnown                 // no part of a clone
+				each.withNamedTeams = sub.withNamedTeams                 // no part of a clone
+				each.withNamedSkills = sub.withNamedSkills               // no part of a clone
+				each.withNamedTeamMembers = sub.withNamedTeamMembers     // no part of a clone
 				got, err := each.All(ctx)
 				if err != nil {
 					return err
@@ -6854,6 +6871,11 @@ func (q *TeamQuery) collect(ctx context.Context, oc *graphql.OperationContext, a
 				}
 				each := sub.Clone().Where(agent.IDIn(far...))
 				each.after = sub.after
+				each.withNamedStatusHistory = sub.withNamedStatusHistory // no part of a clone
+				each.withNamedKnown = sub.withNamedKnown                 // no part of a clone
+				each.withNamedTeams = sub.withNamedTeams                 // no part of a clone
+				each.withNamedSkills = sub.withNamedSkills               // no part of a clone
+				each.withNamedTeamMembers = sub.withNamedTeamMembers     // no part of a clone
 				got, err := each.All(ctx)
 				if err != nil {
 					return err
