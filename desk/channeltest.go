@@ -133,6 +133,13 @@ func (t *trial) provider(ctx context.Context, to *ChannelTestTarget) error {
 	case to != nil && !sends:
 		return refuse(NotSupported, "this channel only takes in", "sendTo")
 	}
+	var letter channels.Outbound
+	if to != nil {
+		var err error
+		if letter, err = t.letter(*to); err != nil {
+			return err
+		}
+	}
 	checker, asks := t.open.(channels.HealthChecker)
 	switch {
 	case surface:
@@ -144,10 +151,6 @@ func (t *trial) provider(ctx context.Context, to *ChannelTestTarget) error {
 	}
 	if to == nil {
 		return nil
-	}
-	letter, err := t.letter(*to)
-	if err != nil {
-		return err
 	}
 	t.step("send", func() error {
 		return t.patiently(ctx, func(ctx context.Context) error {
