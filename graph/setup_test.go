@@ -35,7 +35,6 @@ type noun struct {
 	name, typ string
 	make      func(w *desktest.World) object
 	change    object
-	scope     bool // whether an agent of the role `agent` is refused; always
 }
 
 var nouns = []noun{
