@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"tributary/channels"
@@ -80,17 +79,6 @@ func (d *Desk) WebhookURL(row *ent.Channel) (string, error) {
 		return "", fmt.Errorf("unseal address of channel %s: %w", row.ID, err)
 	}
 	return d.PublicURL + "/hooks/" + row.Kind + "/" + row.ID.String() + "/" + string(secret), nil
-}
-
-// SecretsSet names the secrets that are set.
-func (d *Desk) SecretsSet(row *ent.Channel) ([]string, error) {
-	s, err := d.channelSecrets(row)
-	out := []string{}
-	for name := range s {
-		out = append(out, name)
-	}
-	slices.Sort(out)
-	return out, err
 }
 
 // checkConfig lets the kind read its configuration; what is wrong names its member. It tells whether such a channel is
@@ -249,6 +237,9 @@ func (d *Desk) SetChannelSecret(ctx context.Context, id gid.ID, in SecretInput, 
 			secrets[in.Name] = v
 		}
 		k, _ := channels.Lookup(c.Kind)
+		if secrets[in.Name].Previous != "" && !rotates(k, in.Name) {
+			return refuse(Invalid, "this secret has one value at a time", "input", "keepPreviousSeconds")
+		}
 		if _, err := d.checkConfig(k, c.Config, secrets); err != nil {
 			return refuse(Invalid, "this kind has no such secret, or it has a wrong form", "input", "name")
 		}
@@ -262,10 +253,7 @@ func (d *Desk) SetChannelSecret(ctx context.Context, id gid.ID, in SecretInput, 
 
 // EnableChannel switches a channel on or off. What waits stays and goes on later.
 func (d *Desk) EnableChannel(ctx context.Context, id gid.ID, on bool, key *string) (gid.ID, error) {
-	return d.changeChannel(ctx, id, nil, key, []any{"channelEnable", on}, func(_ context.Context, _ *work, _ *ent.Channel, u *ent.ChannelUpdateOne) error {
-		u.SetEnabled(on)
-		return nil
-	})
+	return d.switchChannel(ctx, id, on, nil, key)
 }
 
 func (d *Desk) changeChannel(ctx context.Context, id gid.ID, ifVersion *int, key *string, input []any, f func(context.Context, *work, *ent.Channel, *ent.ChannelUpdateOne) error) (gid.ID, error) {

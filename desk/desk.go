@@ -95,6 +95,7 @@ type openChannels struct {
 
 type opened struct {
 	version int
+	until   time.Time // when a secret that is kept beside its successor ends; zero: none is
 	kind    channels.Kind
 	channel channels.Channel
 }
@@ -103,7 +104,8 @@ type opened struct {
 func (d *Desk) runningChannel(ctx context.Context, row *ent.Channel) (*opened, error) {
 	d.open.mu.Lock()
 	defer d.open.mu.Unlock()
-	if o := d.open.byID[row.ID]; o != nil && o.version == row.Version {
+	now := d.now()
+	if o := d.open.byID[row.ID]; o != nil && o.version == row.Version && (o.until.IsZero() || now.Before(o.until)) {
 		return o, nil
 	}
 	kind, ok := channels.Lookup(row.Kind)
@@ -114,7 +116,7 @@ func (d *Desk) runningChannel(ctx context.Context, row *ent.Channel) (*opened, e
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := channels.DecodeConfig(kind, row.Config, secrets.valid(d.now()))
+	cfg, err := channels.DecodeConfig(kind, row.Config, secrets.valid(now))
 	if err != nil {
 		return nil, fmt.Errorf("open channel %s: %w", row.ID, err)
 	}
@@ -127,7 +129,7 @@ func (d *Desk) runningChannel(ctx context.Context, row *ent.Channel) (*opened, e
 			d.Log.WarnContext(ctx, "close channel", "channel", row.ID, "error", err)
 		}
 	}
-	o := &opened{version: row.Version, kind: kind, channel: ch}
+	o := &opened{version: row.Version, until: secrets.changeAt(now), kind: kind, channel: ch}
 	d.open.byID[row.ID] = o
 	return o, nil
 }

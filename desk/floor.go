@@ -198,7 +198,7 @@ func (f *Floor) items(ctx context.Context, ids []gid.ID) ([]router.Item, error) 
 	if ids != nil {
 		q.Where(interaction.IDIn(ids...))
 	}
-	rows, err := q.WithQueue().All(ctx)
+	rows, err := q.WithQueue(func(q *ent.QueueQuery) { q.WithNeeds() }).All(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read what waits: %w", err)
 	}
@@ -220,6 +220,9 @@ func (f *Floor) items(ctx context.Context, ids []gid.ID) ([]router.Item, error) 
 			ID: router.ID(i.ID), Workspace: router.ID(i.WorkspaceID), Conversation: router.ID(i.ConversationID), Queue: router.ID(*i.QueueID), Kind: i.ChannelKind,
 			Live: i.Live, QueuedAt: i.StartedAt, Priority: priorityStep[string(i.Priority)], Weight: weights[i.WorkspaceID], OfferFor: time.Duration(qu.OfferSeconds) * time.Second,
 			Version: i.Version, CostFreeFor: router.ID(servers[i.ConversationID]),
+		}
+		for _, n := range qu.Edges.Needs {
+			item.Needs = append(item.Needs, router.Need{Skill: router.ID(n.SkillID), Level: n.MinimumLevel})
 		}
 		if i.QueuedAt != nil {
 			item.QueuedAt = *i.QueuedAt
@@ -277,7 +280,7 @@ func (f *Floor) agents(ctx context.Context, ids []gid.ID) ([]router.Agent, error
 	if ids != nil {
 		q.Where(agent.IDIn(ids...))
 	}
-	rows, err := q.WithTeams().WithCapacityProfile().WithLoad().WithStatus().All(ctx)
+	rows, err := q.WithTeams().WithSkills().WithCapacityProfile().WithLoad().WithStatus().All(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read agents: %w", err)
 	}
@@ -333,6 +336,12 @@ func asRouterAgent(a *ent.Agent, queues []*ent.Queue, live bool, pending int) ro
 	}
 	for _, r := range p.Rules {
 		out.Limits[r.ChannelKind] = router.Limit{UnitsEach: r.UnitsEach, MaxAtOnce: r.MaxAtOnce, Blocks: r.BlocksOthers}
+	}
+	if len(a.Edges.Skills) > 0 {
+		out.Skills = make(map[router.ID]int, len(a.Edges.Skills))
+		for _, s := range a.Edges.Skills {
+			out.Skills[router.ID(s.SkillID)] = s.Level
+		}
 	}
 	mine := map[gid.ID]bool{}
 	for _, t := range a.Edges.Teams {

@@ -41,6 +41,7 @@ type (
 		RoleID             gid.ID
 		Locale             *string
 		TeamIds            []gid.ID
+		Skills             []SkillLevelInput
 		CapacityProfileID  *gid.ID
 	}
 	// AgentUpdateInput changes an agent.
@@ -50,10 +51,14 @@ type (
 		Locale            opt.String
 		Active            *bool
 		TeamIds           *[]gid.ID
+		Skills            *[]SkillLevelInput
 		CapacityProfileID *gid.ID
 	}
 	// AgentStatusInput is a status.
-	AgentStatusInput struct{ State agentstatus.State }
+	AgentStatusInput struct {
+		State    agentstatus.State
+		ReasonID *gid.ID
+	}
 	// TeamCreateInput makes a team.
 	TeamCreateInput struct {
 		Name      string
@@ -74,9 +79,9 @@ type (
 	}
 	// AgentFilter narrows agents.
 	AgentFilter struct {
-		TeamIds []gid.ID
-		States  []agentstatus.State
-		Active  *bool
+		TeamIds, SkillIds []gid.ID
+		States            []agentstatus.State
+		Active            *bool
 	}
 	// CustomerUpdateInput changes a customer.
 	CustomerUpdateInput struct {
@@ -159,6 +164,7 @@ type (
 		TeamID                                                                                                   *gid.ID
 		OfferSeconds, WrapUpSeconds, StickySeconds, PauseAfterReplySeconds, SilentAfterSeconds, BreakAfterMisses *int
 		Restricted                                                                                               *bool
+		Needs                                                                                                    []SkillNeedInput
 	}
 	// QueueUpdateInput changes a queue.
 	QueueUpdateInput struct {
@@ -168,6 +174,7 @@ type (
 		OfferSeconds, WrapUpSeconds, StickySeconds, BreakAfterMisses *int
 		PauseAfterReplySeconds, SilentAfterSeconds                   opt.Int
 		Restricted                                                   *bool
+		Needs                                                        *[]SkillNeedInput
 	}
 	// SecretInput is a channel's secret.
 	SecretInput struct {

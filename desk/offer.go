@@ -371,6 +371,9 @@ func (w *work) missed(ctx context.Context, o *ent.Offer) error {
 	if _, err := w.saveLoad(ctx, l, func(u *ent.AgentLoadUpdateOne) { u.SetMisses(misses) }); err != nil || !onBreak {
 		return err
 	}
-	reason := "no_answer"
+	reason, err := w.builtInReason(ctx, reasonNoAnswer)
+	if err != nil {
+		return err
+	}
 	return w.setStatus(ctx, o.AgentID, agentstatus.StateBREAK, &reason)
 }

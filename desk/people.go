@@ -95,8 +95,8 @@ func (d *Desk) CreateWorkspace(ctx context.Context, in WorkspaceInput, key *stri
 		return NewWorkspace{}, err
 	}
 	zone := deref(in.TimeZone, "UTC")
-	if _, err := time.LoadLocation(zone); err != nil || zone == "" || zone == "Local" {
-		return NewWorkspace{}, refuse(Invalid, "a time zone is an IANA name such as Asia/Shanghai", "input", "timeZone")
+	if err := checkZone(zone); err != nil {
+		return NewWorkspace{}, err
 	}
 	var out NewWorkspace
 	id, fresh, err := d.onceFresh(ctx, key, []any{"workspaceCreate", in}, func(ctx context.Context, w *work) (gid.ID, error) {
@@ -129,6 +129,11 @@ func (w *work) furnish(ctx context.Context, ws *ent.Workspace, admin, address st
 	}
 	if _, err := w.tx.CapacityProfile.Create().SetName("default").SetUnits(4).SetRules([]schema.CapacityRule{}).SetBuiltIn(true).SetCreatedAt(w.at).Save(ctx); err != nil {
 		return gid.ID{}, "", fmt.Errorf("write profile: %w", err)
+	}
+	for key := range builtInReasons {
+		if _, err := w.builtInReason(ctx, key); err != nil {
+			return gid.ID{}, "", err
+		}
 	}
 	q, err := w.tx.Queue.Create().SetName("default").SetCreatedAt(w.at).Save(ctx)
 	if err != nil {
@@ -167,6 +172,11 @@ func (w *work) newAgent(ctx context.Context, in AgentCreateInput) (*ent.Agent, e
 	}
 	if err := w.join(ctx, a.ID, in.TeamIds); err != nil {
 		return nil, err
+	}
+	if len(in.Skills) > 0 {
+		if err := w.setSkills(ctx, a.ID, in.Skills); err != nil {
+			return nil, err
+		}
 	}
 	w.emit(fact{typ: AgentUpdated, subject: a.ID, version: a.Version, agent: a.ID})
 	return a, nil
@@ -222,7 +232,7 @@ func (d *Desk) CreateAgent(ctx context.Context, in AgentCreateInput, key *string
 		return id, err
 	}
 	return d.once(ctx, key, hashed, func(ctx context.Context, w *work) (gid.ID, error) {
-		if err := w.roleExists(ctx, in.RoleID); err != nil {
+		if err := w.givenRole(ctx, in.RoleID); err != nil {
 			return gid.ID{}, err
 		}
 		there, err := w.tx.Agent.Query().Where(agent.EmailBlind(mailShadow(viewer.From(ctx).Workspace, in.Email))).Exist(ctx)
@@ -240,22 +250,12 @@ func (d *Desk) CreateAgent(ctx context.Context, in AgentCreateInput, key *string
 	})
 }
 
-func (w *work) roleExists(ctx context.Context, id gid.ID) error {
-	ok, err := w.tx.Role.Query().Where(role.ID(id)).Exist(ctx)
-	if err != nil {
-		return fmt.Errorf("read role: %w", err)
-	}
-	if !ok {
-		return notFound("role", "input", "roleId")
-	}
-	return nil
-}
-
 // UpdateAgent changes an agent. One who is switched off loses his sessions and his work.
 func (d *Desk) UpdateAgent(ctx context.Context, id gid.ID, in AgentUpdateInput, ifVersion *int, key *string) (gid.ID, error) {
 	if err := need(ctx, viewer.PeopleWrite); err != nil {
 		return gid.ID{}, err
 	}
+	defer d.viewer.clear()
 	return d.once(ctx, key, []any{"agentUpdate", id, in, ifVersion}, func(ctx context.Context, w *work) (gid.ID, error) {
 		a, err := w.tx.Agent.Get(ctx, id)
 		if ent.IsNotFound(err) {
@@ -295,7 +295,7 @@ func (w *work) agentChanges(ctx context.Context, u *ent.AgentUpdateOne, id gid.I
 		u.SetDisplayName(n)
 	}
 	if in.RoleID != nil {
-		if err := w.roleExists(ctx, *in.RoleID); err != nil {
+		if err := w.givenRole(ctx, *in.RoleID); err != nil {
 			return err
 		}
 		u.SetRoleID(*in.RoleID)
@@ -314,6 +314,11 @@ func (w *work) agentChanges(ctx context.Context, u *ent.AgentUpdateOne, id gid.I
 		u.SetNillableLocale(in.Locale.V)
 		if in.Locale.V == nil {
 			u.ClearLocale()
+		}
+	}
+	if in.Skills != nil {
+		if err := w.setSkills(ctx, id, *in.Skills); err != nil {
+			return err
 		}
 	}
 	if in.TeamIds != nil {
@@ -380,7 +385,31 @@ func (w *work) invite(ctx context.Context, id gid.ID) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("write invitation: %w", err)
 	}
-	return secret, nil
+	return secret, w.agentsChanged(ctx, []gid.ID{id}, "invitedUntil")
+}
+
+// RevokeInvitation ends the open invitation of an agent.
+func (d *Desk) RevokeInvitation(ctx context.Context, id gid.ID, key *string) (gid.ID, error) {
+	if err := need(ctx, viewer.PeopleWrite); err != nil {
+		return gid.ID{}, err
+	}
+	return d.once(ctx, key, []any{"invitationRevoke", id}, func(ctx context.Context, w *work) (gid.ID, error) {
+		n, err := w.tx.Agent.Update().Where(agent.ID(id), agent.InvitationHashNotNil()).ClearInvitationHash().ClearInvitationUntil().Save(ctx)
+		if err != nil {
+			return gid.ID{}, fmt.Errorf("end invitation: %w", err)
+		}
+		if n > 0 {
+			return id, w.agentsChanged(ctx, []gid.ID{id}, "invitedUntil")
+		}
+		there, err := w.tx.Agent.Query().Where(agent.ID(id)).Exist(ctx)
+		if err != nil {
+			return gid.ID{}, fmt.Errorf("read agent: %w", err)
+		}
+		if !there {
+			return gid.ID{}, notFound("agent", "id")
+		}
+		return id, refuse(WrongState, "no invitation is open", "id")
+	})
 }
 
 // AcceptInvitation sets a password and logs in. An invitation works once.
@@ -441,12 +470,15 @@ func (d *Desk) SetStatus(ctx context.Context, id *gid.ID, in AgentStatusInput, k
 		if !ok {
 			return gid.ID{}, notFound("agent", "agentId")
 		}
-		return who, w.setStatus(ctx, who, in.State, nil)
+		if err := w.chosenReason(ctx, in.ReasonID, in.State); err != nil {
+			return who, err
+		}
+		return who, w.setStatus(ctx, who, in.State, in.ReasonID)
 	})
 }
 
 // setStatus ends the status in force and begins the next.
-func (w *work) setStatus(ctx context.Context, agentID gid.ID, state agentstatus.State, reason *string) error {
+func (w *work) setStatus(ctx context.Context, agentID gid.ID, state agentstatus.State, reason *gid.ID) error {
 	l, err := w.lockLoad(ctx, agentID) // one status at a time: its changes queue here
 	if err != nil {
 		return err
@@ -455,7 +487,7 @@ func (w *work) setStatus(ctx context.Context, agentID gid.ID, state agentstatus.
 	if err != nil {
 		return fmt.Errorf("end status: %w", err)
 	}
-	row := w.tx.AgentStatus.Create().SetAgentID(agentID).SetState(state).SetNillableReason(reason).SetSince(w.at)
+	row := w.tx.AgentStatus.Create().SetAgentID(agentID).SetState(state).SetNillableReasonID(reason).SetSince(w.at)
 	if v := viewer.From(ctx); !v.Actor.IsZero() {
 		row.SetSetByID(v.Actor)
 	}
@@ -485,6 +517,7 @@ func (d *Desk) CreateTeam(ctx context.Context, in TeamCreateInput, key *string) 
 	if err != nil {
 		return gid.ID{}, err
 	}
+	defer d.viewer.clear()
 	return d.once(ctx, key, []any{"teamCreate", in}, func(ctx context.Context, w *work) (gid.ID, error) {
 		if in.ParentID != nil {
 			ok, err := w.tx.Team.Query().Where(team.ID(*in.ParentID)).Exist(ctx)
@@ -513,7 +546,9 @@ func (d *Desk) CreateTeam(ctx context.Context, in TeamCreateInput, key *string) 
 			if err := w.tx.TeamMember.Create().SetAgentID(m).SetTeamID(t.ID).Exec(ctx); err != nil {
 				return gid.ID{}, fmt.Errorf("join team: %w", err)
 			}
-			w.emit(fact{typ: AgentUpdated, subject: m, version: 1, agent: m, changed: []string{"teams"}})
+		}
+		if err := w.agentsChanged(ctx, in.MemberIds, "teams"); err != nil {
+			return gid.ID{}, err
 		}
 		w.emit(fact{typ: SettingChanged, subject: t.ID, version: t.Version})
 		return t.ID, nil
@@ -536,16 +571,9 @@ func (d *Desk) CreateCapacityProfile(ctx context.Context, in CapacityProfileCrea
 	if err != nil {
 		return gid.ID{}, err
 	}
-	if in.Units < 1 || in.Units > 1000 {
-		return gid.ID{}, refuse(Invalid, "units are 1 to 1000", "input", "units")
-	}
-	rules := make([]schema.CapacityRule, len(in.Rules))
-	for n, r := range in.Rules {
-		// A cost of 0 marks what is carried for another interaction of its conversation.
-		if r.UnitsEach < 1 || r.MaxAtOnce < 0 || r.UnitsEach > in.Units {
-			return gid.ID{}, refuse(Invalid, "a rule costs 1 to all units and admits 0 or more at once", "input", "rules", fmt.Sprint(n))
-		}
-		rules[n] = schema.CapacityRule{ChannelKind: r.ChannelKind, UnitsEach: r.UnitsEach, MaxAtOnce: r.MaxAtOnce, BlocksOthers: r.BlocksOthers != nil && *r.BlocksOthers}
+	rules := capacityRules(in.Rules)
+	if err := checkCapacity(in.Units, rules); err != nil {
+		return gid.ID{}, err
 	}
 	return d.once(ctx, key, []any{"capacityProfileCreate", in}, func(ctx context.Context, w *work) (gid.ID, error) {
 		if there, err := w.tx.CapacityProfile.Query().Where(capacityprofile.Name(name)).Exist(ctx); err != nil || there {

@@ -27,6 +27,7 @@ import (
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/session"
+	"tributary/ent/skill"
 	"tributary/ent/team"
 	"tributary/ent/timelineitem"
 	"tributary/ent/workspace"
@@ -110,6 +111,9 @@ func (d *Desk) Agents(ctx context.Context, f *AgentFilter) (*ent.AgentQuery, pag
 	if f != nil {
 		if len(f.TeamIds) > 0 {
 			q.Where(agent.HasTeamsWith(team.IDIn(f.TeamIds...)))
+		}
+		if len(f.SkillIds) > 0 {
+			q.Where(agent.HasKnownWith(skill.IDIn(f.SkillIds...)))
 		}
 		if len(f.States) > 0 {
 			q.Where(agent.HasStatusWith(agentstatus.StateIn(f.States...)))

@@ -29,7 +29,7 @@ func (w *work) queueMoved(ctx context.Context, from, to *ent.Queue) error {
 	if from.Restricted == to.Restricted && same(from.TeamID, to.TeamID) {
 		return nil
 	}
-	w.viewer.dropAll()
+	w.viewer.clear()
 	if same(from.TeamID, to.TeamID) {
 		return nil
 	}

@@ -77,8 +77,8 @@ func (c *viewerCache) drop(id gid.ID) {
 	delete(c.byToken, id)
 }
 
-// dropAll makes every viewer anew: a setting changed what they may see.
-func (c *viewerCache) dropAll() {
+// clear forgets every proved viewer of this node: somebody's rights changed.
+func (c *viewerCache) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.byToken)

@@ -72,6 +72,11 @@ func (d *Desk) CreateQueue(ctx context.Context, in QueueCreateInput, key *string
 		if err != nil {
 			return gid.ID{}, fmt.Errorf("write queue: %w", err)
 		}
+		if len(in.Needs) > 0 {
+			if err := w.setNeeds(ctx, q.ID, in.Needs); err != nil {
+				return gid.ID{}, err
+			}
+		}
 		w.emit(fact{typ: SettingChanged, subject: q.ID, version: q.Version})
 		return q.ID, nil
 	})
@@ -167,6 +172,11 @@ func (w *work) queueChanges(ctx context.Context, u *ent.QueueUpdateOne, id gid.I
 		u.SetNillablePauseAfterReplySeconds(in.PauseAfterReplySeconds.V)
 		if in.PauseAfterReplySeconds.V == nil {
 			u.ClearPauseAfterReplySeconds()
+		}
+	}
+	if in.Needs != nil {
+		if err := w.setNeeds(ctx, id, *in.Needs); err != nil {
+			return err
 		}
 	}
 	if in.SilentAfterSeconds.Set {

@@ -33,6 +33,7 @@ var scopeOf = map[string]viewer.Scope{
 	ent.TypeMessage: viewer.ConversationRead, ent.TypeNote: viewer.ConversationRead, ent.TypeAttachment: viewer.ConversationRead, ent.TypeTimelineItem: viewer.ConversationRead,
 	ent.TypeOffer: viewer.ConversationRead, ent.TypeAssignment: viewer.ConversationRead, ent.TypeAccess: viewer.ConversationRead,
 	ent.TypeRoutingDecision: viewer.RoutingRead, ent.TypeChannel: viewer.ConversationRead,
+	ent.TypeSkill: viewer.Self, ent.TypeAgentSkill: viewer.Self, ent.TypeSkillNeed: viewer.Self, ent.TypeStatusReason: viewer.Self,
 	ent.TypeJob: viewer.ChannelRead, ent.TypeRawInbound: viewer.ChannelRead,
 }
 

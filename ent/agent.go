@@ -67,10 +67,12 @@ type AgentEdges struct {
 	CapacityProfile *CapacityProfile `json:"capacity_profile,omitempty"`
 	// Load holds the value of the load edge.
 	Load *AgentLoad `json:"load,omitempty"`
-	// Statuses holds the value of the statuses edge.
-	Statuses []*AgentStatus `json:"statuses,omitempty"`
+	// StatusHistory holds the value of the status_history edge.
+	StatusHistory []*AgentStatus `json:"status_history,omitempty"`
 	// Status holds the value of the status edge.
 	Status *AgentStatus `json:"status,omitempty"`
+	// Known holds the value of the known edge.
+	Known []*Skill `json:"known,omitempty"`
 	// Teams holds the value of the teams edge.
 	Teams []*Team `json:"teams,omitempty"`
 	// Follows holds the value of the follows edge.
@@ -79,6 +81,8 @@ type AgentEdges struct {
 	Consults []*Interaction `json:"consults,omitempty"`
 	// MentionedIn holds the value of the mentioned_in edge.
 	MentionedIn []*Note `json:"mentioned_in,omitempty"`
+	// Skills holds the value of the skills edge.
+	Skills []*AgentSkill `json:"skills,omitempty"`
 	// TeamMembers holds the value of the team_members edge.
 	TeamMembers []*TeamMember `json:"team_members,omitempty"`
 	// FollowRows holds the value of the follow_rows edge.
@@ -89,12 +93,14 @@ type AgentEdges struct {
 	MentionedRows []*Mention `json:"mentioned_rows,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes        [13]bool
-	namedStatuses      map[string][]*AgentStatus
+	loadedTypes        [15]bool
+	namedStatusHistory map[string][]*AgentStatus
+	namedKnown         map[string][]*Skill
 	namedTeams         map[string][]*Team
 	namedFollows       map[string][]*Conversation
 	namedConsults      map[string][]*Interaction
 	namedMentionedIn   map[string][]*Note
+	namedSkills        map[string][]*AgentSkill
 	namedTeamMembers   map[string][]*TeamMember
 	namedFollowRows    map[string][]*Follower
 	namedConsultRows   map[string][]*Consultant
@@ -134,13 +140,13 @@ func (e AgentEdges) LoadOrErr() (*AgentLoad, error) {
 	return nil, &NotLoadedError{edge: "load"}
 }
 
-// StatusesOrErr returns the Statuses value or an error if the edge
+// StatusHistoryOrErr returns the StatusHistory value or an error if the edge
 // was not loaded in eager-loading.
-func (e AgentEdges) StatusesOrErr() ([]*AgentStatus, error) {
+func (e AgentEdges) StatusHistoryOrErr() ([]*AgentStatus, error) {
 	if e.loadedTypes[3] {
-		return e.Statuses, nil
+		return e.StatusHistory, nil
 	}
-	return nil, &NotLoadedError{edge: "statuses"}
+	return nil, &NotLoadedError{edge: "status_history"}
 }
 
 // StatusOrErr returns the Status value or an error if the edge
@@ -154,10 +160,19 @@ func (e AgentEdges) StatusOrErr() (*AgentStatus, error) {
 	return nil, &NotLoadedError{edge: "status"}
 }
 
+// KnownOrErr returns the Known value or an error if the edge
+// was not loaded in eager-loading.
+func (e AgentEdges) KnownOrErr() ([]*Skill, error) {
+	if e.loadedTypes[5] {
+		return e.Known, nil
+	}
+	return nil, &NotLoadedError{edge: "known"}
+}
+
 // TeamsOrErr returns the Teams value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) TeamsOrErr() ([]*Team, error) {
-	if e.loadedTypes[5] {
+	if e.loadedTypes[6] {
 		return e.Teams, nil
 	}
 	return nil, &NotLoadedError{edge: "teams"}
@@ -166,7 +181,7 @@ func (e AgentEdges) TeamsOrErr() ([]*Team, error) {
 // FollowsOrErr returns the Follows value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) FollowsOrErr() ([]*Conversation, error) {
-	if e.loadedTypes[6] {
+	if e.loadedTypes[7] {
 		return e.Follows, nil
 	}
 	return nil, &NotLoadedError{edge: "follows"}
@@ -175,7 +190,7 @@ func (e AgentEdges) FollowsOrErr() ([]*Conversation, error) {
 // ConsultsOrErr returns the Consults value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) ConsultsOrErr() ([]*Interaction, error) {
-	if e.loadedTypes[7] {
+	if e.loadedTypes[8] {
 		return e.Consults, nil
 	}
 	return nil, &NotLoadedError{edge: "consults"}
@@ -184,16 +199,25 @@ func (e AgentEdges) ConsultsOrErr() ([]*Interaction, error) {
 // MentionedInOrErr returns the MentionedIn value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) MentionedInOrErr() ([]*Note, error) {
-	if e.loadedTypes[8] {
+	if e.loadedTypes[9] {
 		return e.MentionedIn, nil
 	}
 	return nil, &NotLoadedError{edge: "mentioned_in"}
 }
 
+// SkillsOrErr returns the Skills value or an error if the edge
+// was not loaded in eager-loading.
+func (e AgentEdges) SkillsOrErr() ([]*AgentSkill, error) {
+	if e.loadedTypes[10] {
+		return e.Skills, nil
+	}
+	return nil, &NotLoadedError{edge: "skills"}
+}
+
 // TeamMembersOrErr returns the TeamMembers value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) TeamMembersOrErr() ([]*TeamMember, error) {
-	if e.loadedTypes[9] {
+	if e.loadedTypes[11] {
 		return e.TeamMembers, nil
 	}
 	return nil, &NotLoadedError{edge: "team_members"}
@@ -202,7 +226,7 @@ func (e AgentEdges) TeamMembersOrErr() ([]*TeamMember, error) {
 // FollowRowsOrErr returns the FollowRows value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) FollowRowsOrErr() ([]*Follower, error) {
-	if e.loadedTypes[10] {
+	if e.loadedTypes[12] {
 		return e.FollowRows, nil
 	}
 	return nil, &NotLoadedError{edge: "follow_rows"}
@@ -211,7 +235,7 @@ func (e AgentEdges) FollowRowsOrErr() ([]*Follower, error) {
 // ConsultRowsOrErr returns the ConsultRows value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) ConsultRowsOrErr() ([]*Consultant, error) {
-	if e.loadedTypes[11] {
+	if e.loadedTypes[13] {
 		return e.ConsultRows, nil
 	}
 	return nil, &NotLoadedError{edge: "consult_rows"}
@@ -220,7 +244,7 @@ func (e AgentEdges) ConsultRowsOrErr() ([]*Consultant, error) {
 // MentionedRowsOrErr returns the MentionedRows value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) MentionedRowsOrErr() ([]*Mention, error) {
-	if e.loadedTypes[12] {
+	if e.loadedTypes[14] {
 		return e.MentionedRows, nil
 	}
 	return nil, &NotLoadedError{edge: "mentioned_rows"}
@@ -390,14 +414,19 @@ func (_m *Agent) QueryLoad() *AgentLoadQuery {
 	return NewAgentClient(_m.config).QueryLoad(_m)
 }
 
-// QueryStatuses queries the "statuses" edge of the Agent entity.
-func (_m *Agent) QueryStatuses() *AgentStatusQuery {
-	return NewAgentClient(_m.config).QueryStatuses(_m)
+// QueryStatusHistory queries the "status_history" edge of the Agent entity.
+func (_m *Agent) QueryStatusHistory() *AgentStatusQuery {
+	return NewAgentClient(_m.config).QueryStatusHistory(_m)
 }
 
 // QueryStatus queries the "status" edge of the Agent entity.
 func (_m *Agent) QueryStatus() *AgentStatusQuery {
 	return NewAgentClient(_m.config).QueryStatus(_m)
+}
+
+// QueryKnown queries the "known" edge of the Agent entity.
+func (_m *Agent) QueryKnown() *SkillQuery {
+	return NewAgentClient(_m.config).QueryKnown(_m)
 }
 
 // QueryTeams queries the "teams" edge of the Agent entity.
@@ -418,6 +447,11 @@ func (_m *Agent) QueryConsults() *InteractionQuery {
 // QueryMentionedIn queries the "mentioned_in" edge of the Agent entity.
 func (_m *Agent) QueryMentionedIn() *NoteQuery {
 	return NewAgentClient(_m.config).QueryMentionedIn(_m)
+}
+
+// QuerySkills queries the "skills" edge of the Agent entity.
+func (_m *Agent) QuerySkills() *AgentSkillQuery {
+	return NewAgentClient(_m.config).QuerySkills(_m)
 }
 
 // QueryTeamMembers queries the "team_members" edge of the Agent entity.
@@ -513,27 +547,51 @@ func (_m *Agent) String() string {
 	return builder.String()
 }
 
-// NamedStatuses returns the Statuses named value or an error if the edge was not
+// NamedStatusHistory returns the StatusHistory named value or an error if the edge was not
 // loaded in eager-loading with this name.
-func (_m *Agent) NamedStatuses(name string) ([]*AgentStatus, error) {
-	if _m.Edges.namedStatuses == nil {
+func (_m *Agent) NamedStatusHistory(name string) ([]*AgentStatus, error) {
+	if _m.Edges.namedStatusHistory == nil {
 		return nil, &NotLoadedError{edge: name}
 	}
-	nodes, ok := _m.Edges.namedStatuses[name]
+	nodes, ok := _m.Edges.namedStatusHistory[name]
 	if !ok {
 		return nil, &NotLoadedError{edge: name}
 	}
 	return nodes, nil
 }
 
-func (_m *Agent) appendNamedStatuses(name string, edges ...*AgentStatus) {
-	if _m.Edges.namedStatuses == nil {
-		_m.Edges.namedStatuses = make(map[string][]*AgentStatus)
+func (_m *Agent) appendNamedStatusHistory(name string, edges ...*AgentStatus) {
+	if _m.Edges.namedStatusHistory == nil {
+		_m.Edges.namedStatusHistory = make(map[string][]*AgentStatus)
 	}
 	if len(edges) == 0 {
-		_m.Edges.namedStatuses[name] = []*AgentStatus{}
+		_m.Edges.namedStatusHistory[name] = []*AgentStatus{}
 	} else {
-		_m.Edges.namedStatuses[name] = append(_m.Edges.namedStatuses[name], edges...)
+		_m.Edges.namedStatusHistory[name] = append(_m.Edges.namedStatusHistory[name], edges...)
+	}
+}
+
+// NamedKnown returns the Known named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Agent) NamedKnown(name string) ([]*Skill, error) {
+	if _m.Edges.namedKnown == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedKnown[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Agent) appendNamedKnown(name string, edges ...*Skill) {
+	if _m.Edges.namedKnown == nil {
+		_m.Edges.namedKnown = make(map[string][]*Skill)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedKnown[name] = []*Skill{}
+	} else {
+		_m.Edges.namedKnown[name] = append(_m.Edges.namedKnown[name], edges...)
 	}
 }
 
@@ -630,6 +688,30 @@ func (_m *Agent) appendNamedMentionedIn(name string, edges ...*Note) {
 		_m.Edges.namedMentionedIn[name] = []*Note{}
 	} else {
 		_m.Edges.namedMentionedIn[name] = append(_m.Edges.namedMentionedIn[name], edges...)
+	}
+}
+
+// NamedSkills returns the Skills named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Agent) NamedSkills(name string) ([]*AgentSkill, error) {
+	if _m.Edges.namedSkills == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedSkills[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Agent) appendNamedSkills(name string, edges ...*AgentSkill) {
+	if _m.Edges.namedSkills == nil {
+		_m.Edges.namedSkills = make(map[string][]*AgentSkill)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedSkills[name] = []*AgentSkill{}
+	} else {
+		_m.Edges.namedSkills[name] = append(_m.Edges.namedSkills[name], edges...)
 	}
 }
 

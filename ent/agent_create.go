@@ -9,6 +9,7 @@ import (
 	"time"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/consultant"
@@ -18,6 +19,7 @@ import (
 	"tributary/ent/mention"
 	"tributary/ent/note"
 	"tributary/ent/role"
+	"tributary/ent/skill"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
 	"tributary/internal/gid"
@@ -234,24 +236,39 @@ func (_c *AgentCreate) SetLoad(v *AgentLoad) *AgentCreate {
 	return _c.SetLoadID(v.ID)
 }
 
-// AddStatusIDs adds the "statuses" edge to the AgentStatus entity by IDs.
-func (_c *AgentCreate) AddStatusIDs(ids ...gid.ID) *AgentCreate {
-	_c.mutation.AddStatusIDs(ids...)
+// AddStatusHistoryIDs adds the "status_history" edge to the AgentStatus entity by IDs.
+func (_c *AgentCreate) AddStatusHistoryIDs(ids ...gid.ID) *AgentCreate {
+	_c.mutation.AddStatusHistoryIDs(ids...)
 	return _c
 }
 
-// AddStatuses adds the "statuses" edges to the AgentStatus entity.
-func (_c *AgentCreate) AddStatuses(v ...*AgentStatus) *AgentCreate {
+// AddStatusHistory adds the "status_history" edges to the AgentStatus entity.
+func (_c *AgentCreate) AddStatusHistory(v ...*AgentStatus) *AgentCreate {
 	ids := make([]gid.ID, len(v))
 	for i := range v {
 		ids[i] = v[i].ID
 	}
-	return _c.AddStatusIDs(ids...)
+	return _c.AddStatusHistoryIDs(ids...)
 }
 
 // SetStatus sets the "status" edge to the AgentStatus entity.
 func (_c *AgentCreate) SetStatus(v *AgentStatus) *AgentCreate {
 	return _c.SetStatusID(v.ID)
+}
+
+// AddKnownIDs adds the "known" edge to the Skill entity by IDs.
+func (_c *AgentCreate) AddKnownIDs(ids ...gid.ID) *AgentCreate {
+	_c.mutation.AddKnownIDs(ids...)
+	return _c
+}
+
+// AddKnown adds the "known" edges to the Skill entity.
+func (_c *AgentCreate) AddKnown(v ...*Skill) *AgentCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddKnownIDs(ids...)
 }
 
 // AddTeamIDs adds the "teams" edge to the Team entity by IDs.
@@ -312,6 +329,21 @@ func (_c *AgentCreate) AddMentionedIn(v ...*Note) *AgentCreate {
 		ids[i] = v[i].ID
 	}
 	return _c.AddMentionedInIDs(ids...)
+}
+
+// AddSkillIDs adds the "skills" edge to the AgentSkill entity by IDs.
+func (_c *AgentCreate) AddSkillIDs(ids ...gid.ID) *AgentCreate {
+	_c.mutation.AddSkillIDs(ids...)
+	return _c
+}
+
+// AddSkills adds the "skills" edges to the AgentSkill entity.
+func (_c *AgentCreate) AddSkills(v ...*AgentSkill) *AgentCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddSkillIDs(ids...)
 }
 
 // AddTeamMemberIDs adds the "team_members" edge to the TeamMember entity by IDs.
@@ -622,12 +654,12 @@ func (_c *AgentCreate) createSpec() (*Agent, *sqlgraph.CreateSpec, error) {
 		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}
-	if nodes := _c.mutation.StatusesIDs(); len(nodes) > 0 {
+	if nodes := _c.mutation.StatusHistoryIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
 			Inverse: false,
-			Table:   agent.StatusesTable,
-			Columns: []string{agent.StatusesColumn},
+			Table:   agent.StatusHistoryTable,
+			Columns: []string{agent.StatusHistoryColumn},
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(agentstatus.FieldID, field.TypeUUID),
@@ -653,6 +685,29 @@ func (_c *AgentCreate) createSpec() (*Agent, *sqlgraph.CreateSpec, error) {
 			edge.Target.Nodes = append(edge.Target.Nodes, k)
 		}
 		_node.StatusID = &nodes[0]
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.KnownIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   agent.KnownTable,
+			Columns: agent.KnownPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skill.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &AgentSkillCreate{config: _c.config, mutation: newAgentSkillMutation(_c.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}
 	if nodes := _c.mutation.TeamsIDs(); len(nodes) > 0 {
@@ -744,6 +799,22 @@ func (_c *AgentCreate) createSpec() (*Agent, *sqlgraph.CreateSpec, error) {
 		edge.Target.Fields = specE.Fields
 		if specE.ID.Value != nil {
 			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.SkillsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.SkillsTable,
+			Columns: []string{agent.SkillsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentskill.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
 		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}

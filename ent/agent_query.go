@@ -10,6 +10,7 @@ import (
 	"math"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/consultant"
@@ -20,6 +21,7 @@ import (
 	"tributary/ent/note"
 	"tributary/ent/predicate"
 	"tributary/ent/role"
+	"tributary/ent/skill"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
 	"tributary/internal/gid"
@@ -41,23 +43,27 @@ type AgentQuery struct {
 	withRole               *RoleQuery
 	withCapacityProfile    *CapacityProfileQuery
 	withLoad               *AgentLoadQuery
-	withStatuses           *AgentStatusQuery
+	withStatusHistory      *AgentStatusQuery
 	withStatus             *AgentStatusQuery
+	withKnown              *SkillQuery
 	withTeams              *TeamQuery
 	withFollows            *ConversationQuery
 	withConsults           *InteractionQuery
 	withMentionedIn        *NoteQuery
+	withSkills             *AgentSkillQuery
 	withTeamMembers        *TeamMemberQuery
 	withFollowRows         *FollowerQuery
 	withConsultRows        *ConsultantQuery
 	withMentionedRows      *MentionQuery
 	after                  []func(context.Context, []*Agent) error
 	modifiers              []func(*sql.Selector)
-	withNamedStatuses      map[string]*AgentStatusQuery
+	withNamedStatusHistory map[string]*AgentStatusQuery
+	withNamedKnown         map[string]*SkillQuery
 	withNamedTeams         map[string]*TeamQuery
 	withNamedFollows       map[string]*ConversationQuery
 	withNamedConsults      map[string]*InteractionQuery
 	withNamedMentionedIn   map[string]*NoteQuery
+	withNamedSkills        map[string]*AgentSkillQuery
 	withNamedTeamMembers   map[string]*TeamMemberQuery
 	withNamedFollowRows    map[string]*FollowerQuery
 	withNamedConsultRows   map[string]*ConsultantQuery
@@ -164,8 +170,8 @@ func (_q *AgentQuery) QueryLoad() *AgentLoadQuery {
 	return query
 }
 
-// QueryStatuses chains the current query on the "statuses" edge.
-func (_q *AgentQuery) QueryStatuses() *AgentStatusQuery {
+// QueryStatusHistory chains the current query on the "status_history" edge.
+func (_q *AgentQuery) QueryStatusHistory() *AgentStatusQuery {
 	query := (&AgentStatusClient{config: _q.config}).Query()
 	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
 		if err := _q.prepareQuery(ctx); err != nil {
@@ -178,7 +184,7 @@ func (_q *AgentQuery) QueryStatuses() *AgentStatusQuery {
 		step := sqlgraph.NewStep(
 			sqlgraph.From(agent.Table, agent.FieldID, selector),
 			sqlgraph.To(agentstatus.Table, agentstatus.FieldID),
-			sqlgraph.Edge(sqlgraph.O2M, false, agent.StatusesTable, agent.StatusesColumn),
+			sqlgraph.Edge(sqlgraph.O2M, false, agent.StatusHistoryTable, agent.StatusHistoryColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -201,6 +207,28 @@ func (_q *AgentQuery) QueryStatus() *AgentStatusQuery {
 			sqlgraph.From(agent.Table, agent.FieldID, selector),
 			sqlgraph.To(agentstatus.Table, agentstatus.FieldID),
 			sqlgraph.Edge(sqlgraph.M2O, false, agent.StatusTable, agent.StatusColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryKnown chains the current query on the "known" edge.
+func (_q *AgentQuery) QueryKnown() *SkillQuery {
+	query := (&SkillClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, selector),
+			sqlgraph.To(skill.Table, skill.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, agent.KnownTable, agent.KnownPrimaryKey...),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -289,6 +317,28 @@ func (_q *AgentQuery) QueryMentionedIn() *NoteQuery {
 			sqlgraph.From(agent.Table, agent.FieldID, selector),
 			sqlgraph.To(note.Table, note.FieldID),
 			sqlgraph.Edge(sqlgraph.M2M, true, agent.MentionedInTable, agent.MentionedInPrimaryKey...),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QuerySkills chains the current query on the "skills" edge.
+func (_q *AgentQuery) QuerySkills() *AgentSkillQuery {
+	query := (&AgentSkillClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, selector),
+			sqlgraph.To(agentskill.Table, agentskill.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, agent.SkillsTable, agent.SkillsColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -579,12 +629,14 @@ func (_q *AgentQuery) Clone() *AgentQuery {
 		withRole:            _q.withRole.Clone(),
 		withCapacityProfile: _q.withCapacityProfile.Clone(),
 		withLoad:            _q.withLoad.Clone(),
-		withStatuses:        _q.withStatuses.Clone(),
+		withStatusHistory:   _q.withStatusHistory.Clone(),
 		withStatus:          _q.withStatus.Clone(),
+		withKnown:           _q.withKnown.Clone(),
 		withTeams:           _q.withTeams.Clone(),
 		withFollows:         _q.withFollows.Clone(),
 		withConsults:        _q.withConsults.Clone(),
 		withMentionedIn:     _q.withMentionedIn.Clone(),
+		withSkills:          _q.withSkills.Clone(),
 		withTeamMembers:     _q.withTeamMembers.Clone(),
 		withFollowRows:      _q.withFollowRows.Clone(),
 		withConsultRows:     _q.withConsultRows.Clone(),
@@ -629,14 +681,14 @@ func (_q *AgentQuery) WithLoad(opts ...func(*AgentLoadQuery)) *AgentQuery {
 	return _q
 }
 
-// WithStatuses tells the query-builder to eager-load the nodes that are connected to
-// the "statuses" edge. The optional arguments are used to configure the query builder of the edge.
-func (_q *AgentQuery) WithStatuses(opts ...func(*AgentStatusQuery)) *AgentQuery {
+// WithStatusHistory tells the query-builder to eager-load the nodes that are connected to
+// the "status_history" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithStatusHistory(opts ...func(*AgentStatusQuery)) *AgentQuery {
 	query := (&AgentStatusClient{config: _q.config}).Query()
 	for _, opt := range opts {
 		opt(query)
 	}
-	_q.withStatuses = query
+	_q.withStatusHistory = query
 	return _q
 }
 
@@ -648,6 +700,17 @@ func (_q *AgentQuery) WithStatus(opts ...func(*AgentStatusQuery)) *AgentQuery {
 		opt(query)
 	}
 	_q.withStatus = query
+	return _q
+}
+
+// WithKnown tells the query-builder to eager-load the nodes that are connected to
+// the "known" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithKnown(opts ...func(*SkillQuery)) *AgentQuery {
+	query := (&SkillClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withKnown = query
 	return _q
 }
 
@@ -692,6 +755,17 @@ func (_q *AgentQuery) WithMentionedIn(opts ...func(*NoteQuery)) *AgentQuery {
 		opt(query)
 	}
 	_q.withMentionedIn = query
+	return _q
+}
+
+// WithSkills tells the query-builder to eager-load the nodes that are connected to
+// the "skills" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithSkills(opts ...func(*AgentSkillQuery)) *AgentQuery {
+	query := (&AgentSkillClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withSkills = query
 	return _q
 }
 
@@ -823,16 +897,18 @@ func (_q *AgentQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Agent,
 	var (
 		nodes       = []*Agent{}
 		_spec       = _q.querySpec()
-		loadedTypes = [13]bool{
+		loadedTypes = [15]bool{
 			_q.withRole != nil,
 			_q.withCapacityProfile != nil,
 			_q.withLoad != nil,
-			_q.withStatuses != nil,
+			_q.withStatusHistory != nil,
 			_q.withStatus != nil,
+			_q.withKnown != nil,
 			_q.withTeams != nil,
 			_q.withFollows != nil,
 			_q.withConsults != nil,
 			_q.withMentionedIn != nil,
+			_q.withSkills != nil,
 			_q.withTeamMembers != nil,
 			_q.withFollowRows != nil,
 			_q.withConsultRows != nil,
@@ -878,16 +954,23 @@ func (_q *AgentQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Agent,
 			return nil, err
 		}
 	}
-	if query := _q.withStatuses; query != nil {
-		if err := _q.loadStatuses(ctx, query, nodes,
-			func(n *Agent) { n.Edges.Statuses = []*AgentStatus{} },
-			func(n *Agent, e *AgentStatus) { n.Edges.Statuses = append(n.Edges.Statuses, e) }); err != nil {
+	if query := _q.withStatusHistory; query != nil {
+		if err := _q.loadStatusHistory(ctx, query, nodes,
+			func(n *Agent) { n.Edges.StatusHistory = []*AgentStatus{} },
+			func(n *Agent, e *AgentStatus) { n.Edges.StatusHistory = append(n.Edges.StatusHistory, e) }); err != nil {
 			return nil, err
 		}
 	}
 	if query := _q.withStatus; query != nil {
 		if err := _q.loadStatus(ctx, query, nodes, nil,
 			func(n *Agent, e *AgentStatus) { n.Edges.Status = e }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withKnown; query != nil {
+		if err := _q.loadKnown(ctx, query, nodes,
+			func(n *Agent) { n.Edges.Known = []*Skill{} },
+			func(n *Agent, e *Skill) { n.Edges.Known = append(n.Edges.Known, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -919,6 +1002,13 @@ func (_q *AgentQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Agent,
 			return nil, err
 		}
 	}
+	if query := _q.withSkills; query != nil {
+		if err := _q.loadSkills(ctx, query, nodes,
+			func(n *Agent) { n.Edges.Skills = []*AgentSkill{} },
+			func(n *Agent, e *AgentSkill) { n.Edges.Skills = append(n.Edges.Skills, e) }); err != nil {
+			return nil, err
+		}
+	}
 	if query := _q.withTeamMembers; query != nil {
 		if err := _q.loadTeamMembers(ctx, query, nodes,
 			func(n *Agent) { n.Edges.TeamMembers = []*TeamMember{} },
@@ -947,10 +1037,17 @@ func (_q *AgentQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Agent,
 			return nil, err
 		}
 	}
-	for name, query := range _q.withNamedStatuses {
-		if err := _q.loadStatuses(ctx, query, nodes,
-			func(n *Agent) { n.appendNamedStatuses(name) },
-			func(n *Agent, e *AgentStatus) { n.appendNamedStatuses(name, e) }); err != nil {
+	for name, query := range _q.withNamedStatusHistory {
+		if err := _q.loadStatusHistory(ctx, query, nodes,
+			func(n *Agent) { n.appendNamedStatusHistory(name) },
+			func(n *Agent, e *AgentStatus) { n.appendNamedStatusHistory(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedKnown {
+		if err := _q.loadKnown(ctx, query, nodes,
+			func(n *Agent) { n.appendNamedKnown(name) },
+			func(n *Agent, e *Skill) { n.appendNamedKnown(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -979,6 +1076,13 @@ func (_q *AgentQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Agent,
 		if err := _q.loadMentionedIn(ctx, query, nodes,
 			func(n *Agent) { n.appendNamedMentionedIn(name) },
 			func(n *Agent, e *Note) { n.appendNamedMentionedIn(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedSkills {
+		if err := _q.loadSkills(ctx, query, nodes,
+			func(n *Agent) { n.appendNamedSkills(name) },
+			func(n *Agent, e *AgentSkill) { n.appendNamedSkills(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -1103,7 +1207,7 @@ func (_q *AgentQuery) loadLoad(ctx context.Context, query *AgentLoadQuery, nodes
 	}
 	return nil
 }
-func (_q *AgentQuery) loadStatuses(ctx context.Context, query *AgentStatusQuery, nodes []*Agent, init func(*Agent), assign func(*Agent, *AgentStatus)) error {
+func (_q *AgentQuery) loadStatusHistory(ctx context.Context, query *AgentStatusQuery, nodes []*Agent, init func(*Agent), assign func(*Agent, *AgentStatus)) error {
 	fks := make([]driver.Value, 0, len(nodes))
 	nodeids := make(map[gid.ID]*Agent)
 	for i := range nodes {
@@ -1117,7 +1221,7 @@ func (_q *AgentQuery) loadStatuses(ctx context.Context, query *AgentStatusQuery,
 		query.ctx.AppendFieldOnce(agentstatus.FieldAgentID)
 	}
 	query.Where(predicate.AgentStatus(func(s *sql.Selector) {
-		s.Where(sql.InValues(s.C(agent.StatusesColumn), fks...))
+		s.Where(sql.InValues(s.C(agent.StatusHistoryColumn), fks...))
 	}))
 	neighbors, err := query.All(ctx)
 	if err != nil {
@@ -1161,6 +1265,67 @@ func (_q *AgentQuery) loadStatus(ctx context.Context, query *AgentStatusQuery, n
 		}
 		for i := range nodes {
 			assign(nodes[i], n)
+		}
+	}
+	return nil
+}
+func (_q *AgentQuery) loadKnown(ctx context.Context, query *SkillQuery, nodes []*Agent, init func(*Agent), assign func(*Agent, *Skill)) error {
+	edgeIDs := make([]driver.Value, len(nodes))
+	byID := make(map[gid.ID]*Agent)
+	nids := make(map[gid.ID]map[*Agent]struct{})
+	for i, node := range nodes {
+		edgeIDs[i] = node.ID
+		byID[node.ID] = node
+		if init != nil {
+			init(node)
+		}
+	}
+	query.Where(func(s *sql.Selector) {
+		joinT := sql.Table(agent.KnownTable)
+		s.Join(joinT).On(s.C(skill.FieldID), joinT.C(agent.KnownPrimaryKey[1]))
+		s.Where(sql.InValues(joinT.C(agent.KnownPrimaryKey[0]), edgeIDs...))
+		columns := s.SelectedColumns()
+		s.Select(joinT.C(agent.KnownPrimaryKey[0]))
+		s.AppendSelect(columns...)
+		s.SetDistinct(false)
+	})
+	if err := query.prepareQuery(ctx); err != nil {
+		return err
+	}
+	qr := QuerierFunc(func(ctx context.Context, q Query) (Value, error) {
+		return query.sqlAll(ctx, func(_ context.Context, spec *sqlgraph.QuerySpec) {
+			assign := spec.Assign
+			values := spec.ScanValues
+			spec.ScanValues = func(columns []string) ([]any, error) {
+				values, err := values(columns[1:])
+				if err != nil {
+					return nil, err
+				}
+				return append([]any{new(gid.ID)}, values...), nil
+			}
+			spec.Assign = func(columns []string, values []any) error {
+				outValue := *values[0].(*gid.ID)
+				inValue := *values[1].(*gid.ID)
+				if nids[inValue] == nil {
+					nids[inValue] = map[*Agent]struct{}{byID[outValue]: {}}
+					return assign(columns[1:], values[1:])
+				}
+				nids[inValue][byID[outValue]] = struct{}{}
+				return nil
+			}
+		})
+	})
+	neighbors, err := withInterceptors[[]*Skill](ctx, query, qr, query.inters)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected "known" node returned %v`, n.ID)
+		}
+		for kn := range nodes {
+			assign(kn, n)
 		}
 	}
 	return nil
@@ -1406,6 +1571,36 @@ func (_q *AgentQuery) loadMentionedIn(ctx context.Context, query *NoteQuery, nod
 		for kn := range nodes {
 			assign(kn, n)
 		}
+	}
+	return nil
+}
+func (_q *AgentQuery) loadSkills(ctx context.Context, query *AgentSkillQuery, nodes []*Agent, init func(*Agent), assign func(*Agent, *AgentSkill)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Agent)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(agentskill.FieldAgentID)
+	}
+	query.Where(predicate.AgentSkill(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(agent.SkillsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.AgentID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "agent_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
 	}
 	return nil
 }
@@ -1658,17 +1853,31 @@ func (_q *AgentQuery) Modify(modifiers ...func(s *sql.Selector)) *AgentSelect {
 	return _q.Select()
 }
 
-// WithNamedStatuses tells the query-builder to eager-load the nodes that are connected to the "statuses"
+// WithNamedStatusHistory tells the query-builder to eager-load the nodes that are connected to the "status_history"
 // edge with the given name. The optional arguments are used to configure the query builder of the edge.
-func (_q *AgentQuery) WithNamedStatuses(name string, opts ...func(*AgentStatusQuery)) *AgentQuery {
+func (_q *AgentQuery) WithNamedStatusHistory(name string, opts ...func(*AgentStatusQuery)) *AgentQuery {
 	query := (&AgentStatusClient{config: _q.config}).Query()
 	for _, opt := range opts {
 		opt(query)
 	}
-	if _q.withNamedStatuses == nil {
-		_q.withNamedStatuses = make(map[string]*AgentStatusQuery)
+	if _q.withNamedStatusHistory == nil {
+		_q.withNamedStatusHistory = make(map[string]*AgentStatusQuery)
 	}
-	_q.withNamedStatuses[name] = query
+	_q.withNamedStatusHistory[name] = query
+	return _q
+}
+
+// WithNamedKnown tells the query-builder to eager-load the nodes that are connected to the "known"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithNamedKnown(name string, opts ...func(*SkillQuery)) *AgentQuery {
+	query := (&SkillClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedKnown == nil {
+		_q.withNamedKnown = make(map[string]*SkillQuery)
+	}
+	_q.withNamedKnown[name] = query
 	return _q
 }
 
@@ -1725,6 +1934,20 @@ func (_q *AgentQuery) WithNamedMentionedIn(name string, opts ...func(*NoteQuery)
 		_q.withNamedMentionedIn = make(map[string]*NoteQuery)
 	}
 	_q.withNamedMentionedIn[name] = query
+	return _q
+}
+
+// WithNamedSkills tells the query-builder to eager-load the nodes that are connected to the "skills"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithNamedSkills(name string, opts ...func(*AgentSkillQuery)) *AgentQuery {
+	query := (&AgentSkillClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedSkills == nil {
+		_q.withNamedSkills = make(map[string]*AgentSkillQuery)
+	}
+	_q.withNamedSkills[name] = query
 	return _q
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/consultant"
@@ -19,6 +20,7 @@ import (
 	"tributary/ent/note"
 	"tributary/ent/predicate"
 	"tributary/ent/role"
+	"tributary/ent/skill"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
 	"tributary/internal/gid"
@@ -275,24 +277,39 @@ func (_u *AgentUpdate) SetLoad(v *AgentLoad) *AgentUpdate {
 	return _u.SetLoadID(v.ID)
 }
 
-// AddStatusIDs adds the "statuses" edge to the AgentStatus entity by IDs.
-func (_u *AgentUpdate) AddStatusIDs(ids ...gid.ID) *AgentUpdate {
-	_u.mutation.AddStatusIDs(ids...)
+// AddStatusHistoryIDs adds the "status_history" edge to the AgentStatus entity by IDs.
+func (_u *AgentUpdate) AddStatusHistoryIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.AddStatusHistoryIDs(ids...)
 	return _u
 }
 
-// AddStatuses adds the "statuses" edges to the AgentStatus entity.
-func (_u *AgentUpdate) AddStatuses(v ...*AgentStatus) *AgentUpdate {
+// AddStatusHistory adds the "status_history" edges to the AgentStatus entity.
+func (_u *AgentUpdate) AddStatusHistory(v ...*AgentStatus) *AgentUpdate {
 	ids := make([]gid.ID, len(v))
 	for i := range v {
 		ids[i] = v[i].ID
 	}
-	return _u.AddStatusIDs(ids...)
+	return _u.AddStatusHistoryIDs(ids...)
 }
 
 // SetStatus sets the "status" edge to the AgentStatus entity.
 func (_u *AgentUpdate) SetStatus(v *AgentStatus) *AgentUpdate {
 	return _u.SetStatusID(v.ID)
+}
+
+// AddKnownIDs adds the "known" edge to the Skill entity by IDs.
+func (_u *AgentUpdate) AddKnownIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.AddKnownIDs(ids...)
+	return _u
+}
+
+// AddKnown adds the "known" edges to the Skill entity.
+func (_u *AgentUpdate) AddKnown(v ...*Skill) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddKnownIDs(ids...)
 }
 
 // AddTeamIDs adds the "teams" edge to the Team entity by IDs.
@@ -353,6 +370,21 @@ func (_u *AgentUpdate) AddMentionedIn(v ...*Note) *AgentUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.AddMentionedInIDs(ids...)
+}
+
+// AddSkillIDs adds the "skills" edge to the AgentSkill entity by IDs.
+func (_u *AgentUpdate) AddSkillIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.AddSkillIDs(ids...)
+	return _u
+}
+
+// AddSkills adds the "skills" edges to the AgentSkill entity.
+func (_u *AgentUpdate) AddSkills(v ...*AgentSkill) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddSkillIDs(ids...)
 }
 
 // AddTeamMemberIDs adds the "team_members" edge to the TeamMember entity by IDs.
@@ -438,31 +470,52 @@ func (_u *AgentUpdate) ClearLoad() *AgentUpdate {
 	return _u
 }
 
-// ClearStatuses clears all "statuses" edges to the AgentStatus entity.
-func (_u *AgentUpdate) ClearStatuses() *AgentUpdate {
-	_u.mutation.ClearStatuses()
+// ClearStatusHistory clears all "status_history" edges to the AgentStatus entity.
+func (_u *AgentUpdate) ClearStatusHistory() *AgentUpdate {
+	_u.mutation.ClearStatusHistory()
 	return _u
 }
 
-// RemoveStatusIDs removes the "statuses" edge to AgentStatus entities by IDs.
-func (_u *AgentUpdate) RemoveStatusIDs(ids ...gid.ID) *AgentUpdate {
-	_u.mutation.RemoveStatusIDs(ids...)
+// RemoveStatusHistoryIDs removes the "status_history" edge to AgentStatus entities by IDs.
+func (_u *AgentUpdate) RemoveStatusHistoryIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.RemoveStatusHistoryIDs(ids...)
 	return _u
 }
 
-// RemoveStatuses removes "statuses" edges to AgentStatus entities.
-func (_u *AgentUpdate) RemoveStatuses(v ...*AgentStatus) *AgentUpdate {
+// RemoveStatusHistory removes "status_history" edges to AgentStatus entities.
+func (_u *AgentUpdate) RemoveStatusHistory(v ...*AgentStatus) *AgentUpdate {
 	ids := make([]gid.ID, len(v))
 	for i := range v {
 		ids[i] = v[i].ID
 	}
-	return _u.RemoveStatusIDs(ids...)
+	return _u.RemoveStatusHistoryIDs(ids...)
 }
 
 // ClearStatus clears the "status" edge to the AgentStatus entity.
 func (_u *AgentUpdate) ClearStatus() *AgentUpdate {
 	_u.mutation.ClearStatus()
 	return _u
+}
+
+// ClearKnown clears all "known" edges to the Skill entity.
+func (_u *AgentUpdate) ClearKnown() *AgentUpdate {
+	_u.mutation.ClearKnown()
+	return _u
+}
+
+// RemoveKnownIDs removes the "known" edge to Skill entities by IDs.
+func (_u *AgentUpdate) RemoveKnownIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.RemoveKnownIDs(ids...)
+	return _u
+}
+
+// RemoveKnown removes "known" edges to Skill entities.
+func (_u *AgentUpdate) RemoveKnown(v ...*Skill) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveKnownIDs(ids...)
 }
 
 // ClearTeams clears all "teams" edges to the Team entity.
@@ -547,6 +600,27 @@ func (_u *AgentUpdate) RemoveMentionedIn(v ...*Note) *AgentUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveMentionedInIDs(ids...)
+}
+
+// ClearSkills clears all "skills" edges to the AgentSkill entity.
+func (_u *AgentUpdate) ClearSkills() *AgentUpdate {
+	_u.mutation.ClearSkills()
+	return _u
+}
+
+// RemoveSkillIDs removes the "skills" edge to AgentSkill entities by IDs.
+func (_u *AgentUpdate) RemoveSkillIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.RemoveSkillIDs(ids...)
+	return _u
+}
+
+// RemoveSkills removes "skills" edges to AgentSkill entities.
+func (_u *AgentUpdate) RemoveSkills(v ...*AgentSkill) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveSkillIDs(ids...)
 }
 
 // ClearTeamMembers clears all "team_members" edges to the TeamMember entity.
@@ -840,12 +914,12 @@ func (_u *AgentUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
-	if _u.mutation.StatusesCleared() {
+	if _u.mutation.StatusHistoryCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
 			Inverse: false,
-			Table:   agent.StatusesTable,
-			Columns: []string{agent.StatusesColumn},
+			Table:   agent.StatusHistoryTable,
+			Columns: []string{agent.StatusHistoryColumn},
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(agentstatus.FieldID, field.TypeUUID),
@@ -853,12 +927,12 @@ func (_u *AgentUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 		}
 		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
 	}
-	if nodes := _u.mutation.RemovedStatusesIDs(); len(nodes) > 0 && !_u.mutation.StatusesCleared() {
+	if nodes := _u.mutation.RemovedStatusHistoryIDs(); len(nodes) > 0 && !_u.mutation.StatusHistoryCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
 			Inverse: false,
-			Table:   agent.StatusesTable,
-			Columns: []string{agent.StatusesColumn},
+			Table:   agent.StatusHistoryTable,
+			Columns: []string{agent.StatusHistoryColumn},
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(agentstatus.FieldID, field.TypeUUID),
@@ -869,12 +943,12 @@ func (_u *AgentUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 		}
 		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
 	}
-	if nodes := _u.mutation.StatusesIDs(); len(nodes) > 0 {
+	if nodes := _u.mutation.StatusHistoryIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
 			Inverse: false,
-			Table:   agent.StatusesTable,
-			Columns: []string{agent.StatusesColumn},
+			Table:   agent.StatusHistoryTable,
+			Columns: []string{agent.StatusHistoryColumn},
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(agentstatus.FieldID, field.TypeUUID),
@@ -911,6 +985,72 @@ func (_u *AgentUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 		}
 		for _, k := range nodes {
 			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.KnownCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   agent.KnownTable,
+			Columns: agent.KnownPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skill.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &AgentSkillCreate{config: _u.config, mutation: newAgentSkillMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedKnownIDs(); len(nodes) > 0 && !_u.mutation.KnownCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   agent.KnownTable,
+			Columns: agent.KnownPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skill.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &AgentSkillCreate{config: _u.config, mutation: newAgentSkillMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.KnownIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   agent.KnownTable,
+			Columns: agent.KnownPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skill.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &AgentSkillCreate{config: _u.config, mutation: newAgentSkillMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
@@ -1175,6 +1315,51 @@ func (_u *AgentUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 		edge.Target.Fields = specE.Fields
 		if specE.ID.Value != nil {
 			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.SkillsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.SkillsTable,
+			Columns: []string{agent.SkillsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentskill.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedSkillsIDs(); len(nodes) > 0 && !_u.mutation.SkillsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.SkillsTable,
+			Columns: []string{agent.SkillsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentskill.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.SkillsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.SkillsTable,
+			Columns: []string{agent.SkillsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentskill.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
@@ -1612,24 +1797,39 @@ func (_u *AgentUpdateOne) SetLoad(v *AgentLoad) *AgentUpdateOne {
 	return _u.SetLoadID(v.ID)
 }
 
-// AddStatusIDs adds the "statuses" edge to the AgentStatus entity by IDs.
-func (_u *AgentUpdateOne) AddStatusIDs(ids ...gid.ID) *AgentUpdateOne {
-	_u.mutation.AddStatusIDs(ids...)
+// AddStatusHistoryIDs adds the "status_history" edge to the AgentStatus entity by IDs.
+func (_u *AgentUpdateOne) AddStatusHistoryIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.AddStatusHistoryIDs(ids...)
 	return _u
 }
 
-// AddStatuses adds the "statuses" edges to the AgentStatus entity.
-func (_u *AgentUpdateOne) AddStatuses(v ...*AgentStatus) *AgentUpdateOne {
+// AddStatusHistory adds the "status_history" edges to the AgentStatus entity.
+func (_u *AgentUpdateOne) AddStatusHistory(v ...*AgentStatus) *AgentUpdateOne {
 	ids := make([]gid.ID, len(v))
 	for i := range v {
 		ids[i] = v[i].ID
 	}
-	return _u.AddStatusIDs(ids...)
+	return _u.AddStatusHistoryIDs(ids...)
 }
 
 // SetStatus sets the "status" edge to the AgentStatus entity.
 func (_u *AgentUpdateOne) SetStatus(v *AgentStatus) *AgentUpdateOne {
 	return _u.SetStatusID(v.ID)
+}
+
+// AddKnownIDs adds the "known" edge to the Skill entity by IDs.
+func (_u *AgentUpdateOne) AddKnownIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.AddKnownIDs(ids...)
+	return _u
+}
+
+// AddKnown adds the "known" edges to the Skill entity.
+func (_u *AgentUpdateOne) AddKnown(v ...*Skill) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddKnownIDs(ids...)
 }
 
 // AddTeamIDs adds the "teams" edge to the Team entity by IDs.
@@ -1690,6 +1890,21 @@ func (_u *AgentUpdateOne) AddMentionedIn(v ...*Note) *AgentUpdateOne {
 		ids[i] = v[i].ID
 	}
 	return _u.AddMentionedInIDs(ids...)
+}
+
+// AddSkillIDs adds the "skills" edge to the AgentSkill entity by IDs.
+func (_u *AgentUpdateOne) AddSkillIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.AddSkillIDs(ids...)
+	return _u
+}
+
+// AddSkills adds the "skills" edges to the AgentSkill entity.
+func (_u *AgentUpdateOne) AddSkills(v ...*AgentSkill) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddSkillIDs(ids...)
 }
 
 // AddTeamMemberIDs adds the "team_members" edge to the TeamMember entity by IDs.
@@ -1775,31 +1990,52 @@ func (_u *AgentUpdateOne) ClearLoad() *AgentUpdateOne {
 	return _u
 }
 
-// ClearStatuses clears all "statuses" edges to the AgentStatus entity.
-func (_u *AgentUpdateOne) ClearStatuses() *AgentUpdateOne {
-	_u.mutation.ClearStatuses()
+// ClearStatusHistory clears all "status_history" edges to the AgentStatus entity.
+func (_u *AgentUpdateOne) ClearStatusHistory() *AgentUpdateOne {
+	_u.mutation.ClearStatusHistory()
 	return _u
 }
 
-// RemoveStatusIDs removes the "statuses" edge to AgentStatus entities by IDs.
-func (_u *AgentUpdateOne) RemoveStatusIDs(ids ...gid.ID) *AgentUpdateOne {
-	_u.mutation.RemoveStatusIDs(ids...)
+// RemoveStatusHistoryIDs removes the "status_history" edge to AgentStatus entities by IDs.
+func (_u *AgentUpdateOne) RemoveStatusHistoryIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.RemoveStatusHistoryIDs(ids...)
 	return _u
 }
 
-// RemoveStatuses removes "statuses" edges to AgentStatus entities.
-func (_u *AgentUpdateOne) RemoveStatuses(v ...*AgentStatus) *AgentUpdateOne {
+// RemoveStatusHistory removes "status_history" edges to AgentStatus entities.
+func (_u *AgentUpdateOne) RemoveStatusHistory(v ...*AgentStatus) *AgentUpdateOne {
 	ids := make([]gid.ID, len(v))
 	for i := range v {
 		ids[i] = v[i].ID
 	}
-	return _u.RemoveStatusIDs(ids...)
+	return _u.RemoveStatusHistoryIDs(ids...)
 }
 
 // ClearStatus clears the "status" edge to the AgentStatus entity.
 func (_u *AgentUpdateOne) ClearStatus() *AgentUpdateOne {
 	_u.mutation.ClearStatus()
 	return _u
+}
+
+// ClearKnown clears all "known" edges to the Skill entity.
+func (_u *AgentUpdateOne) ClearKnown() *AgentUpdateOne {
+	_u.mutation.ClearKnown()
+	return _u
+}
+
+// RemoveKnownIDs removes the "known" edge to Skill entities by IDs.
+func (_u *AgentUpdateOne) RemoveKnownIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.RemoveKnownIDs(ids...)
+	return _u
+}
+
+// RemoveKnown removes "known" edges to Skill entities.
+func (_u *AgentUpdateOne) RemoveKnown(v ...*Skill) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveKnownIDs(ids...)
 }
 
 // ClearTeams clears all "teams" edges to the Team entity.
@@ -1884,6 +2120,27 @@ func (_u *AgentUpdateOne) RemoveMentionedIn(v ...*Note) *AgentUpdateOne {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveMentionedInIDs(ids...)
+}
+
+// ClearSkills clears all "skills" edges to the AgentSkill entity.
+func (_u *AgentUpdateOne) ClearSkills() *AgentUpdateOne {
+	_u.mutation.ClearSkills()
+	return _u
+}
+
+// RemoveSkillIDs removes the "skills" edge to AgentSkill entities by IDs.
+func (_u *AgentUpdateOne) RemoveSkillIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.RemoveSkillIDs(ids...)
+	return _u
+}
+
+// RemoveSkills removes "skills" edges to AgentSkill entities.
+func (_u *AgentUpdateOne) RemoveSkills(v ...*AgentSkill) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveSkillIDs(ids...)
 }
 
 // ClearTeamMembers clears all "team_members" edges to the TeamMember entity.
@@ -2207,12 +2464,12 @@ func (_u *AgentUpdateOne) sqlSave(ctx context.Context) (_node *Agent, err error)
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
-	if _u.mutation.StatusesCleared() {
+	if _u.mutation.StatusHistoryCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
 			Inverse: false,
-			Table:   agent.StatusesTable,
-			Columns: []string{agent.StatusesColumn},
+			Table:   agent.StatusHistoryTable,
+			Columns: []string{agent.StatusHistoryColumn},
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(agentstatus.FieldID, field.TypeUUID),
@@ -2220,12 +2477,12 @@ func (_u *AgentUpdateOne) sqlSave(ctx context.Context) (_node *Agent, err error)
 		}
 		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
 	}
-	if nodes := _u.mutation.RemovedStatusesIDs(); len(nodes) > 0 && !_u.mutation.StatusesCleared() {
+	if nodes := _u.mutation.RemovedStatusHistoryIDs(); len(nodes) > 0 && !_u.mutation.StatusHistoryCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
 			Inverse: false,
-			Table:   agent.StatusesTable,
-			Columns: []string{agent.StatusesColumn},
+			Table:   agent.StatusHistoryTable,
+			Columns: []string{agent.StatusHistoryColumn},
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(agentstatus.FieldID, field.TypeUUID),
@@ -2236,12 +2493,12 @@ func (_u *AgentUpdateOne) sqlSave(ctx context.Context) (_node *Agent, err error)
 		}
 		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
 	}
-	if nodes := _u.mutation.StatusesIDs(); len(nodes) > 0 {
+	if nodes := _u.mutation.StatusHistoryIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
 			Inverse: false,
-			Table:   agent.StatusesTable,
-			Columns: []string{agent.StatusesColumn},
+			Table:   agent.StatusHistoryTable,
+			Columns: []string{agent.StatusHistoryColumn},
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(agentstatus.FieldID, field.TypeUUID),
@@ -2278,6 +2535,72 @@ func (_u *AgentUpdateOne) sqlSave(ctx context.Context) (_node *Agent, err error)
 		}
 		for _, k := range nodes {
 			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.KnownCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   agent.KnownTable,
+			Columns: agent.KnownPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skill.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &AgentSkillCreate{config: _u.config, mutation: newAgentSkillMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedKnownIDs(); len(nodes) > 0 && !_u.mutation.KnownCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   agent.KnownTable,
+			Columns: agent.KnownPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skill.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &AgentSkillCreate{config: _u.config, mutation: newAgentSkillMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.KnownIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   agent.KnownTable,
+			Columns: agent.KnownPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skill.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &AgentSkillCreate{config: _u.config, mutation: newAgentSkillMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
@@ -2542,6 +2865,51 @@ func (_u *AgentUpdateOne) sqlSave(ctx context.Context) (_node *Agent, err error)
 		edge.Target.Fields = specE.Fields
 		if specE.ID.Value != nil {
 			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.SkillsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.SkillsTable,
+			Columns: []string{agent.SkillsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentskill.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedSkillsIDs(); len(nodes) > 0 && !_u.mutation.SkillsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.SkillsTable,
+			Columns: []string{agent.SkillsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentskill.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.SkillsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   agent.SkillsTable,
+			Columns: []string{agent.SkillsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentskill.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 	"tributary/ent/agent"
 	"tributary/ent/agentstatus"
+	"tributary/ent/statusreason"
 	"tributary/internal/gid"
 
 	"entgo.io/ent"
@@ -25,8 +26,8 @@ type AgentStatus struct {
 	AgentID gid.ID `json:"agent_id,omitempty"`
 	// State holds the value of the "state" field.
 	State agentstatus.State `json:"state,omitempty"`
-	// Reason holds the value of the "reason" field.
-	Reason *string `json:"reason,omitempty"`
+	// ReasonID holds the value of the "reason_id" field.
+	ReasonID *gid.ID `json:"reason_id,omitempty"`
 	// SetByID holds the value of the "set_by_id" field.
 	SetByID *gid.ID `json:"set_by_id,omitempty"`
 	// Since holds the value of the "since" field.
@@ -43,9 +44,11 @@ type AgentStatus struct {
 type AgentStatusEdges struct {
 	// Agent holds the value of the agent edge.
 	Agent *Agent `json:"agent,omitempty"`
+	// Reason holds the value of the reason edge.
+	Reason *StatusReason `json:"reason,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [1]bool
+	loadedTypes [2]bool
 }
 
 // AgentOrErr returns the Agent value or an error if the edge
@@ -59,16 +62,27 @@ func (e AgentStatusEdges) AgentOrErr() (*Agent, error) {
 	return nil, &NotLoadedError{edge: "agent"}
 }
 
+// ReasonOrErr returns the Reason value or an error if the edge
+// was not loaded in eager-loading, or loaded but was not found.
+func (e AgentStatusEdges) ReasonOrErr() (*StatusReason, error) {
+	if e.Reason != nil {
+		return e.Reason, nil
+	} else if e.loadedTypes[1] {
+		return nil, &NotFoundError{label: statusreason.Label}
+	}
+	return nil, &NotLoadedError{edge: "reason"}
+}
+
 // scanValues returns the types for scanning values from sql.Rows.
 func (*AgentStatus) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case agentstatus.FieldSetByID:
+		case agentstatus.FieldReasonID, agentstatus.FieldSetByID:
 			values[i] = &sql.NullScanner{S: new(gid.ID)}
 		case agentstatus.FieldID, agentstatus.FieldWorkspaceID, agentstatus.FieldAgentID:
 			values[i] = new(gid.ID)
-		case agentstatus.FieldState, agentstatus.FieldReason:
+		case agentstatus.FieldState:
 			values[i] = new(sql.NullString)
 		case agentstatus.FieldSince, agentstatus.FieldEndedAt:
 			values[i] = new(sql.NullTime)
@@ -111,12 +125,12 @@ func (_m *AgentStatus) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.State = agentstatus.State(value.String)
 			}
-		case agentstatus.FieldReason:
-			if value, ok := values[i].(*sql.NullString); !ok {
-				return fmt.Errorf("unexpected type %T for field reason", values[i])
+		case agentstatus.FieldReasonID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field reason_id", values[i])
 			} else if value.Valid {
-				_m.Reason = new(string)
-				*_m.Reason = value.String
+				_m.ReasonID = new(gid.ID)
+				*_m.ReasonID = *value.S.(*gid.ID)
 			}
 		case agentstatus.FieldSetByID:
 			if value, ok := values[i].(*sql.NullScanner); !ok {
@@ -156,6 +170,11 @@ func (_m *AgentStatus) QueryAgent() *AgentQuery {
 	return NewAgentStatusClient(_m.config).QueryAgent(_m)
 }
 
+// QueryReason queries the "reason" edge of the AgentStatus entity.
+func (_m *AgentStatus) QueryReason() *StatusReasonQuery {
+	return NewAgentStatusClient(_m.config).QueryReason(_m)
+}
+
 // Update returns a builder for updating this AgentStatus.
 // Note that you need to call AgentStatus.Unwrap() before calling this method if this AgentStatus
 // was returned from a transaction, and the transaction was committed or rolled back.
@@ -188,9 +207,9 @@ func (_m *AgentStatus) String() string {
 	builder.WriteString("state=")
 	builder.WriteString(fmt.Sprintf("%v", _m.State))
 	builder.WriteString(", ")
-	if v := _m.Reason; v != nil {
-		builder.WriteString("reason=")
-		builder.WriteString(*v)
+	if v := _m.ReasonID; v != nil {
+		builder.WriteString("reason_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
 	}
 	builder.WriteString(", ")
 	if v := _m.SetByID; v != nil {

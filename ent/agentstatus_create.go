@@ -9,6 +9,7 @@ import (
 	"time"
 	"tributary/ent/agent"
 	"tributary/ent/agentstatus"
+	"tributary/ent/statusreason"
 	"tributary/internal/gid"
 
 	"entgo.io/ent/dialect"
@@ -43,16 +44,16 @@ func (_c *AgentStatusCreate) SetState(v agentstatus.State) *AgentStatusCreate {
 	return _c
 }
 
-// SetReason sets the "reason" field.
-func (_c *AgentStatusCreate) SetReason(v string) *AgentStatusCreate {
-	_c.mutation.SetReason(v)
+// SetReasonID sets the "reason_id" field.
+func (_c *AgentStatusCreate) SetReasonID(v gid.ID) *AgentStatusCreate {
+	_c.mutation.SetReasonID(v)
 	return _c
 }
 
-// SetNillableReason sets the "reason" field if the given value is not nil.
-func (_c *AgentStatusCreate) SetNillableReason(v *string) *AgentStatusCreate {
+// SetNillableReasonID sets the "reason_id" field if the given value is not nil.
+func (_c *AgentStatusCreate) SetNillableReasonID(v *gid.ID) *AgentStatusCreate {
 	if v != nil {
-		_c.SetReason(*v)
+		_c.SetReasonID(*v)
 	}
 	return _c
 }
@@ -116,6 +117,11 @@ func (_c *AgentStatusCreate) SetNillableID(v *gid.ID) *AgentStatusCreate {
 // SetAgent sets the "agent" edge to the Agent entity.
 func (_c *AgentStatusCreate) SetAgent(v *Agent) *AgentStatusCreate {
 	return _c.SetAgentID(v.ID)
+}
+
+// SetReason sets the "reason" edge to the StatusReason entity.
+func (_c *AgentStatusCreate) SetReason(v *StatusReason) *AgentStatusCreate {
+	return _c.SetReasonID(v.ID)
 }
 
 // Mutation returns the AgentStatusMutation object of the builder.
@@ -238,10 +244,6 @@ func (_c *AgentStatusCreate) createSpec() (*AgentStatus, *sqlgraph.CreateSpec) {
 		_spec.SetField(agentstatus.FieldState, field.TypeEnum, value)
 		_node.State = value
 	}
-	if value, ok := _c.mutation.Reason(); ok {
-		_spec.SetField(agentstatus.FieldReason, field.TypeString, value)
-		_node.Reason = &value
-	}
 	if value, ok := _c.mutation.SetByID(); ok {
 		_spec.SetField(agentstatus.FieldSetByID, field.TypeUUID, value)
 		_node.SetByID = &value
@@ -269,6 +271,23 @@ func (_c *AgentStatusCreate) createSpec() (*AgentStatus, *sqlgraph.CreateSpec) {
 			edge.Target.Nodes = append(edge.Target.Nodes, k)
 		}
 		_node.AgentID = nodes[0]
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.ReasonIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   agentstatus.ReasonTable,
+			Columns: []string{agentstatus.ReasonColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(statusreason.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_node.ReasonID = &nodes[0]
 		_spec.Edges = append(_spec.Edges, edge)
 	}
 	return _node, _spec
@@ -367,8 +386,8 @@ func (u *AgentStatusUpsertOne) UpdateNewValues() *AgentStatusUpsertOne {
 		if _, exists := u.create.mutation.State(); exists {
 			s.SetIgnore(agentstatus.FieldState)
 		}
-		if _, exists := u.create.mutation.Reason(); exists {
-			s.SetIgnore(agentstatus.FieldReason)
+		if _, exists := u.create.mutation.ReasonID(); exists {
+			s.SetIgnore(agentstatus.FieldReasonID)
 		}
 		if _, exists := u.create.mutation.SetByID(); exists {
 			s.SetIgnore(agentstatus.FieldSetByID)
@@ -620,8 +639,8 @@ func (u *AgentStatusUpsertBulk) UpdateNewValues() *AgentStatusUpsertBulk {
 			if _, exists := b.mutation.State(); exists {
 				s.SetIgnore(agentstatus.FieldState)
 			}
-			if _, exists := b.mutation.Reason(); exists {
-				s.SetIgnore(agentstatus.FieldReason)
+			if _, exists := b.mutation.ReasonID(); exists {
+				s.SetIgnore(agentstatus.FieldReasonID)
 			}
 			if _, exists := b.mutation.SetByID(); exists {
 				s.SetIgnore(agentstatus.FieldSetByID)

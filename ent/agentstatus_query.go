@@ -10,6 +10,7 @@ import (
 	"tributary/ent/agent"
 	"tributary/ent/agentstatus"
 	"tributary/ent/predicate"
+	"tributary/ent/statusreason"
 	"tributary/internal/gid"
 
 	"entgo.io/ent"
@@ -27,6 +28,7 @@ type AgentStatusQuery struct {
 	inters     []Interceptor
 	predicates []predicate.AgentStatus
 	withAgent  *AgentQuery
+	withReason *StatusReasonQuery
 	after      []func(context.Context, []*AgentStatus) error
 	modifiers  []func(*sql.Selector)
 	// intermediate query (i.e. traversal path).
@@ -80,6 +82,28 @@ func (_q *AgentStatusQuery) QueryAgent() *AgentQuery {
 			sqlgraph.From(agentstatus.Table, agentstatus.FieldID, selector),
 			sqlgraph.To(agent.Table, agent.FieldID),
 			sqlgraph.Edge(sqlgraph.M2O, true, agentstatus.AgentTable, agentstatus.AgentColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryReason chains the current query on the "reason" edge.
+func (_q *AgentStatusQuery) QueryReason() *StatusReasonQuery {
+	query := (&StatusReasonClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agentstatus.Table, agentstatus.FieldID, selector),
+			sqlgraph.To(statusreason.Table, statusreason.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, agentstatus.ReasonTable, agentstatus.ReasonColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -280,6 +304,7 @@ func (_q *AgentStatusQuery) Clone() *AgentStatusQuery {
 		inters:     append([]Interceptor{}, _q.inters...),
 		predicates: append([]predicate.AgentStatus{}, _q.predicates...),
 		withAgent:  _q.withAgent.Clone(),
+		withReason: _q.withReason.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -295,6 +320,17 @@ func (_q *AgentStatusQuery) WithAgent(opts ...func(*AgentQuery)) *AgentStatusQue
 		opt(query)
 	}
 	_q.withAgent = query
+	return _q
+}
+
+// WithReason tells the query-builder to eager-load the nodes that are connected to
+// the "reason" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentStatusQuery) WithReason(opts ...func(*StatusReasonQuery)) *AgentStatusQuery {
+	query := (&StatusReasonClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withReason = query
 	return _q
 }
 
@@ -382,8 +418,9 @@ func (_q *AgentStatusQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 	var (
 		nodes       = []*AgentStatus{}
 		_spec       = _q.querySpec()
-		loadedTypes = [1]bool{
+		loadedTypes = [2]bool{
 			_q.withAgent != nil,
+			_q.withReason != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -410,6 +447,12 @@ func (_q *AgentStatusQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 	if query := _q.withAgent; query != nil {
 		if err := _q.loadAgent(ctx, query, nodes, nil,
 			func(n *AgentStatus, e *Agent) { n.Edges.Agent = e }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withReason; query != nil {
+		if err := _q.loadReason(ctx, query, nodes, nil,
+			func(n *AgentStatus, e *StatusReason) { n.Edges.Reason = e }); err != nil {
 			return nil, err
 		}
 	}
@@ -450,6 +493,38 @@ func (_q *AgentStatusQuery) loadAgent(ctx context.Context, query *AgentQuery, no
 	}
 	return nil
 }
+func (_q *AgentStatusQuery) loadReason(ctx context.Context, query *StatusReasonQuery, nodes []*AgentStatus, init func(*AgentStatus), assign func(*AgentStatus, *StatusReason)) error {
+	ids := make([]gid.ID, 0, len(nodes))
+	nodeids := make(map[gid.ID][]*AgentStatus)
+	for i := range nodes {
+		if nodes[i].ReasonID == nil {
+			continue
+		}
+		fk := *nodes[i].ReasonID
+		if _, ok := nodeids[fk]; !ok {
+			ids = append(ids, fk)
+		}
+		nodeids[fk] = append(nodeids[fk], nodes[i])
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	query.Where(statusreason.IDIn(ids...))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nodeids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected foreign-key "reason_id" returned %v`, n.ID)
+		}
+		for i := range nodes {
+			assign(nodes[i], n)
+		}
+	}
+	return nil
+}
 
 func (_q *AgentStatusQuery) sqlCount(ctx context.Context) (int, error) {
 	_spec := _q.querySpec()
@@ -481,6 +556,9 @@ func (_q *AgentStatusQuery) querySpec() *sqlgraph.QuerySpec {
 		}
 		if _q.withAgent != nil {
 			_spec.Node.AddColumnOnce(agentstatus.FieldAgentID)
+		}
+		if _q.withReason != nil {
+			_spec.Node.AddColumnOnce(agentstatus.FieldReasonID)
 		}
 	}
 	if ps := _q.predicates; len(ps) > 0 {

@@ -107,9 +107,6 @@ func (_u *AgentStatusUpdate) sqlSave(ctx context.Context) (_node int, err error)
 			}
 		}
 	}
-	if _u.mutation.ReasonCleared() {
-		_spec.ClearField(agentstatus.FieldReason, field.TypeString)
-	}
 	if _u.mutation.SetByIDCleared() {
 		_spec.ClearField(agentstatus.FieldSetByID, field.TypeUUID)
 	}
@@ -248,9 +245,6 @@ func (_u *AgentStatusUpdateOne) sqlSave(ctx context.Context) (_node *AgentStatus
 				ps[i](selector)
 			}
 		}
-	}
-	if _u.mutation.ReasonCleared() {
-		_spec.ClearField(agentstatus.FieldReason, field.TypeString)
 	}
 	if _u.mutation.SetByIDCleared() {
 		_spec.ClearField(agentstatus.FieldSetByID, field.TypeUUID)

@@ -60,6 +60,8 @@ type Channel struct {
 	LastError *string `json:"last_error,omitempty"`
 	// LastErrorAt holds the value of the "last_error_at" field.
 	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
+	// PausedBecause holds the value of the "paused_because" field.
+	PausedBecause *string `json:"paused_because,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the ChannelQuery when eager-loading is set.
 	Edges        ChannelEdges `json:"edges"`
@@ -101,7 +103,7 @@ func (*Channel) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullBool)
 		case channel.FieldVersion, channel.FieldJoinWithinHours, channel.FieldReopenWithinDays:
 			values[i] = new(sql.NullInt64)
-		case channel.FieldKind, channel.FieldName, channel.FieldPublicKey, channel.FieldLocale, channel.FieldLastError:
+		case channel.FieldKind, channel.FieldName, channel.FieldPublicKey, channel.FieldLocale, channel.FieldLastError, channel.FieldPausedBecause:
 			values[i] = new(sql.NullString)
 		case channel.FieldCreatedAt, channel.FieldUpdatedAt, channel.FieldLastInboundAt, channel.FieldLastOutboundAt, channel.FieldLastErrorAt:
 			values[i] = new(sql.NullTime)
@@ -254,6 +256,13 @@ func (_m *Channel) assignValues(columns []string, values []any) error {
 				_m.LastErrorAt = new(time.Time)
 				*_m.LastErrorAt = value.Time
 			}
+		case channel.FieldPausedBecause:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field paused_because", values[i])
+			} else if value.Valid {
+				_m.PausedBecause = new(string)
+				*_m.PausedBecause = value.String
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -363,6 +372,11 @@ func (_m *Channel) String() string {
 	if v := _m.LastErrorAt; v != nil {
 		builder.WriteString("last_error_at=")
 		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
+	if v := _m.PausedBecause; v != nil {
+		builder.WriteString("paused_because=")
+		builder.WriteString(*v)
 	}
 	builder.WriteByte(')')
 	return builder.String()

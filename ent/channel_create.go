@@ -258,6 +258,20 @@ func (_c *ChannelCreate) SetNillableLastErrorAt(v *time.Time) *ChannelCreate {
 	return _c
 }
 
+// SetPausedBecause sets the "paused_because" field.
+func (_c *ChannelCreate) SetPausedBecause(v string) *ChannelCreate {
+	_c.mutation.SetPausedBecause(v)
+	return _c
+}
+
+// SetNillablePausedBecause sets the "paused_because" field if the given value is not nil.
+func (_c *ChannelCreate) SetNillablePausedBecause(v *string) *ChannelCreate {
+	if v != nil {
+		_c.SetPausedBecause(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *ChannelCreate) SetID(v gid.ID) *ChannelCreate {
 	_c.mutation.SetID(v)
@@ -514,6 +528,10 @@ func (_c *ChannelCreate) createSpec() (*Channel, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.LastErrorAt(); ok {
 		_spec.SetField(channel.FieldLastErrorAt, field.TypeTime, value)
 		_node.LastErrorAt = &value
+	}
+	if value, ok := _c.mutation.PausedBecause(); ok {
+		_spec.SetField(channel.FieldPausedBecause, field.TypeString, value)
+		_node.PausedBecause = &value
 	}
 	if nodes := _c.mutation.QueueIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -833,6 +851,24 @@ func (u *ChannelUpsert) UpdateLastErrorAt() *ChannelUpsert {
 // ClearLastErrorAt clears the value of the "last_error_at" field.
 func (u *ChannelUpsert) ClearLastErrorAt() *ChannelUpsert {
 	u.SetNull(channel.FieldLastErrorAt)
+	return u
+}
+
+// SetPausedBecause sets the "paused_because" field.
+func (u *ChannelUpsert) SetPausedBecause(v string) *ChannelUpsert {
+	u.Set(channel.FieldPausedBecause, v)
+	return u
+}
+
+// UpdatePausedBecause sets the "paused_because" field to the value that was provided on create.
+func (u *ChannelUpsert) UpdatePausedBecause() *ChannelUpsert {
+	u.SetExcluded(channel.FieldPausedBecause)
+	return u
+}
+
+// ClearPausedBecause clears the value of the "paused_because" field.
+func (u *ChannelUpsert) ClearPausedBecause() *ChannelUpsert {
+	u.SetNull(channel.FieldPausedBecause)
 	return u
 }
 
@@ -1187,6 +1223,27 @@ func (u *ChannelUpsertOne) UpdateLastErrorAt() *ChannelUpsertOne {
 func (u *ChannelUpsertOne) ClearLastErrorAt() *ChannelUpsertOne {
 	return u.Update(func(s *ChannelUpsert) {
 		s.ClearLastErrorAt()
+	})
+}
+
+// SetPausedBecause sets the "paused_because" field.
+func (u *ChannelUpsertOne) SetPausedBecause(v string) *ChannelUpsertOne {
+	return u.Update(func(s *ChannelUpsert) {
+		s.SetPausedBecause(v)
+	})
+}
+
+// UpdatePausedBecause sets the "paused_because" field to the value that was provided on create.
+func (u *ChannelUpsertOne) UpdatePausedBecause() *ChannelUpsertOne {
+	return u.Update(func(s *ChannelUpsert) {
+		s.UpdatePausedBecause()
+	})
+}
+
+// ClearPausedBecause clears the value of the "paused_because" field.
+func (u *ChannelUpsertOne) ClearPausedBecause() *ChannelUpsertOne {
+	return u.Update(func(s *ChannelUpsert) {
+		s.ClearPausedBecause()
 	})
 }
 
@@ -1708,6 +1765,27 @@ func (u *ChannelUpsertBulk) UpdateLastErrorAt() *ChannelUpsertBulk {
 func (u *ChannelUpsertBulk) ClearLastErrorAt() *ChannelUpsertBulk {
 	return u.Update(func(s *ChannelUpsert) {
 		s.ClearLastErrorAt()
+	})
+}
+
+// SetPausedBecause sets the "paused_because" field.
+func (u *ChannelUpsertBulk) SetPausedBecause(v string) *ChannelUpsertBulk {
+	return u.Update(func(s *ChannelUpsert) {
+		s.SetPausedBecause(v)
+	})
+}
+
+// UpdatePausedBecause sets the "paused_because" field to the value that was provided on create.
+func (u *ChannelUpsertBulk) UpdatePausedBecause() *ChannelUpsertBulk {
+	return u.Update(func(s *ChannelUpsert) {
+		s.UpdatePausedBecause()
+	})
+}
+
+// ClearPausedBecause clears the value of the "paused_because" field.
+func (u *ChannelUpsertBulk) ClearPausedBecause() *ChannelUpsertBulk {
+	return u.Update(func(s *ChannelUpsert) {
+		s.ClearPausedBecause()
 	})
 }
 

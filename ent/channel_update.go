@@ -294,6 +294,26 @@ func (_u *ChannelUpdate) ClearLastErrorAt() *ChannelUpdate {
 	return _u
 }
 
+// SetPausedBecause sets the "paused_because" field.
+func (_u *ChannelUpdate) SetPausedBecause(v string) *ChannelUpdate {
+	_u.mutation.SetPausedBecause(v)
+	return _u
+}
+
+// SetNillablePausedBecause sets the "paused_because" field if the given value is not nil.
+func (_u *ChannelUpdate) SetNillablePausedBecause(v *string) *ChannelUpdate {
+	if v != nil {
+		_u.SetPausedBecause(*v)
+	}
+	return _u
+}
+
+// ClearPausedBecause clears the value of the "paused_because" field.
+func (_u *ChannelUpdate) ClearPausedBecause() *ChannelUpdate {
+	_u.mutation.ClearPausedBecause()
+	return _u
+}
+
 // SetQueue sets the "queue" edge to the Queue entity.
 func (_u *ChannelUpdate) SetQueue(v *Queue) *ChannelUpdate {
 	return _u.SetQueueID(v.ID)
@@ -443,6 +463,12 @@ func (_u *ChannelUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if _u.mutation.LastErrorAtCleared() {
 		_spec.ClearField(channel.FieldLastErrorAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.PausedBecause(); ok {
+		_spec.SetField(channel.FieldPausedBecause, field.TypeString, value)
+	}
+	if _u.mutation.PausedBecauseCleared() {
+		_spec.ClearField(channel.FieldPausedBecause, field.TypeString)
 	}
 	if _u.mutation.QueueCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -756,6 +782,26 @@ func (_u *ChannelUpdateOne) ClearLastErrorAt() *ChannelUpdateOne {
 	return _u
 }
 
+// SetPausedBecause sets the "paused_because" field.
+func (_u *ChannelUpdateOne) SetPausedBecause(v string) *ChannelUpdateOne {
+	_u.mutation.SetPausedBecause(v)
+	return _u
+}
+
+// SetNillablePausedBecause sets the "paused_because" field if the given value is not nil.
+func (_u *ChannelUpdateOne) SetNillablePausedBecause(v *string) *ChannelUpdateOne {
+	if v != nil {
+		_u.SetPausedBecause(*v)
+	}
+	return _u
+}
+
+// ClearPausedBecause clears the value of the "paused_because" field.
+func (_u *ChannelUpdateOne) ClearPausedBecause() *ChannelUpdateOne {
+	_u.mutation.ClearPausedBecause()
+	return _u
+}
+
 // SetQueue sets the "queue" edge to the Queue entity.
 func (_u *ChannelUpdateOne) SetQueue(v *Queue) *ChannelUpdateOne {
 	return _u.SetQueueID(v.ID)
@@ -935,6 +981,12 @@ func (_u *ChannelUpdateOne) sqlSave(ctx context.Context) (_node *Channel, err er
 	}
 	if _u.mutation.LastErrorAtCleared() {
 		_spec.ClearField(channel.FieldLastErrorAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.PausedBecause(); ok {
+		_spec.SetField(channel.FieldPausedBecause, field.TypeString, value)
+	}
+	if _u.mutation.PausedBecauseCleared() {
+		_spec.ClearField(channel.FieldPausedBecause, field.TypeString)
 	}
 	if _u.mutation.QueueCleared() {
 		edge := &sqlgraph.EdgeSpec{

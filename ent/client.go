@@ -15,6 +15,7 @@ import (
 	"tributary/ent/access"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
 	"tributary/ent/app"
@@ -46,6 +47,9 @@ import (
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/session"
+	"tributary/ent/skill"
+	"tributary/ent/skillneed"
+	"tributary/ent/statusreason"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
 	"tributary/ent/timelineitem"
@@ -71,6 +75,8 @@ type Client struct {
 	Agent *AgentClient
 	// AgentLoad is the client for interacting with the AgentLoad builders.
 	AgentLoad *AgentLoadClient
+	// AgentSkill is the client for interacting with the AgentSkill builders.
+	AgentSkill *AgentSkillClient
 	// AgentStatus is the client for interacting with the AgentStatus builders.
 	AgentStatus *AgentStatusClient
 	// App is the client for interacting with the App builders.
@@ -131,6 +137,12 @@ type Client struct {
 	RoutingDecision *RoutingDecisionClient
 	// Session is the client for interacting with the Session builders.
 	Session *SessionClient
+	// Skill is the client for interacting with the Skill builders.
+	Skill *SkillClient
+	// SkillNeed is the client for interacting with the SkillNeed builders.
+	SkillNeed *SkillNeedClient
+	// StatusReason is the client for interacting with the StatusReason builders.
+	StatusReason *StatusReasonClient
 	// Team is the client for interacting with the Team builders.
 	Team *TeamClient
 	// TeamMember is the client for interacting with the TeamMember builders.
@@ -156,6 +168,7 @@ func (c *Client) init() {
 	c.Access = NewAccessClient(c.config)
 	c.Agent = NewAgentClient(c.config)
 	c.AgentLoad = NewAgentLoadClient(c.config)
+	c.AgentSkill = NewAgentSkillClient(c.config)
 	c.AgentStatus = NewAgentStatusClient(c.config)
 	c.App = NewAppClient(c.config)
 	c.Assignment = NewAssignmentClient(c.config)
@@ -186,6 +199,9 @@ func (c *Client) init() {
 	c.Role = NewRoleClient(c.config)
 	c.RoutingDecision = NewRoutingDecisionClient(c.config)
 	c.Session = NewSessionClient(c.config)
+	c.Skill = NewSkillClient(c.config)
+	c.SkillNeed = NewSkillNeedClient(c.config)
+	c.StatusReason = NewStatusReasonClient(c.config)
 	c.Team = NewTeamClient(c.config)
 	c.TeamMember = NewTeamMemberClient(c.config)
 	c.TimelineItem = NewTimelineItemClient(c.config)
@@ -287,6 +303,7 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		Access:          NewAccessClient(cfg),
 		Agent:           NewAgentClient(cfg),
 		AgentLoad:       NewAgentLoadClient(cfg),
+		AgentSkill:      NewAgentSkillClient(cfg),
 		AgentStatus:     NewAgentStatusClient(cfg),
 		App:             NewAppClient(cfg),
 		Assignment:      NewAssignmentClient(cfg),
@@ -317,6 +334,9 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		Role:            NewRoleClient(cfg),
 		RoutingDecision: NewRoutingDecisionClient(cfg),
 		Session:         NewSessionClient(cfg),
+		Skill:           NewSkillClient(cfg),
+		SkillNeed:       NewSkillNeedClient(cfg),
+		StatusReason:    NewStatusReasonClient(cfg),
 		Team:            NewTeamClient(cfg),
 		TeamMember:      NewTeamMemberClient(cfg),
 		TimelineItem:    NewTimelineItemClient(cfg),
@@ -345,6 +365,7 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		Access:          NewAccessClient(cfg),
 		Agent:           NewAgentClient(cfg),
 		AgentLoad:       NewAgentLoadClient(cfg),
+		AgentSkill:      NewAgentSkillClient(cfg),
 		AgentStatus:     NewAgentStatusClient(cfg),
 		App:             NewAppClient(cfg),
 		Assignment:      NewAssignmentClient(cfg),
@@ -375,6 +396,9 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		Role:            NewRoleClient(cfg),
 		RoutingDecision: NewRoutingDecisionClient(cfg),
 		Session:         NewSessionClient(cfg),
+		Skill:           NewSkillClient(cfg),
+		SkillNeed:       NewSkillNeedClient(cfg),
+		StatusReason:    NewStatusReasonClient(cfg),
 		Team:            NewTeamClient(cfg),
 		TeamMember:      NewTeamMemberClient(cfg),
 		TimelineItem:    NewTimelineItemClient(cfg),
@@ -409,13 +433,13 @@ func (c *Client) Close() error {
 // In order to add hooks to a specific client, call: `client.Node.Use(...)`.
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
-		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentStatus, c.App, c.Assignment,
-		c.Attachment, c.CapacityProfile, c.Channel, c.Consultant, c.Conversation,
-		c.Counter, c.Customer, c.Event, c.Follower, c.IdempotencyKey, c.Identity,
-		c.Interaction, c.Job, c.Lease, c.LogHead, c.Mention, c.Message, c.Note,
-		c.Offer, c.Outbox, c.Participant, c.Presence, c.Queue, c.RawInbound, c.Role,
-		c.RoutingDecision, c.Session, c.Team, c.TeamMember, c.TimelineItem,
-		c.VisitorSession, c.Workspace,
+		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentSkill, c.AgentStatus, c.App,
+		c.Assignment, c.Attachment, c.CapacityProfile, c.Channel, c.Consultant,
+		c.Conversation, c.Counter, c.Customer, c.Event, c.Follower, c.IdempotencyKey,
+		c.Identity, c.Interaction, c.Job, c.Lease, c.LogHead, c.Mention, c.Message,
+		c.Note, c.Offer, c.Outbox, c.Participant, c.Presence, c.Queue, c.RawInbound,
+		c.Role, c.RoutingDecision, c.Session, c.Skill, c.SkillNeed, c.StatusReason,
+		c.Team, c.TeamMember, c.TimelineItem, c.VisitorSession, c.Workspace,
 	} {
 		n.Use(hooks...)
 	}
@@ -425,13 +449,13 @@ func (c *Client) Use(hooks ...Hook) {
 // In order to add interceptors to a specific client, call: `client.Node.Intercept(...)`.
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
-		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentStatus, c.App, c.Assignment,
-		c.Attachment, c.CapacityProfile, c.Channel, c.Consultant, c.Conversation,
-		c.Counter, c.Customer, c.Event, c.Follower, c.IdempotencyKey, c.Identity,
-		c.Interaction, c.Job, c.Lease, c.LogHead, c.Mention, c.Message, c.Note,
-		c.Offer, c.Outbox, c.Participant, c.Presence, c.Queue, c.RawInbound, c.Role,
-		c.RoutingDecision, c.Session, c.Team, c.TeamMember, c.TimelineItem,
-		c.VisitorSession, c.Workspace,
+		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentSkill, c.AgentStatus, c.App,
+		c.Assignment, c.Attachment, c.CapacityProfile, c.Channel, c.Consultant,
+		c.Conversation, c.Counter, c.Customer, c.Event, c.Follower, c.IdempotencyKey,
+		c.Identity, c.Interaction, c.Job, c.Lease, c.LogHead, c.Mention, c.Message,
+		c.Note, c.Offer, c.Outbox, c.Participant, c.Presence, c.Queue, c.RawInbound,
+		c.Role, c.RoutingDecision, c.Session, c.Skill, c.SkillNeed, c.StatusReason,
+		c.Team, c.TeamMember, c.TimelineItem, c.VisitorSession, c.Workspace,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -448,6 +472,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Agent.mutate(ctx, m)
 	case *AgentLoadMutation:
 		return c.AgentLoad.mutate(ctx, m)
+	case *AgentSkillMutation:
+		return c.AgentSkill.mutate(ctx, m)
 	case *AgentStatusMutation:
 		return c.AgentStatus.mutate(ctx, m)
 	case *AppMutation:
@@ -508,6 +534,12 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.RoutingDecision.mutate(ctx, m)
 	case *SessionMutation:
 		return c.Session.mutate(ctx, m)
+	case *SkillMutation:
+		return c.Skill.mutate(ctx, m)
+	case *SkillNeedMutation:
+		return c.SkillNeed.mutate(ctx, m)
+	case *StatusReasonMutation:
+		return c.StatusReason.mutate(ctx, m)
 	case *TeamMutation:
 		return c.Team.mutate(ctx, m)
 	case *TeamMemberMutation:
@@ -981,15 +1013,15 @@ func (c *AgentClient) QueryLoad(_m *Agent) *AgentLoadQuery {
 	return query
 }
 
-// QueryStatuses queries the statuses edge of a Agent.
-func (c *AgentClient) QueryStatuses(_m *Agent) *AgentStatusQuery {
+// QueryStatusHistory queries the status_history edge of a Agent.
+func (c *AgentClient) QueryStatusHistory(_m *Agent) *AgentStatusQuery {
 	query := (&AgentStatusClient{config: c.config}).Query()
 	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
 		id := _m.ID
 		step := sqlgraph.NewStep(
 			sqlgraph.From(agent.Table, agent.FieldID, id),
 			sqlgraph.To(agentstatus.Table, agentstatus.FieldID),
-			sqlgraph.Edge(sqlgraph.O2M, false, agent.StatusesTable, agent.StatusesColumn),
+			sqlgraph.Edge(sqlgraph.O2M, false, agent.StatusHistoryTable, agent.StatusHistoryColumn),
 		)
 		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
 		return fromV, nil
@@ -1006,6 +1038,22 @@ func (c *AgentClient) QueryStatus(_m *Agent) *AgentStatusQuery {
 			sqlgraph.From(agent.Table, agent.FieldID, id),
 			sqlgraph.To(agentstatus.Table, agentstatus.FieldID),
 			sqlgraph.Edge(sqlgraph.M2O, false, agent.StatusTable, agent.StatusColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryKnown queries the known edge of a Agent.
+func (c *AgentClient) QueryKnown(_m *Agent) *SkillQuery {
+	query := (&SkillClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, id),
+			sqlgraph.To(skill.Table, skill.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, agent.KnownTable, agent.KnownPrimaryKey...),
 		)
 		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
 		return fromV, nil
@@ -1070,6 +1118,22 @@ func (c *AgentClient) QueryMentionedIn(_m *Agent) *NoteQuery {
 			sqlgraph.From(agent.Table, agent.FieldID, id),
 			sqlgraph.To(note.Table, note.FieldID),
 			sqlgraph.Edge(sqlgraph.M2M, true, agent.MentionedInTable, agent.MentionedInPrimaryKey...),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QuerySkills queries the skills edge of a Agent.
+func (c *AgentClient) QuerySkills(_m *Agent) *AgentSkillQuery {
+	query := (&AgentSkillClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, id),
+			sqlgraph.To(agentskill.Table, agentskill.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, agent.SkillsTable, agent.SkillsColumn),
 		)
 		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
 		return fromV, nil
@@ -1319,6 +1383,173 @@ func (c *AgentLoadClient) mutate(ctx context.Context, m *AgentLoadMutation) (Val
 	}
 }
 
+// AgentSkillClient is a client for the AgentSkill schema.
+type AgentSkillClient struct {
+	config
+}
+
+// NewAgentSkillClient returns a client for the AgentSkill from the given config.
+func NewAgentSkillClient(c config) *AgentSkillClient {
+	return &AgentSkillClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `agentskill.Hooks(f(g(h())))`.
+func (c *AgentSkillClient) Use(hooks ...Hook) {
+	c.hooks.AgentSkill = append(c.hooks.AgentSkill, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `agentskill.Intercept(f(g(h())))`.
+func (c *AgentSkillClient) Intercept(interceptors ...Interceptor) {
+	c.inters.AgentSkill = append(c.inters.AgentSkill, interceptors...)
+}
+
+// Create returns a builder for creating a AgentSkill entity.
+func (c *AgentSkillClient) Create() *AgentSkillCreate {
+	mutation := newAgentSkillMutation(c.config, OpCreate)
+	return &AgentSkillCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of AgentSkill entities.
+func (c *AgentSkillClient) CreateBulk(builders ...*AgentSkillCreate) *AgentSkillCreateBulk {
+	return &AgentSkillCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *AgentSkillClient) MapCreateBulk(slice any, setFunc func(*AgentSkillCreate, int)) *AgentSkillCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &AgentSkillCreateBulk{err: fmt.Errorf("calling to AgentSkillClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*AgentSkillCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &AgentSkillCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for AgentSkill.
+func (c *AgentSkillClient) Update() *AgentSkillUpdate {
+	mutation := newAgentSkillMutation(c.config, OpUpdate)
+	return &AgentSkillUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *AgentSkillClient) UpdateOne(_m *AgentSkill) *AgentSkillUpdateOne {
+	mutation := newAgentSkillMutation(c.config, OpUpdateOne, withAgentSkill(_m))
+	return &AgentSkillUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *AgentSkillClient) UpdateOneID(id gid.ID) *AgentSkillUpdateOne {
+	mutation := newAgentSkillMutation(c.config, OpUpdateOne, withAgentSkillID(id))
+	return &AgentSkillUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for AgentSkill.
+func (c *AgentSkillClient) Delete() *AgentSkillDelete {
+	mutation := newAgentSkillMutation(c.config, OpDelete)
+	return &AgentSkillDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *AgentSkillClient) DeleteOne(_m *AgentSkill) *AgentSkillDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *AgentSkillClient) DeleteOneID(id gid.ID) *AgentSkillDeleteOne {
+	builder := c.Delete().Where(agentskill.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &AgentSkillDeleteOne{builder}
+}
+
+// Query returns a query builder for AgentSkill.
+func (c *AgentSkillClient) Query() *AgentSkillQuery {
+	return &AgentSkillQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeAgentSkill},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a AgentSkill entity by its id.
+func (c *AgentSkillClient) Get(ctx context.Context, id gid.ID) (*AgentSkill, error) {
+	return c.Query().Where(agentskill.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *AgentSkillClient) GetX(ctx context.Context, id gid.ID) *AgentSkill {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryAgent queries the agent edge of a AgentSkill.
+func (c *AgentSkillClient) QueryAgent(_m *AgentSkill) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agentskill.Table, agentskill.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, agentskill.AgentTable, agentskill.AgentColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QuerySkill queries the skill edge of a AgentSkill.
+func (c *AgentSkillClient) QuerySkill(_m *AgentSkill) *SkillQuery {
+	query := (&SkillClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agentskill.Table, agentskill.FieldID, id),
+			sqlgraph.To(skill.Table, skill.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, agentskill.SkillTable, agentskill.SkillColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *AgentSkillClient) Hooks() []Hook {
+	hooks := c.hooks.AgentSkill
+	return append(hooks[:len(hooks):len(hooks)], agentskill.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *AgentSkillClient) Interceptors() []Interceptor {
+	inters := c.inters.AgentSkill
+	return append(inters[:len(inters):len(inters)], agentskill.Interceptors[:]...)
+}
+
+func (c *AgentSkillClient) mutate(ctx context.Context, m *AgentSkillMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&AgentSkillCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&AgentSkillUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&AgentSkillUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&AgentSkillDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown AgentSkill mutation op: %q", m.Op())
+	}
+}
+
 // AgentStatusClient is a client for the AgentStatus schema.
 type AgentStatusClient struct {
 	config
@@ -1436,6 +1667,22 @@ func (c *AgentStatusClient) QueryAgent(_m *AgentStatus) *AgentQuery {
 			sqlgraph.From(agentstatus.Table, agentstatus.FieldID, id),
 			sqlgraph.To(agent.Table, agent.FieldID),
 			sqlgraph.Edge(sqlgraph.M2O, true, agentstatus.AgentTable, agentstatus.AgentColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryReason queries the reason edge of a AgentStatus.
+func (c *AgentStatusClient) QueryReason(_m *AgentStatus) *StatusReasonQuery {
+	query := (&StatusReasonClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agentstatus.Table, agentstatus.FieldID, id),
+			sqlgraph.To(statusreason.Table, statusreason.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, agentstatus.ReasonTable, agentstatus.ReasonColumn),
 		)
 		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
 		return fromV, nil
@@ -5968,6 +6215,22 @@ func (c *QueueClient) QueryTeam(_m *Queue) *TeamQuery {
 	return query
 }
 
+// QueryNeeds queries the needs edge of a Queue.
+func (c *QueueClient) QueryNeeds(_m *Queue) *SkillNeedQuery {
+	query := (&SkillNeedClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(queue.Table, queue.FieldID, id),
+			sqlgraph.To(skillneed.Table, skillneed.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, queue.NeedsTable, queue.NeedsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // Hooks returns the client hooks.
 func (c *QueueClient) Hooks() []Hook {
 	hooks := c.hooks.Queue
@@ -6612,6 +6875,475 @@ func (c *SessionClient) mutate(ctx context.Context, m *SessionMutation) (Value, 
 		return (&SessionDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown Session mutation op: %q", m.Op())
+	}
+}
+
+// SkillClient is a client for the Skill schema.
+type SkillClient struct {
+	config
+}
+
+// NewSkillClient returns a client for the Skill from the given config.
+func NewSkillClient(c config) *SkillClient {
+	return &SkillClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `skill.Hooks(f(g(h())))`.
+func (c *SkillClient) Use(hooks ...Hook) {
+	c.hooks.Skill = append(c.hooks.Skill, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `skill.Intercept(f(g(h())))`.
+func (c *SkillClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Skill = append(c.inters.Skill, interceptors...)
+}
+
+// Create returns a builder for creating a Skill entity.
+func (c *SkillClient) Create() *SkillCreate {
+	mutation := newSkillMutation(c.config, OpCreate)
+	return &SkillCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Skill entities.
+func (c *SkillClient) CreateBulk(builders ...*SkillCreate) *SkillCreateBulk {
+	return &SkillCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *SkillClient) MapCreateBulk(slice any, setFunc func(*SkillCreate, int)) *SkillCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &SkillCreateBulk{err: fmt.Errorf("calling to SkillClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*SkillCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &SkillCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Skill.
+func (c *SkillClient) Update() *SkillUpdate {
+	mutation := newSkillMutation(c.config, OpUpdate)
+	return &SkillUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *SkillClient) UpdateOne(_m *Skill) *SkillUpdateOne {
+	mutation := newSkillMutation(c.config, OpUpdateOne, withSkill(_m))
+	return &SkillUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *SkillClient) UpdateOneID(id gid.ID) *SkillUpdateOne {
+	mutation := newSkillMutation(c.config, OpUpdateOne, withSkillID(id))
+	return &SkillUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Skill.
+func (c *SkillClient) Delete() *SkillDelete {
+	mutation := newSkillMutation(c.config, OpDelete)
+	return &SkillDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *SkillClient) DeleteOne(_m *Skill) *SkillDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *SkillClient) DeleteOneID(id gid.ID) *SkillDeleteOne {
+	builder := c.Delete().Where(skill.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &SkillDeleteOne{builder}
+}
+
+// Query returns a query builder for Skill.
+func (c *SkillClient) Query() *SkillQuery {
+	return &SkillQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeSkill},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Skill entity by its id.
+func (c *SkillClient) Get(ctx context.Context, id gid.ID) (*Skill, error) {
+	return c.Query().Where(skill.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *SkillClient) GetX(ctx context.Context, id gid.ID) *Skill {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryAgents queries the agents edge of a Skill.
+func (c *SkillClient) QueryAgents(_m *Skill) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(skill.Table, skill.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, skill.AgentsTable, skill.AgentsPrimaryKey...),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryAgentSkills queries the agent_skills edge of a Skill.
+func (c *SkillClient) QueryAgentSkills(_m *Skill) *AgentSkillQuery {
+	query := (&AgentSkillClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(skill.Table, skill.FieldID, id),
+			sqlgraph.To(agentskill.Table, agentskill.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, skill.AgentSkillsTable, skill.AgentSkillsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *SkillClient) Hooks() []Hook {
+	hooks := c.hooks.Skill
+	return append(hooks[:len(hooks):len(hooks)], skill.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *SkillClient) Interceptors() []Interceptor {
+	inters := c.inters.Skill
+	return append(inters[:len(inters):len(inters)], skill.Interceptors[:]...)
+}
+
+func (c *SkillClient) mutate(ctx context.Context, m *SkillMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&SkillCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&SkillUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&SkillUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&SkillDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Skill mutation op: %q", m.Op())
+	}
+}
+
+// SkillNeedClient is a client for the SkillNeed schema.
+type SkillNeedClient struct {
+	config
+}
+
+// NewSkillNeedClient returns a client for the SkillNeed from the given config.
+func NewSkillNeedClient(c config) *SkillNeedClient {
+	return &SkillNeedClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `skillneed.Hooks(f(g(h())))`.
+func (c *SkillNeedClient) Use(hooks ...Hook) {
+	c.hooks.SkillNeed = append(c.hooks.SkillNeed, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `skillneed.Intercept(f(g(h())))`.
+func (c *SkillNeedClient) Intercept(interceptors ...Interceptor) {
+	c.inters.SkillNeed = append(c.inters.SkillNeed, interceptors...)
+}
+
+// Create returns a builder for creating a SkillNeed entity.
+func (c *SkillNeedClient) Create() *SkillNeedCreate {
+	mutation := newSkillNeedMutation(c.config, OpCreate)
+	return &SkillNeedCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of SkillNeed entities.
+func (c *SkillNeedClient) CreateBulk(builders ...*SkillNeedCreate) *SkillNeedCreateBulk {
+	return &SkillNeedCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *SkillNeedClient) MapCreateBulk(slice any, setFunc func(*SkillNeedCreate, int)) *SkillNeedCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &SkillNeedCreateBulk{err: fmt.Errorf("calling to SkillNeedClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*SkillNeedCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &SkillNeedCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for SkillNeed.
+func (c *SkillNeedClient) Update() *SkillNeedUpdate {
+	mutation := newSkillNeedMutation(c.config, OpUpdate)
+	return &SkillNeedUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *SkillNeedClient) UpdateOne(_m *SkillNeed) *SkillNeedUpdateOne {
+	mutation := newSkillNeedMutation(c.config, OpUpdateOne, withSkillNeed(_m))
+	return &SkillNeedUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *SkillNeedClient) UpdateOneID(id gid.ID) *SkillNeedUpdateOne {
+	mutation := newSkillNeedMutation(c.config, OpUpdateOne, withSkillNeedID(id))
+	return &SkillNeedUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for SkillNeed.
+func (c *SkillNeedClient) Delete() *SkillNeedDelete {
+	mutation := newSkillNeedMutation(c.config, OpDelete)
+	return &SkillNeedDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *SkillNeedClient) DeleteOne(_m *SkillNeed) *SkillNeedDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *SkillNeedClient) DeleteOneID(id gid.ID) *SkillNeedDeleteOne {
+	builder := c.Delete().Where(skillneed.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &SkillNeedDeleteOne{builder}
+}
+
+// Query returns a query builder for SkillNeed.
+func (c *SkillNeedClient) Query() *SkillNeedQuery {
+	return &SkillNeedQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeSkillNeed},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a SkillNeed entity by its id.
+func (c *SkillNeedClient) Get(ctx context.Context, id gid.ID) (*SkillNeed, error) {
+	return c.Query().Where(skillneed.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *SkillNeedClient) GetX(ctx context.Context, id gid.ID) *SkillNeed {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryQueue queries the queue edge of a SkillNeed.
+func (c *SkillNeedClient) QueryQueue(_m *SkillNeed) *QueueQuery {
+	query := (&QueueClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(skillneed.Table, skillneed.FieldID, id),
+			sqlgraph.To(queue.Table, queue.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, skillneed.QueueTable, skillneed.QueueColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QuerySkill queries the skill edge of a SkillNeed.
+func (c *SkillNeedClient) QuerySkill(_m *SkillNeed) *SkillQuery {
+	query := (&SkillClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(skillneed.Table, skillneed.FieldID, id),
+			sqlgraph.To(skill.Table, skill.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, skillneed.SkillTable, skillneed.SkillColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *SkillNeedClient) Hooks() []Hook {
+	hooks := c.hooks.SkillNeed
+	return append(hooks[:len(hooks):len(hooks)], skillneed.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *SkillNeedClient) Interceptors() []Interceptor {
+	inters := c.inters.SkillNeed
+	return append(inters[:len(inters):len(inters)], skillneed.Interceptors[:]...)
+}
+
+func (c *SkillNeedClient) mutate(ctx context.Context, m *SkillNeedMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&SkillNeedCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&SkillNeedUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&SkillNeedUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&SkillNeedDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown SkillNeed mutation op: %q", m.Op())
+	}
+}
+
+// StatusReasonClient is a client for the StatusReason schema.
+type StatusReasonClient struct {
+	config
+}
+
+// NewStatusReasonClient returns a client for the StatusReason from the given config.
+func NewStatusReasonClient(c config) *StatusReasonClient {
+	return &StatusReasonClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `statusreason.Hooks(f(g(h())))`.
+func (c *StatusReasonClient) Use(hooks ...Hook) {
+	c.hooks.StatusReason = append(c.hooks.StatusReason, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `statusreason.Intercept(f(g(h())))`.
+func (c *StatusReasonClient) Intercept(interceptors ...Interceptor) {
+	c.inters.StatusReason = append(c.inters.StatusReason, interceptors...)
+}
+
+// Create returns a builder for creating a StatusReason entity.
+func (c *StatusReasonClient) Create() *StatusReasonCreate {
+	mutation := newStatusReasonMutation(c.config, OpCreate)
+	return &StatusReasonCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of StatusReason entities.
+func (c *StatusReasonClient) CreateBulk(builders ...*StatusReasonCreate) *StatusReasonCreateBulk {
+	return &StatusReasonCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *StatusReasonClient) MapCreateBulk(slice any, setFunc func(*StatusReasonCreate, int)) *StatusReasonCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &StatusReasonCreateBulk{err: fmt.Errorf("calling to StatusReasonClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*StatusReasonCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &StatusReasonCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for StatusReason.
+func (c *StatusReasonClient) Update() *StatusReasonUpdate {
+	mutation := newStatusReasonMutation(c.config, OpUpdate)
+	return &StatusReasonUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *StatusReasonClient) UpdateOne(_m *StatusReason) *StatusReasonUpdateOne {
+	mutation := newStatusReasonMutation(c.config, OpUpdateOne, withStatusReason(_m))
+	return &StatusReasonUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *StatusReasonClient) UpdateOneID(id gid.ID) *StatusReasonUpdateOne {
+	mutation := newStatusReasonMutation(c.config, OpUpdateOne, withStatusReasonID(id))
+	return &StatusReasonUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for StatusReason.
+func (c *StatusReasonClient) Delete() *StatusReasonDelete {
+	mutation := newStatusReasonMutation(c.config, OpDelete)
+	return &StatusReasonDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *StatusReasonClient) DeleteOne(_m *StatusReason) *StatusReasonDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *StatusReasonClient) DeleteOneID(id gid.ID) *StatusReasonDeleteOne {
+	builder := c.Delete().Where(statusreason.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &StatusReasonDeleteOne{builder}
+}
+
+// Query returns a query builder for StatusReason.
+func (c *StatusReasonClient) Query() *StatusReasonQuery {
+	return &StatusReasonQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeStatusReason},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a StatusReason entity by its id.
+func (c *StatusReasonClient) Get(ctx context.Context, id gid.ID) (*StatusReason, error) {
+	return c.Query().Where(statusreason.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *StatusReasonClient) GetX(ctx context.Context, id gid.ID) *StatusReason {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *StatusReasonClient) Hooks() []Hook {
+	hooks := c.hooks.StatusReason
+	return append(hooks[:len(hooks):len(hooks)], statusreason.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *StatusReasonClient) Interceptors() []Interceptor {
+	inters := c.inters.StatusReason
+	return append(inters[:len(inters):len(inters)], statusreason.Interceptors[:]...)
+}
+
+func (c *StatusReasonClient) mutate(ctx context.Context, m *StatusReasonMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&StatusReasonCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&StatusReasonUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&StatusReasonUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&StatusReasonDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown StatusReason mutation op: %q", m.Op())
 	}
 }
 
@@ -7533,19 +8265,19 @@ func (c *WorkspaceClient) mutate(ctx context.Context, m *WorkspaceMutation) (Val
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
-		APIKey, Access, Agent, AgentLoad, AgentStatus, App, Assignment, Attachment,
-		CapacityProfile, Channel, Consultant, Conversation, Counter, Customer, Event,
-		Follower, IdempotencyKey, Identity, Interaction, Job, Lease, LogHead, Mention,
-		Message, Note, Offer, Outbox, Participant, Presence, Queue, RawInbound, Role,
-		RoutingDecision, Session, Team, TeamMember, TimelineItem, VisitorSession,
-		Workspace []ent.Hook
+		APIKey, Access, Agent, AgentLoad, AgentSkill, AgentStatus, App, Assignment,
+		Attachment, CapacityProfile, Channel, Consultant, Conversation, Counter,
+		Customer, Event, Follower, IdempotencyKey, Identity, Interaction, Job, Lease,
+		LogHead, Mention, Message, Note, Offer, Outbox, Participant, Presence, Queue,
+		RawInbound, Role, RoutingDecision, Session, Skill, SkillNeed, StatusReason,
+		Team, TeamMember, TimelineItem, VisitorSession, Workspace []ent.Hook
 	}
 	inters struct {
-		APIKey, Access, Agent, AgentLoad, AgentStatus, App, Assignment, Attachment,
-		CapacityProfile, Channel, Consultant, Conversation, Counter, Customer, Event,
-		Follower, IdempotencyKey, Identity, Interaction, Job, Lease, LogHead, Mention,
-		Message, Note, Offer, Outbox, Participant, Presence, Queue, RawInbound, Role,
-		RoutingDecision, Session, Team, TeamMember, TimelineItem, VisitorSession,
-		Workspace []ent.Interceptor
+		APIKey, Access, Agent, AgentLoad, AgentSkill, AgentStatus, App, Assignment,
+		Attachment, CapacityProfile, Channel, Consultant, Conversation, Counter,
+		Customer, Event, Follower, IdempotencyKey, Identity, Interaction, Job, Lease,
+		LogHead, Mention, Message, Note, Offer, Outbox, Participant, Presence, Queue,
+		RawInbound, Role, RoutingDecision, Session, Skill, SkillNeed, StatusReason,
+		Team, TeamMember, TimelineItem, VisitorSession, Workspace []ent.Interceptor
 	}
 )

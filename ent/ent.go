@@ -11,6 +11,7 @@ import (
 	"tributary/ent/access"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
 	"tributary/ent/app"
@@ -42,6 +43,9 @@ import (
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/session"
+	"tributary/ent/skill"
+	"tributary/ent/skillneed"
+	"tributary/ent/statusreason"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
 	"tributary/ent/timelineitem"
@@ -115,6 +119,7 @@ func checkColumn(t, c string) error {
 			access.Table:          access.ValidColumn,
 			agent.Table:           agent.ValidColumn,
 			agentload.Table:       agentload.ValidColumn,
+			agentskill.Table:      agentskill.ValidColumn,
 			agentstatus.Table:     agentstatus.ValidColumn,
 			app.Table:             app.ValidColumn,
 			assignment.Table:      assignment.ValidColumn,
@@ -145,6 +150,9 @@ func checkColumn(t, c string) error {
 			role.Table:            role.ValidColumn,
 			routingdecision.Table: routingdecision.ValidColumn,
 			session.Table:         session.ValidColumn,
+			skill.Table:           skill.ValidColumn,
+			skillneed.Table:       skillneed.ValidColumn,
+			statusreason.Table:    statusreason.ValidColumn,
 			team.Table:            team.ValidColumn,
 			teammember.Table:      teammember.ValidColumn,
 			timelineitem.Table:    timelineitem.ValidColumn,

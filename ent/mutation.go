@@ -12,6 +12,7 @@ import (
 	"tributary/ent/access"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
 	"tributary/ent/app"
@@ -45,6 +46,9 @@ import (
 	"tributary/ent/routingdecision"
 	"tributary/ent/schema"
 	"tributary/ent/session"
+	"tributary/ent/skill"
+	"tributary/ent/skillneed"
+	"tributary/ent/statusreason"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
 	"tributary/ent/timelineitem"
@@ -71,6 +75,7 @@ const (
 	TypeAccess          = "Access"
 	TypeAgent           = "Agent"
 	TypeAgentLoad       = "AgentLoad"
+	TypeAgentSkill      = "AgentSkill"
 	TypeAgentStatus     = "AgentStatus"
 	TypeApp             = "App"
 	TypeAssignment      = "Assignment"
@@ -101,6 +106,9 @@ const (
 	TypeRole            = "Role"
 	TypeRoutingDecision = "RoutingDecision"
 	TypeSession         = "Session"
+	TypeSkill           = "Skill"
+	TypeSkillNeed       = "SkillNeed"
+	TypeStatusReason    = "StatusReason"
 	TypeTeam            = "Team"
 	TypeTeamMember      = "TeamMember"
 	TypeTimelineItem    = "TimelineItem"
@@ -1630,11 +1638,14 @@ type AgentMutation struct {
 	clearedcapacity_profile bool
 	load                    *gid.ID
 	clearedload             bool
-	statuses                map[gid.ID]struct{}
-	removedstatuses         map[gid.ID]struct{}
-	clearedstatuses         bool
+	status_history          map[gid.ID]struct{}
+	removedstatus_history   map[gid.ID]struct{}
+	clearedstatus_history   bool
 	status                  *gid.ID
 	clearedstatus           bool
+	known                   map[gid.ID]struct{}
+	removedknown            map[gid.ID]struct{}
+	clearedknown            bool
 	teams                   map[gid.ID]struct{}
 	removedteams            map[gid.ID]struct{}
 	clearedteams            bool
@@ -1647,6 +1658,9 @@ type AgentMutation struct {
 	mentioned_in            map[gid.ID]struct{}
 	removedmentioned_in     map[gid.ID]struct{}
 	clearedmentioned_in     bool
+	skills                  map[gid.ID]struct{}
+	removedskills           map[gid.ID]struct{}
+	clearedskills           bool
 	team_members            map[gid.ID]struct{}
 	removedteam_members     map[gid.ID]struct{}
 	clearedteam_members     bool
@@ -2486,58 +2500,58 @@ func (m *AgentMutation) ResetLoad() {
 	m.clearedload = false
 }
 
-// AddStatusIDs adds the "statuses" edge to the AgentStatus entity by ids.
-func (m *AgentMutation) AddStatusIDs(ids ...gid.ID) {
-	if m.statuses == nil {
-		m.statuses = make(map[gid.ID]struct{})
+// AddStatusHistoryIDs adds the "status_history" edge to the AgentStatus entity by ids.
+func (m *AgentMutation) AddStatusHistoryIDs(ids ...gid.ID) {
+	if m.status_history == nil {
+		m.status_history = make(map[gid.ID]struct{})
 	}
 	for i := range ids {
-		m.statuses[ids[i]] = struct{}{}
+		m.status_history[ids[i]] = struct{}{}
 	}
 }
 
-// ClearStatuses clears the "statuses" edge to the AgentStatus entity.
-func (m *AgentMutation) ClearStatuses() {
-	m.clearedstatuses = true
+// ClearStatusHistory clears the "status_history" edge to the AgentStatus entity.
+func (m *AgentMutation) ClearStatusHistory() {
+	m.clearedstatus_history = true
 }
 
-// StatusesCleared reports if the "statuses" edge to the AgentStatus entity was cleared.
-func (m *AgentMutation) StatusesCleared() bool {
-	return m.clearedstatuses
+// StatusHistoryCleared reports if the "status_history" edge to the AgentStatus entity was cleared.
+func (m *AgentMutation) StatusHistoryCleared() bool {
+	return m.clearedstatus_history
 }
 
-// RemoveStatusIDs removes the "statuses" edge to the AgentStatus entity by IDs.
-func (m *AgentMutation) RemoveStatusIDs(ids ...gid.ID) {
-	if m.removedstatuses == nil {
-		m.removedstatuses = make(map[gid.ID]struct{})
+// RemoveStatusHistoryIDs removes the "status_history" edge to the AgentStatus entity by IDs.
+func (m *AgentMutation) RemoveStatusHistoryIDs(ids ...gid.ID) {
+	if m.removedstatus_history == nil {
+		m.removedstatus_history = make(map[gid.ID]struct{})
 	}
 	for i := range ids {
-		delete(m.statuses, ids[i])
-		m.removedstatuses[ids[i]] = struct{}{}
+		delete(m.status_history, ids[i])
+		m.removedstatus_history[ids[i]] = struct{}{}
 	}
 }
 
-// RemovedStatuses returns the removed IDs of the "statuses" edge to the AgentStatus entity.
-func (m *AgentMutation) RemovedStatusesIDs() (ids []gid.ID) {
-	for id := range m.removedstatuses {
+// RemovedStatusHistory returns the removed IDs of the "status_history" edge to the AgentStatus entity.
+func (m *AgentMutation) RemovedStatusHistoryIDs() (ids []gid.ID) {
+	for id := range m.removedstatus_history {
 		ids = append(ids, id)
 	}
 	return
 }
 
-// StatusesIDs returns the "statuses" edge IDs in the mutation.
-func (m *AgentMutation) StatusesIDs() (ids []gid.ID) {
-	for id := range m.statuses {
+// StatusHistoryIDs returns the "status_history" edge IDs in the mutation.
+func (m *AgentMutation) StatusHistoryIDs() (ids []gid.ID) {
+	for id := range m.status_history {
 		ids = append(ids, id)
 	}
 	return
 }
 
-// ResetStatuses resets all changes to the "statuses" edge.
-func (m *AgentMutation) ResetStatuses() {
-	m.statuses = nil
-	m.clearedstatuses = false
-	m.removedstatuses = nil
+// ResetStatusHistory resets all changes to the "status_history" edge.
+func (m *AgentMutation) ResetStatusHistory() {
+	m.status_history = nil
+	m.clearedstatus_history = false
+	m.removedstatus_history = nil
 }
 
 // ClearStatus clears the "status" edge to the AgentStatus entity.
@@ -2565,6 +2579,60 @@ func (m *AgentMutation) StatusIDs() (ids []gid.ID) {
 func (m *AgentMutation) ResetStatus() {
 	m.status = nil
 	m.clearedstatus = false
+}
+
+// AddKnownIDs adds the "known" edge to the Skill entity by ids.
+func (m *AgentMutation) AddKnownIDs(ids ...gid.ID) {
+	if m.known == nil {
+		m.known = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.known[ids[i]] = struct{}{}
+	}
+}
+
+// ClearKnown clears the "known" edge to the Skill entity.
+func (m *AgentMutation) ClearKnown() {
+	m.clearedknown = true
+}
+
+// KnownCleared reports if the "known" edge to the Skill entity was cleared.
+func (m *AgentMutation) KnownCleared() bool {
+	return m.clearedknown
+}
+
+// RemoveKnownIDs removes the "known" edge to the Skill entity by IDs.
+func (m *AgentMutation) RemoveKnownIDs(ids ...gid.ID) {
+	if m.removedknown == nil {
+		m.removedknown = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.known, ids[i])
+		m.removedknown[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedKnown returns the removed IDs of the "known" edge to the Skill entity.
+func (m *AgentMutation) RemovedKnownIDs() (ids []gid.ID) {
+	for id := range m.removedknown {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// KnownIDs returns the "known" edge IDs in the mutation.
+func (m *AgentMutation) KnownIDs() (ids []gid.ID) {
+	for id := range m.known {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetKnown resets all changes to the "known" edge.
+func (m *AgentMutation) ResetKnown() {
+	m.known = nil
+	m.clearedknown = false
+	m.removedknown = nil
 }
 
 // AddTeamIDs adds the "teams" edge to the Team entity by ids.
@@ -2781,6 +2849,60 @@ func (m *AgentMutation) ResetMentionedIn() {
 	m.mentioned_in = nil
 	m.clearedmentioned_in = false
 	m.removedmentioned_in = nil
+}
+
+// AddSkillIDs adds the "skills" edge to the AgentSkill entity by ids.
+func (m *AgentMutation) AddSkillIDs(ids ...gid.ID) {
+	if m.skills == nil {
+		m.skills = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.skills[ids[i]] = struct{}{}
+	}
+}
+
+// ClearSkills clears the "skills" edge to the AgentSkill entity.
+func (m *AgentMutation) ClearSkills() {
+	m.clearedskills = true
+}
+
+// SkillsCleared reports if the "skills" edge to the AgentSkill entity was cleared.
+func (m *AgentMutation) SkillsCleared() bool {
+	return m.clearedskills
+}
+
+// RemoveSkillIDs removes the "skills" edge to the AgentSkill entity by IDs.
+func (m *AgentMutation) RemoveSkillIDs(ids ...gid.ID) {
+	if m.removedskills == nil {
+		m.removedskills = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.skills, ids[i])
+		m.removedskills[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedSkills returns the removed IDs of the "skills" edge to the AgentSkill entity.
+func (m *AgentMutation) RemovedSkillsIDs() (ids []gid.ID) {
+	for id := range m.removedskills {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// SkillsIDs returns the "skills" edge IDs in the mutation.
+func (m *AgentMutation) SkillsIDs() (ids []gid.ID) {
+	for id := range m.skills {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetSkills resets all changes to the "skills" edge.
+func (m *AgentMutation) ResetSkills() {
+	m.skills = nil
+	m.clearedskills = false
+	m.removedskills = nil
 }
 
 // AddTeamMemberIDs adds the "team_members" edge to the TeamMember entity by ids.
@@ -3418,7 +3540,7 @@ func (m *AgentMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *AgentMutation) AddedEdges() []string {
-	edges := make([]string, 0, 13)
+	edges := make([]string, 0, 15)
 	if m.role != nil {
 		edges = append(edges, agent.EdgeRole)
 	}
@@ -3428,11 +3550,14 @@ func (m *AgentMutation) AddedEdges() []string {
 	if m.load != nil {
 		edges = append(edges, agent.EdgeLoad)
 	}
-	if m.statuses != nil {
-		edges = append(edges, agent.EdgeStatuses)
+	if m.status_history != nil {
+		edges = append(edges, agent.EdgeStatusHistory)
 	}
 	if m.status != nil {
 		edges = append(edges, agent.EdgeStatus)
+	}
+	if m.known != nil {
+		edges = append(edges, agent.EdgeKnown)
 	}
 	if m.teams != nil {
 		edges = append(edges, agent.EdgeTeams)
@@ -3445,6 +3570,9 @@ func (m *AgentMutation) AddedEdges() []string {
 	}
 	if m.mentioned_in != nil {
 		edges = append(edges, agent.EdgeMentionedIn)
+	}
+	if m.skills != nil {
+		edges = append(edges, agent.EdgeSkills)
 	}
 	if m.team_members != nil {
 		edges = append(edges, agent.EdgeTeamMembers)
@@ -3477,9 +3605,9 @@ func (m *AgentMutation) AddedIDs(name string) []ent.Value {
 		if id := m.load; id != nil {
 			return []ent.Value{*id}
 		}
-	case agent.EdgeStatuses:
-		ids := make([]ent.Value, 0, len(m.statuses))
-		for id := range m.statuses {
+	case agent.EdgeStatusHistory:
+		ids := make([]ent.Value, 0, len(m.status_history))
+		for id := range m.status_history {
 			ids = append(ids, id)
 		}
 		return ids
@@ -3487,6 +3615,12 @@ func (m *AgentMutation) AddedIDs(name string) []ent.Value {
 		if id := m.status; id != nil {
 			return []ent.Value{*id}
 		}
+	case agent.EdgeKnown:
+		ids := make([]ent.Value, 0, len(m.known))
+		for id := range m.known {
+			ids = append(ids, id)
+		}
+		return ids
 	case agent.EdgeTeams:
 		ids := make([]ent.Value, 0, len(m.teams))
 		for id := range m.teams {
@@ -3508,6 +3642,12 @@ func (m *AgentMutation) AddedIDs(name string) []ent.Value {
 	case agent.EdgeMentionedIn:
 		ids := make([]ent.Value, 0, len(m.mentioned_in))
 		for id := range m.mentioned_in {
+			ids = append(ids, id)
+		}
+		return ids
+	case agent.EdgeSkills:
+		ids := make([]ent.Value, 0, len(m.skills))
+		for id := range m.skills {
 			ids = append(ids, id)
 		}
 		return ids
@@ -3541,9 +3681,12 @@ func (m *AgentMutation) AddedIDs(name string) []ent.Value {
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *AgentMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 13)
-	if m.removedstatuses != nil {
-		edges = append(edges, agent.EdgeStatuses)
+	edges := make([]string, 0, 15)
+	if m.removedstatus_history != nil {
+		edges = append(edges, agent.EdgeStatusHistory)
+	}
+	if m.removedknown != nil {
+		edges = append(edges, agent.EdgeKnown)
 	}
 	if m.removedteams != nil {
 		edges = append(edges, agent.EdgeTeams)
@@ -3556,6 +3699,9 @@ func (m *AgentMutation) RemovedEdges() []string {
 	}
 	if m.removedmentioned_in != nil {
 		edges = append(edges, agent.EdgeMentionedIn)
+	}
+	if m.removedskills != nil {
+		edges = append(edges, agent.EdgeSkills)
 	}
 	if m.removedteam_members != nil {
 		edges = append(edges, agent.EdgeTeamMembers)
@@ -3576,9 +3722,15 @@ func (m *AgentMutation) RemovedEdges() []string {
 // the given name in this mutation.
 func (m *AgentMutation) RemovedIDs(name string) []ent.Value {
 	switch name {
-	case agent.EdgeStatuses:
-		ids := make([]ent.Value, 0, len(m.removedstatuses))
-		for id := range m.removedstatuses {
+	case agent.EdgeStatusHistory:
+		ids := make([]ent.Value, 0, len(m.removedstatus_history))
+		for id := range m.removedstatus_history {
+			ids = append(ids, id)
+		}
+		return ids
+	case agent.EdgeKnown:
+		ids := make([]ent.Value, 0, len(m.removedknown))
+		for id := range m.removedknown {
 			ids = append(ids, id)
 		}
 		return ids
@@ -3603,6 +3755,12 @@ func (m *AgentMutation) RemovedIDs(name string) []ent.Value {
 	case agent.EdgeMentionedIn:
 		ids := make([]ent.Value, 0, len(m.removedmentioned_in))
 		for id := range m.removedmentioned_in {
+			ids = append(ids, id)
+		}
+		return ids
+	case agent.EdgeSkills:
+		ids := make([]ent.Value, 0, len(m.removedskills))
+		for id := range m.removedskills {
 			ids = append(ids, id)
 		}
 		return ids
@@ -3636,7 +3794,7 @@ func (m *AgentMutation) RemovedIDs(name string) []ent.Value {
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *AgentMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 13)
+	edges := make([]string, 0, 15)
 	if m.clearedrole {
 		edges = append(edges, agent.EdgeRole)
 	}
@@ -3646,11 +3804,14 @@ func (m *AgentMutation) ClearedEdges() []string {
 	if m.clearedload {
 		edges = append(edges, agent.EdgeLoad)
 	}
-	if m.clearedstatuses {
-		edges = append(edges, agent.EdgeStatuses)
+	if m.clearedstatus_history {
+		edges = append(edges, agent.EdgeStatusHistory)
 	}
 	if m.clearedstatus {
 		edges = append(edges, agent.EdgeStatus)
+	}
+	if m.clearedknown {
+		edges = append(edges, agent.EdgeKnown)
 	}
 	if m.clearedteams {
 		edges = append(edges, agent.EdgeTeams)
@@ -3663,6 +3824,9 @@ func (m *AgentMutation) ClearedEdges() []string {
 	}
 	if m.clearedmentioned_in {
 		edges = append(edges, agent.EdgeMentionedIn)
+	}
+	if m.clearedskills {
+		edges = append(edges, agent.EdgeSkills)
 	}
 	if m.clearedteam_members {
 		edges = append(edges, agent.EdgeTeamMembers)
@@ -3689,10 +3853,12 @@ func (m *AgentMutation) EdgeCleared(name string) bool {
 		return m.clearedcapacity_profile
 	case agent.EdgeLoad:
 		return m.clearedload
-	case agent.EdgeStatuses:
-		return m.clearedstatuses
+	case agent.EdgeStatusHistory:
+		return m.clearedstatus_history
 	case agent.EdgeStatus:
 		return m.clearedstatus
+	case agent.EdgeKnown:
+		return m.clearedknown
 	case agent.EdgeTeams:
 		return m.clearedteams
 	case agent.EdgeFollows:
@@ -3701,6 +3867,8 @@ func (m *AgentMutation) EdgeCleared(name string) bool {
 		return m.clearedconsults
 	case agent.EdgeMentionedIn:
 		return m.clearedmentioned_in
+	case agent.EdgeSkills:
+		return m.clearedskills
 	case agent.EdgeTeamMembers:
 		return m.clearedteam_members
 	case agent.EdgeFollowRows:
@@ -3746,11 +3914,14 @@ func (m *AgentMutation) ResetEdge(name string) error {
 	case agent.EdgeLoad:
 		m.ResetLoad()
 		return nil
-	case agent.EdgeStatuses:
-		m.ResetStatuses()
+	case agent.EdgeStatusHistory:
+		m.ResetStatusHistory()
 		return nil
 	case agent.EdgeStatus:
 		m.ResetStatus()
+		return nil
+	case agent.EdgeKnown:
+		m.ResetKnown()
 		return nil
 	case agent.EdgeTeams:
 		m.ResetTeams()
@@ -3763,6 +3934,9 @@ func (m *AgentMutation) ResetEdge(name string) error {
 		return nil
 	case agent.EdgeMentionedIn:
 		m.ResetMentionedIn()
+		return nil
+	case agent.EdgeSkills:
+		m.ResetSkills()
 		return nil
 	case agent.EdgeTeamMembers:
 		m.ResetTeamMembers()
@@ -4755,6 +4929,636 @@ func (m *AgentLoadMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown AgentLoad edge %s", name)
 }
 
+// AgentSkillMutation represents an operation that mutates the AgentSkill nodes in the graph.
+type AgentSkillMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *gid.ID
+	workspace_id  *gid.ID
+	level         *int
+	addlevel      *int
+	clearedFields map[string]struct{}
+	agent         *gid.ID
+	clearedagent  bool
+	skill         *gid.ID
+	clearedskill  bool
+	done          bool
+	oldValue      func(context.Context) (*AgentSkill, error)
+	predicates    []predicate.AgentSkill
+}
+
+var _ ent.Mutation = (*AgentSkillMutation)(nil)
+
+// agentskillOption allows management of the mutation configuration using functional options.
+type agentskillOption func(*AgentSkillMutation)
+
+// newAgentSkillMutation creates new mutation for the AgentSkill entity.
+func newAgentSkillMutation(c config, op Op, opts ...agentskillOption) *AgentSkillMutation {
+	m := &AgentSkillMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeAgentSkill,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withAgentSkillID sets the ID field of the mutation.
+func withAgentSkillID(id gid.ID) agentskillOption {
+	return func(m *AgentSkillMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *AgentSkill
+		)
+		m.oldValue = func(ctx context.Context) (*AgentSkill, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().AgentSkill.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withAgentSkill sets the old AgentSkill of the mutation.
+func withAgentSkill(node *AgentSkill) agentskillOption {
+	return func(m *AgentSkillMutation) {
+		m.oldValue = func(context.Context) (*AgentSkill, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m AgentSkillMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m AgentSkillMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of AgentSkill entities.
+func (m *AgentSkillMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *AgentSkillMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *AgentSkillMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().AgentSkill.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *AgentSkillMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *AgentSkillMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the AgentSkill entity.
+// If the AgentSkill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentSkillMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *AgentSkillMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetAgentID sets the "agent_id" field.
+func (m *AgentSkillMutation) SetAgentID(gi gid.ID) {
+	m.agent = &gi
+}
+
+// AgentID returns the value of the "agent_id" field in the mutation.
+func (m *AgentSkillMutation) AgentID() (r gid.ID, exists bool) {
+	v := m.agent
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAgentID returns the old "agent_id" field's value of the AgentSkill entity.
+// If the AgentSkill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentSkillMutation) OldAgentID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAgentID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAgentID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAgentID: %w", err)
+	}
+	return oldValue.AgentID, nil
+}
+
+// ResetAgentID resets all changes to the "agent_id" field.
+func (m *AgentSkillMutation) ResetAgentID() {
+	m.agent = nil
+}
+
+// SetSkillID sets the "skill_id" field.
+func (m *AgentSkillMutation) SetSkillID(gi gid.ID) {
+	m.skill = &gi
+}
+
+// SkillID returns the value of the "skill_id" field in the mutation.
+func (m *AgentSkillMutation) SkillID() (r gid.ID, exists bool) {
+	v := m.skill
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSkillID returns the old "skill_id" field's value of the AgentSkill entity.
+// If the AgentSkill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentSkillMutation) OldSkillID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSkillID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSkillID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSkillID: %w", err)
+	}
+	return oldValue.SkillID, nil
+}
+
+// ResetSkillID resets all changes to the "skill_id" field.
+func (m *AgentSkillMutation) ResetSkillID() {
+	m.skill = nil
+}
+
+// SetLevel sets the "level" field.
+func (m *AgentSkillMutation) SetLevel(i int) {
+	m.level = &i
+	m.addlevel = nil
+}
+
+// Level returns the value of the "level" field in the mutation.
+func (m *AgentSkillMutation) Level() (r int, exists bool) {
+	v := m.level
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLevel returns the old "level" field's value of the AgentSkill entity.
+// If the AgentSkill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentSkillMutation) OldLevel(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLevel is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLevel requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLevel: %w", err)
+	}
+	return oldValue.Level, nil
+}
+
+// AddLevel adds i to the "level" field.
+func (m *AgentSkillMutation) AddLevel(i int) {
+	if m.addlevel != nil {
+		*m.addlevel += i
+	} else {
+		m.addlevel = &i
+	}
+}
+
+// AddedLevel returns the value that was added to the "level" field in this mutation.
+func (m *AgentSkillMutation) AddedLevel() (r int, exists bool) {
+	v := m.addlevel
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetLevel resets all changes to the "level" field.
+func (m *AgentSkillMutation) ResetLevel() {
+	m.level = nil
+	m.addlevel = nil
+}
+
+// ClearAgent clears the "agent" edge to the Agent entity.
+func (m *AgentSkillMutation) ClearAgent() {
+	m.clearedagent = true
+	m.clearedFields[agentskill.FieldAgentID] = struct{}{}
+}
+
+// AgentCleared reports if the "agent" edge to the Agent entity was cleared.
+func (m *AgentSkillMutation) AgentCleared() bool {
+	return m.clearedagent
+}
+
+// AgentIDs returns the "agent" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// AgentID instead. It exists only for internal usage by the builders.
+func (m *AgentSkillMutation) AgentIDs() (ids []gid.ID) {
+	if id := m.agent; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetAgent resets all changes to the "agent" edge.
+func (m *AgentSkillMutation) ResetAgent() {
+	m.agent = nil
+	m.clearedagent = false
+}
+
+// ClearSkill clears the "skill" edge to the Skill entity.
+func (m *AgentSkillMutation) ClearSkill() {
+	m.clearedskill = true
+	m.clearedFields[agentskill.FieldSkillID] = struct{}{}
+}
+
+// SkillCleared reports if the "skill" edge to the Skill entity was cleared.
+func (m *AgentSkillMutation) SkillCleared() bool {
+	return m.clearedskill
+}
+
+// SkillIDs returns the "skill" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// SkillID instead. It exists only for internal usage by the builders.
+func (m *AgentSkillMutation) SkillIDs() (ids []gid.ID) {
+	if id := m.skill; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetSkill resets all changes to the "skill" edge.
+func (m *AgentSkillMutation) ResetSkill() {
+	m.skill = nil
+	m.clearedskill = false
+}
+
+// Where appends a list predicates to the AgentSkillMutation builder.
+func (m *AgentSkillMutation) Where(ps ...predicate.AgentSkill) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the AgentSkillMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *AgentSkillMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.AgentSkill, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *AgentSkillMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *AgentSkillMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (AgentSkill).
+func (m *AgentSkillMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *AgentSkillMutation) Fields() []string {
+	fields := make([]string, 0, 4)
+	if m.workspace_id != nil {
+		fields = append(fields, agentskill.FieldWorkspaceID)
+	}
+	if m.agent != nil {
+		fields = append(fields, agentskill.FieldAgentID)
+	}
+	if m.skill != nil {
+		fields = append(fields, agentskill.FieldSkillID)
+	}
+	if m.level != nil {
+		fields = append(fields, agentskill.FieldLevel)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *AgentSkillMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case agentskill.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case agentskill.FieldAgentID:
+		return m.AgentID()
+	case agentskill.FieldSkillID:
+		return m.SkillID()
+	case agentskill.FieldLevel:
+		return m.Level()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *AgentSkillMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case agentskill.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case agentskill.FieldAgentID:
+		return m.OldAgentID(ctx)
+	case agentskill.FieldSkillID:
+		return m.OldSkillID(ctx)
+	case agentskill.FieldLevel:
+		return m.OldLevel(ctx)
+	}
+	return nil, fmt.Errorf("unknown AgentSkill field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AgentSkillMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case agentskill.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case agentskill.FieldAgentID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAgentID(v)
+		return nil
+	case agentskill.FieldSkillID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSkillID(v)
+		return nil
+	case agentskill.FieldLevel:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLevel(v)
+		return nil
+	}
+	return fmt.Errorf("unknown AgentSkill field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *AgentSkillMutation) AddedFields() []string {
+	var fields []string
+	if m.addlevel != nil {
+		fields = append(fields, agentskill.FieldLevel)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *AgentSkillMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case agentskill.FieldLevel:
+		return m.AddedLevel()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AgentSkillMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case agentskill.FieldLevel:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddLevel(v)
+		return nil
+	}
+	return fmt.Errorf("unknown AgentSkill numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *AgentSkillMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *AgentSkillMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *AgentSkillMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown AgentSkill nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *AgentSkillMutation) ResetField(name string) error {
+	switch name {
+	case agentskill.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case agentskill.FieldAgentID:
+		m.ResetAgentID()
+		return nil
+	case agentskill.FieldSkillID:
+		m.ResetSkillID()
+		return nil
+	case agentskill.FieldLevel:
+		m.ResetLevel()
+		return nil
+	}
+	return fmt.Errorf("unknown AgentSkill field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *AgentSkillMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.agent != nil {
+		edges = append(edges, agentskill.EdgeAgent)
+	}
+	if m.skill != nil {
+		edges = append(edges, agentskill.EdgeSkill)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *AgentSkillMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case agentskill.EdgeAgent:
+		if id := m.agent; id != nil {
+			return []ent.Value{*id}
+		}
+	case agentskill.EdgeSkill:
+		if id := m.skill; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *AgentSkillMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *AgentSkillMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *AgentSkillMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedagent {
+		edges = append(edges, agentskill.EdgeAgent)
+	}
+	if m.clearedskill {
+		edges = append(edges, agentskill.EdgeSkill)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *AgentSkillMutation) EdgeCleared(name string) bool {
+	switch name {
+	case agentskill.EdgeAgent:
+		return m.clearedagent
+	case agentskill.EdgeSkill:
+		return m.clearedskill
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *AgentSkillMutation) ClearEdge(name string) error {
+	switch name {
+	case agentskill.EdgeAgent:
+		m.ClearAgent()
+		return nil
+	case agentskill.EdgeSkill:
+		m.ClearSkill()
+		return nil
+	}
+	return fmt.Errorf("unknown AgentSkill unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *AgentSkillMutation) ResetEdge(name string) error {
+	switch name {
+	case agentskill.EdgeAgent:
+		m.ResetAgent()
+		return nil
+	case agentskill.EdgeSkill:
+		m.ResetSkill()
+		return nil
+	}
+	return fmt.Errorf("unknown AgentSkill edge %s", name)
+}
+
 // AgentStatusMutation represents an operation that mutates the AgentStatus nodes in the graph.
 type AgentStatusMutation struct {
 	config
@@ -4763,13 +5567,14 @@ type AgentStatusMutation struct {
 	id            *gid.ID
 	workspace_id  *gid.ID
 	state         *agentstatus.State
-	reason        *string
 	set_by_id     *gid.ID
 	since         *time.Time
 	ended_at      *time.Time
 	clearedFields map[string]struct{}
 	agent         *gid.ID
 	clearedagent  bool
+	reason        *gid.ID
+	clearedreason bool
 	done          bool
 	oldValue      func(context.Context) (*AgentStatus, error)
 	predicates    []predicate.AgentStatus
@@ -4987,13 +5792,13 @@ func (m *AgentStatusMutation) ResetState() {
 	m.state = nil
 }
 
-// SetReason sets the "reason" field.
-func (m *AgentStatusMutation) SetReason(s string) {
-	m.reason = &s
+// SetReasonID sets the "reason_id" field.
+func (m *AgentStatusMutation) SetReasonID(gi gid.ID) {
+	m.reason = &gi
 }
 
-// Reason returns the value of the "reason" field in the mutation.
-func (m *AgentStatusMutation) Reason() (r string, exists bool) {
+// ReasonID returns the value of the "reason_id" field in the mutation.
+func (m *AgentStatusMutation) ReasonID() (r gid.ID, exists bool) {
 	v := m.reason
 	if v == nil {
 		return
@@ -5001,39 +5806,39 @@ func (m *AgentStatusMutation) Reason() (r string, exists bool) {
 	return *v, true
 }
 
-// OldReason returns the old "reason" field's value of the AgentStatus entity.
+// OldReasonID returns the old "reason_id" field's value of the AgentStatus entity.
 // If the AgentStatus object wasn't provided to the builder, the object is fetched from the database.
 // An error is returned if the mutation operation is not UpdateOne, or the database query fails.
-func (m *AgentStatusMutation) OldReason(ctx context.Context) (v *string, err error) {
+func (m *AgentStatusMutation) OldReasonID(ctx context.Context) (v *gid.ID, err error) {
 	if !m.op.Is(OpUpdateOne) {
-		return v, errors.New("OldReason is only allowed on UpdateOne operations")
+		return v, errors.New("OldReasonID is only allowed on UpdateOne operations")
 	}
 	if m.id == nil || m.oldValue == nil {
-		return v, errors.New("OldReason requires an ID field in the mutation")
+		return v, errors.New("OldReasonID requires an ID field in the mutation")
 	}
 	oldValue, err := m.oldValue(ctx)
 	if err != nil {
-		return v, fmt.Errorf("querying old value for OldReason: %w", err)
+		return v, fmt.Errorf("querying old value for OldReasonID: %w", err)
 	}
-	return oldValue.Reason, nil
+	return oldValue.ReasonID, nil
 }
 
-// ClearReason clears the value of the "reason" field.
-func (m *AgentStatusMutation) ClearReason() {
+// ClearReasonID clears the value of the "reason_id" field.
+func (m *AgentStatusMutation) ClearReasonID() {
 	m.reason = nil
-	m.clearedFields[agentstatus.FieldReason] = struct{}{}
+	m.clearedFields[agentstatus.FieldReasonID] = struct{}{}
 }
 
-// ReasonCleared returns if the "reason" field was cleared in this mutation.
-func (m *AgentStatusMutation) ReasonCleared() bool {
-	_, ok := m.clearedFields[agentstatus.FieldReason]
+// ReasonIDCleared returns if the "reason_id" field was cleared in this mutation.
+func (m *AgentStatusMutation) ReasonIDCleared() bool {
+	_, ok := m.clearedFields[agentstatus.FieldReasonID]
 	return ok
 }
 
-// ResetReason resets all changes to the "reason" field.
-func (m *AgentStatusMutation) ResetReason() {
+// ResetReasonID resets all changes to the "reason_id" field.
+func (m *AgentStatusMutation) ResetReasonID() {
 	m.reason = nil
-	delete(m.clearedFields, agentstatus.FieldReason)
+	delete(m.clearedFields, agentstatus.FieldReasonID)
 }
 
 // SetSetByID sets the "set_by_id" field.
@@ -5197,6 +6002,33 @@ func (m *AgentStatusMutation) ResetAgent() {
 	m.clearedagent = false
 }
 
+// ClearReason clears the "reason" edge to the StatusReason entity.
+func (m *AgentStatusMutation) ClearReason() {
+	m.clearedreason = true
+	m.clearedFields[agentstatus.FieldReasonID] = struct{}{}
+}
+
+// ReasonCleared reports if the "reason" edge to the StatusReason entity was cleared.
+func (m *AgentStatusMutation) ReasonCleared() bool {
+	return m.ReasonIDCleared() || m.clearedreason
+}
+
+// ReasonIDs returns the "reason" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ReasonID instead. It exists only for internal usage by the builders.
+func (m *AgentStatusMutation) ReasonIDs() (ids []gid.ID) {
+	if id := m.reason; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetReason resets all changes to the "reason" edge.
+func (m *AgentStatusMutation) ResetReason() {
+	m.reason = nil
+	m.clearedreason = false
+}
+
 // Where appends a list predicates to the AgentStatusMutation builder.
 func (m *AgentStatusMutation) Where(ps ...predicate.AgentStatus) {
 	m.predicates = append(m.predicates, ps...)
@@ -5242,7 +6074,7 @@ func (m *AgentStatusMutation) Fields() []string {
 		fields = append(fields, agentstatus.FieldState)
 	}
 	if m.reason != nil {
-		fields = append(fields, agentstatus.FieldReason)
+		fields = append(fields, agentstatus.FieldReasonID)
 	}
 	if m.set_by_id != nil {
 		fields = append(fields, agentstatus.FieldSetByID)
@@ -5267,8 +6099,8 @@ func (m *AgentStatusMutation) Field(name string) (ent.Value, bool) {
 		return m.AgentID()
 	case agentstatus.FieldState:
 		return m.State()
-	case agentstatus.FieldReason:
-		return m.Reason()
+	case agentstatus.FieldReasonID:
+		return m.ReasonID()
 	case agentstatus.FieldSetByID:
 		return m.SetByID()
 	case agentstatus.FieldSince:
@@ -5290,8 +6122,8 @@ func (m *AgentStatusMutation) OldField(ctx context.Context, name string) (ent.Va
 		return m.OldAgentID(ctx)
 	case agentstatus.FieldState:
 		return m.OldState(ctx)
-	case agentstatus.FieldReason:
-		return m.OldReason(ctx)
+	case agentstatus.FieldReasonID:
+		return m.OldReasonID(ctx)
 	case agentstatus.FieldSetByID:
 		return m.OldSetByID(ctx)
 	case agentstatus.FieldSince:
@@ -5328,12 +6160,12 @@ func (m *AgentStatusMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetState(v)
 		return nil
-	case agentstatus.FieldReason:
-		v, ok := value.(string)
+	case agentstatus.FieldReasonID:
+		v, ok := value.(gid.ID)
 		if !ok {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
-		m.SetReason(v)
+		m.SetReasonID(v)
 		return nil
 	case agentstatus.FieldSetByID:
 		v, ok := value.(gid.ID)
@@ -5386,8 +6218,8 @@ func (m *AgentStatusMutation) AddField(name string, value ent.Value) error {
 // mutation.
 func (m *AgentStatusMutation) ClearedFields() []string {
 	var fields []string
-	if m.FieldCleared(agentstatus.FieldReason) {
-		fields = append(fields, agentstatus.FieldReason)
+	if m.FieldCleared(agentstatus.FieldReasonID) {
+		fields = append(fields, agentstatus.FieldReasonID)
 	}
 	if m.FieldCleared(agentstatus.FieldSetByID) {
 		fields = append(fields, agentstatus.FieldSetByID)
@@ -5409,8 +6241,8 @@ func (m *AgentStatusMutation) FieldCleared(name string) bool {
 // error if the field is not defined in the schema.
 func (m *AgentStatusMutation) ClearField(name string) error {
 	switch name {
-	case agentstatus.FieldReason:
-		m.ClearReason()
+	case agentstatus.FieldReasonID:
+		m.ClearReasonID()
 		return nil
 	case agentstatus.FieldSetByID:
 		m.ClearSetByID()
@@ -5435,8 +6267,8 @@ func (m *AgentStatusMutation) ResetField(name string) error {
 	case agentstatus.FieldState:
 		m.ResetState()
 		return nil
-	case agentstatus.FieldReason:
-		m.ResetReason()
+	case agentstatus.FieldReasonID:
+		m.ResetReasonID()
 		return nil
 	case agentstatus.FieldSetByID:
 		m.ResetSetByID()
@@ -5453,9 +6285,12 @@ func (m *AgentStatusMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *AgentStatusMutation) AddedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 2)
 	if m.agent != nil {
 		edges = append(edges, agentstatus.EdgeAgent)
+	}
+	if m.reason != nil {
+		edges = append(edges, agentstatus.EdgeReason)
 	}
 	return edges
 }
@@ -5468,13 +6303,17 @@ func (m *AgentStatusMutation) AddedIDs(name string) []ent.Value {
 		if id := m.agent; id != nil {
 			return []ent.Value{*id}
 		}
+	case agentstatus.EdgeReason:
+		if id := m.reason; id != nil {
+			return []ent.Value{*id}
+		}
 	}
 	return nil
 }
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *AgentStatusMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 2)
 	return edges
 }
 
@@ -5486,9 +6325,12 @@ func (m *AgentStatusMutation) RemovedIDs(name string) []ent.Value {
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *AgentStatusMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 2)
 	if m.clearedagent {
 		edges = append(edges, agentstatus.EdgeAgent)
+	}
+	if m.clearedreason {
+		edges = append(edges, agentstatus.EdgeReason)
 	}
 	return edges
 }
@@ -5499,6 +6341,8 @@ func (m *AgentStatusMutation) EdgeCleared(name string) bool {
 	switch name {
 	case agentstatus.EdgeAgent:
 		return m.clearedagent
+	case agentstatus.EdgeReason:
+		return m.clearedreason
 	}
 	return false
 }
@@ -5510,6 +6354,9 @@ func (m *AgentStatusMutation) ClearEdge(name string) error {
 	case agentstatus.EdgeAgent:
 		m.ClearAgent()
 		return nil
+	case agentstatus.EdgeReason:
+		m.ClearReason()
+		return nil
 	}
 	return fmt.Errorf("unknown AgentStatus unique edge %s", name)
 }
@@ -5520,6 +6367,9 @@ func (m *AgentStatusMutation) ResetEdge(name string) error {
 	switch name {
 	case agentstatus.EdgeAgent:
 		m.ResetAgent()
+		return nil
+	case agentstatus.EdgeReason:
+		m.ResetReason()
 		return nil
 	}
 	return fmt.Errorf("unknown AgentStatus edge %s", name)
@@ -9261,6 +10111,7 @@ type ChannelMutation struct {
 	last_outbound_at      *time.Time
 	last_error            *string
 	last_error_at         *time.Time
+	paused_because        *string
 	clearedFields         map[string]struct{}
 	queue                 *gid.ID
 	clearedqueue          bool
@@ -10259,6 +11110,55 @@ func (m *ChannelMutation) ResetLastErrorAt() {
 	delete(m.clearedFields, channel.FieldLastErrorAt)
 }
 
+// SetPausedBecause sets the "paused_because" field.
+func (m *ChannelMutation) SetPausedBecause(s string) {
+	m.paused_because = &s
+}
+
+// PausedBecause returns the value of the "paused_because" field in the mutation.
+func (m *ChannelMutation) PausedBecause() (r string, exists bool) {
+	v := m.paused_because
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPausedBecause returns the old "paused_because" field's value of the Channel entity.
+// If the Channel object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ChannelMutation) OldPausedBecause(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPausedBecause is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPausedBecause requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPausedBecause: %w", err)
+	}
+	return oldValue.PausedBecause, nil
+}
+
+// ClearPausedBecause clears the value of the "paused_because" field.
+func (m *ChannelMutation) ClearPausedBecause() {
+	m.paused_because = nil
+	m.clearedFields[channel.FieldPausedBecause] = struct{}{}
+}
+
+// PausedBecauseCleared returns if the "paused_because" field was cleared in this mutation.
+func (m *ChannelMutation) PausedBecauseCleared() bool {
+	_, ok := m.clearedFields[channel.FieldPausedBecause]
+	return ok
+}
+
+// ResetPausedBecause resets all changes to the "paused_because" field.
+func (m *ChannelMutation) ResetPausedBecause() {
+	m.paused_because = nil
+	delete(m.clearedFields, channel.FieldPausedBecause)
+}
+
 // ClearQueue clears the "queue" edge to the Queue entity.
 func (m *ChannelMutation) ClearQueue() {
 	m.clearedqueue = true
@@ -10320,7 +11220,7 @@ func (m *ChannelMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ChannelMutation) Fields() []string {
-	fields := make([]string, 0, 20)
+	fields := make([]string, 0, 21)
 	if m.workspace_id != nil {
 		fields = append(fields, channel.FieldWorkspaceID)
 	}
@@ -10381,6 +11281,9 @@ func (m *ChannelMutation) Fields() []string {
 	if m.last_error_at != nil {
 		fields = append(fields, channel.FieldLastErrorAt)
 	}
+	if m.paused_because != nil {
+		fields = append(fields, channel.FieldPausedBecause)
+	}
 	return fields
 }
 
@@ -10429,6 +11332,8 @@ func (m *ChannelMutation) Field(name string) (ent.Value, bool) {
 		return m.LastError()
 	case channel.FieldLastErrorAt:
 		return m.LastErrorAt()
+	case channel.FieldPausedBecause:
+		return m.PausedBecause()
 	}
 	return nil, false
 }
@@ -10478,6 +11383,8 @@ func (m *ChannelMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldLastError(ctx)
 	case channel.FieldLastErrorAt:
 		return m.OldLastErrorAt(ctx)
+	case channel.FieldPausedBecause:
+		return m.OldPausedBecause(ctx)
 	}
 	return nil, fmt.Errorf("unknown Channel field %s", name)
 }
@@ -10627,6 +11534,13 @@ func (m *ChannelMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetLastErrorAt(v)
 		return nil
+	case channel.FieldPausedBecause:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPausedBecause(v)
+		return nil
 	}
 	return fmt.Errorf("unknown Channel field %s", name)
 }
@@ -10717,6 +11631,9 @@ func (m *ChannelMutation) ClearedFields() []string {
 	if m.FieldCleared(channel.FieldLastErrorAt) {
 		fields = append(fields, channel.FieldLastErrorAt)
 	}
+	if m.FieldCleared(channel.FieldPausedBecause) {
+		fields = append(fields, channel.FieldPausedBecause)
+	}
 	return fields
 }
 
@@ -10751,6 +11668,9 @@ func (m *ChannelMutation) ClearField(name string) error {
 		return nil
 	case channel.FieldLastErrorAt:
 		m.ClearLastErrorAt()
+		return nil
+	case channel.FieldPausedBecause:
+		m.ClearPausedBecause()
 		return nil
 	}
 	return fmt.Errorf("unknown Channel nullable field %s", name)
@@ -10819,6 +11739,9 @@ func (m *ChannelMutation) ResetField(name string) error {
 		return nil
 	case channel.FieldLastErrorAt:
 		m.ResetLastErrorAt()
+		return nil
+	case channel.FieldPausedBecause:
+		m.ResetPausedBecause()
 		return nil
 	}
 	return fmt.Errorf("unknown Channel field %s", name)
@@ -34844,6 +35767,9 @@ type QueueMutation struct {
 	clearedFields                map[string]struct{}
 	team                         *gid.ID
 	clearedteam                  bool
+	needs                        map[gid.ID]struct{}
+	removedneeds                 map[gid.ID]struct{}
+	clearedneeds                 bool
 	done                         bool
 	oldValue                     func(context.Context) (*Queue, error)
 	predicates                   []predicate.Queue
@@ -35714,6 +36640,60 @@ func (m *QueueMutation) ResetTeam() {
 	m.clearedteam = false
 }
 
+// AddNeedIDs adds the "needs" edge to the SkillNeed entity by ids.
+func (m *QueueMutation) AddNeedIDs(ids ...gid.ID) {
+	if m.needs == nil {
+		m.needs = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.needs[ids[i]] = struct{}{}
+	}
+}
+
+// ClearNeeds clears the "needs" edge to the SkillNeed entity.
+func (m *QueueMutation) ClearNeeds() {
+	m.clearedneeds = true
+}
+
+// NeedsCleared reports if the "needs" edge to the SkillNeed entity was cleared.
+func (m *QueueMutation) NeedsCleared() bool {
+	return m.clearedneeds
+}
+
+// RemoveNeedIDs removes the "needs" edge to the SkillNeed entity by IDs.
+func (m *QueueMutation) RemoveNeedIDs(ids ...gid.ID) {
+	if m.removedneeds == nil {
+		m.removedneeds = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.needs, ids[i])
+		m.removedneeds[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedNeeds returns the removed IDs of the "needs" edge to the SkillNeed entity.
+func (m *QueueMutation) RemovedNeedsIDs() (ids []gid.ID) {
+	for id := range m.removedneeds {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// NeedsIDs returns the "needs" edge IDs in the mutation.
+func (m *QueueMutation) NeedsIDs() (ids []gid.ID) {
+	for id := range m.needs {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetNeeds resets all changes to the "needs" edge.
+func (m *QueueMutation) ResetNeeds() {
+	m.needs = nil
+	m.clearedneeds = false
+	m.removedneeds = nil
+}
+
 // Where appends a list predicates to the QueueMutation builder.
 func (m *QueueMutation) Where(ps ...predicate.Queue) {
 	m.predicates = append(m.predicates, ps...)
@@ -36199,9 +37179,12 @@ func (m *QueueMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *QueueMutation) AddedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 2)
 	if m.team != nil {
 		edges = append(edges, queue.EdgeTeam)
+	}
+	if m.needs != nil {
+		edges = append(edges, queue.EdgeNeeds)
 	}
 	return edges
 }
@@ -36214,27 +37197,47 @@ func (m *QueueMutation) AddedIDs(name string) []ent.Value {
 		if id := m.team; id != nil {
 			return []ent.Value{*id}
 		}
+	case queue.EdgeNeeds:
+		ids := make([]ent.Value, 0, len(m.needs))
+		for id := range m.needs {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *QueueMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 2)
+	if m.removedneeds != nil {
+		edges = append(edges, queue.EdgeNeeds)
+	}
 	return edges
 }
 
 // RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
 // the given name in this mutation.
 func (m *QueueMutation) RemovedIDs(name string) []ent.Value {
+	switch name {
+	case queue.EdgeNeeds:
+		ids := make([]ent.Value, 0, len(m.removedneeds))
+		for id := range m.removedneeds {
+			ids = append(ids, id)
+		}
+		return ids
+	}
 	return nil
 }
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *QueueMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 2)
 	if m.clearedteam {
 		edges = append(edges, queue.EdgeTeam)
+	}
+	if m.clearedneeds {
+		edges = append(edges, queue.EdgeNeeds)
 	}
 	return edges
 }
@@ -36245,6 +37248,8 @@ func (m *QueueMutation) EdgeCleared(name string) bool {
 	switch name {
 	case queue.EdgeTeam:
 		return m.clearedteam
+	case queue.EdgeNeeds:
+		return m.clearedneeds
 	}
 	return false
 }
@@ -36266,6 +37271,9 @@ func (m *QueueMutation) ResetEdge(name string) error {
 	switch name {
 	case queue.EdgeTeam:
 		m.ResetTeam()
+		return nil
+	case queue.EdgeNeeds:
+		m.ResetNeeds()
 		return nil
 	}
 	return fmt.Errorf("unknown Queue edge %s", name)
@@ -40003,6 +41011,2294 @@ func (m *SessionMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown Session edge %s", name)
+}
+
+// SkillMutation represents an operation that mutates the Skill nodes in the graph.
+type SkillMutation struct {
+	config
+	op                  Op
+	typ                 string
+	id                  *gid.ID
+	workspace_id        *gid.ID
+	version             *int
+	addversion          *int
+	created_at          *time.Time
+	updated_at          *time.Time
+	name                *string
+	description         *string
+	clearedFields       map[string]struct{}
+	agents              map[gid.ID]struct{}
+	removedagents       map[gid.ID]struct{}
+	clearedagents       bool
+	agent_skills        map[gid.ID]struct{}
+	removedagent_skills map[gid.ID]struct{}
+	clearedagent_skills bool
+	done                bool
+	oldValue            func(context.Context) (*Skill, error)
+	predicates          []predicate.Skill
+}
+
+var _ ent.Mutation = (*SkillMutation)(nil)
+
+// skillOption allows management of the mutation configuration using functional options.
+type skillOption func(*SkillMutation)
+
+// newSkillMutation creates new mutation for the Skill entity.
+func newSkillMutation(c config, op Op, opts ...skillOption) *SkillMutation {
+	m := &SkillMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeSkill,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withSkillID sets the ID field of the mutation.
+func withSkillID(id gid.ID) skillOption {
+	return func(m *SkillMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Skill
+		)
+		m.oldValue = func(ctx context.Context) (*Skill, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Skill.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withSkill sets the old Skill of the mutation.
+func withSkill(node *Skill) skillOption {
+	return func(m *SkillMutation) {
+		m.oldValue = func(context.Context) (*Skill, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m SkillMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m SkillMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Skill entities.
+func (m *SkillMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *SkillMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *SkillMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Skill.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *SkillMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *SkillMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the Skill entity.
+// If the Skill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SkillMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *SkillMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetVersion sets the "version" field.
+func (m *SkillMutation) SetVersion(i int) {
+	m.version = &i
+	m.addversion = nil
+}
+
+// Version returns the value of the "version" field in the mutation.
+func (m *SkillMutation) Version() (r int, exists bool) {
+	v := m.version
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldVersion returns the old "version" field's value of the Skill entity.
+// If the Skill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SkillMutation) OldVersion(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldVersion is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldVersion requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldVersion: %w", err)
+	}
+	return oldValue.Version, nil
+}
+
+// AddVersion adds i to the "version" field.
+func (m *SkillMutation) AddVersion(i int) {
+	if m.addversion != nil {
+		*m.addversion += i
+	} else {
+		m.addversion = &i
+	}
+}
+
+// AddedVersion returns the value that was added to the "version" field in this mutation.
+func (m *SkillMutation) AddedVersion() (r int, exists bool) {
+	v := m.addversion
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetVersion resets all changes to the "version" field.
+func (m *SkillMutation) ResetVersion() {
+	m.version = nil
+	m.addversion = nil
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *SkillMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *SkillMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the Skill entity.
+// If the Skill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SkillMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *SkillMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *SkillMutation) SetUpdatedAt(t time.Time) {
+	m.updated_at = &t
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *SkillMutation) UpdatedAt() (r time.Time, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the Skill entity.
+// If the Skill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SkillMutation) OldUpdatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *SkillMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+}
+
+// SetName sets the "name" field.
+func (m *SkillMutation) SetName(s string) {
+	m.name = &s
+}
+
+// Name returns the value of the "name" field in the mutation.
+func (m *SkillMutation) Name() (r string, exists bool) {
+	v := m.name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldName returns the old "name" field's value of the Skill entity.
+// If the Skill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SkillMutation) OldName(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldName: %w", err)
+	}
+	return oldValue.Name, nil
+}
+
+// ResetName resets all changes to the "name" field.
+func (m *SkillMutation) ResetName() {
+	m.name = nil
+}
+
+// SetDescription sets the "description" field.
+func (m *SkillMutation) SetDescription(s string) {
+	m.description = &s
+}
+
+// Description returns the value of the "description" field in the mutation.
+func (m *SkillMutation) Description() (r string, exists bool) {
+	v := m.description
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDescription returns the old "description" field's value of the Skill entity.
+// If the Skill object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SkillMutation) OldDescription(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDescription is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDescription requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDescription: %w", err)
+	}
+	return oldValue.Description, nil
+}
+
+// ClearDescription clears the value of the "description" field.
+func (m *SkillMutation) ClearDescription() {
+	m.description = nil
+	m.clearedFields[skill.FieldDescription] = struct{}{}
+}
+
+// DescriptionCleared returns if the "description" field was cleared in this mutation.
+func (m *SkillMutation) DescriptionCleared() bool {
+	_, ok := m.clearedFields[skill.FieldDescription]
+	return ok
+}
+
+// ResetDescription resets all changes to the "description" field.
+func (m *SkillMutation) ResetDescription() {
+	m.description = nil
+	delete(m.clearedFields, skill.FieldDescription)
+}
+
+// AddAgentIDs adds the "agents" edge to the Agent entity by ids.
+func (m *SkillMutation) AddAgentIDs(ids ...gid.ID) {
+	if m.agents == nil {
+		m.agents = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.agents[ids[i]] = struct{}{}
+	}
+}
+
+// ClearAgents clears the "agents" edge to the Agent entity.
+func (m *SkillMutation) ClearAgents() {
+	m.clearedagents = true
+}
+
+// AgentsCleared reports if the "agents" edge to the Agent entity was cleared.
+func (m *SkillMutation) AgentsCleared() bool {
+	return m.clearedagents
+}
+
+// RemoveAgentIDs removes the "agents" edge to the Agent entity by IDs.
+func (m *SkillMutation) RemoveAgentIDs(ids ...gid.ID) {
+	if m.removedagents == nil {
+		m.removedagents = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.agents, ids[i])
+		m.removedagents[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedAgents returns the removed IDs of the "agents" edge to the Agent entity.
+func (m *SkillMutation) RemovedAgentsIDs() (ids []gid.ID) {
+	for id := range m.removedagents {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// AgentsIDs returns the "agents" edge IDs in the mutation.
+func (m *SkillMutation) AgentsIDs() (ids []gid.ID) {
+	for id := range m.agents {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetAgents resets all changes to the "agents" edge.
+func (m *SkillMutation) ResetAgents() {
+	m.agents = nil
+	m.clearedagents = false
+	m.removedagents = nil
+}
+
+// AddAgentSkillIDs adds the "agent_skills" edge to the AgentSkill entity by ids.
+func (m *SkillMutation) AddAgentSkillIDs(ids ...gid.ID) {
+	if m.agent_skills == nil {
+		m.agent_skills = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.agent_skills[ids[i]] = struct{}{}
+	}
+}
+
+// ClearAgentSkills clears the "agent_skills" edge to the AgentSkill entity.
+func (m *SkillMutation) ClearAgentSkills() {
+	m.clearedagent_skills = true
+}
+
+// AgentSkillsCleared reports if the "agent_skills" edge to the AgentSkill entity was cleared.
+func (m *SkillMutation) AgentSkillsCleared() bool {
+	return m.clearedagent_skills
+}
+
+// RemoveAgentSkillIDs removes the "agent_skills" edge to the AgentSkill entity by IDs.
+func (m *SkillMutation) RemoveAgentSkillIDs(ids ...gid.ID) {
+	if m.removedagent_skills == nil {
+		m.removedagent_skills = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.agent_skills, ids[i])
+		m.removedagent_skills[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedAgentSkills returns the removed IDs of the "agent_skills" edge to the AgentSkill entity.
+func (m *SkillMutation) RemovedAgentSkillsIDs() (ids []gid.ID) {
+	for id := range m.removedagent_skills {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// AgentSkillsIDs returns the "agent_skills" edge IDs in the mutation.
+func (m *SkillMutation) AgentSkillsIDs() (ids []gid.ID) {
+	for id := range m.agent_skills {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetAgentSkills resets all changes to the "agent_skills" edge.
+func (m *SkillMutation) ResetAgentSkills() {
+	m.agent_skills = nil
+	m.clearedagent_skills = false
+	m.removedagent_skills = nil
+}
+
+// Where appends a list predicates to the SkillMutation builder.
+func (m *SkillMutation) Where(ps ...predicate.Skill) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the SkillMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *SkillMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Skill, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *SkillMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *SkillMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Skill).
+func (m *SkillMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *SkillMutation) Fields() []string {
+	fields := make([]string, 0, 6)
+	if m.workspace_id != nil {
+		fields = append(fields, skill.FieldWorkspaceID)
+	}
+	if m.version != nil {
+		fields = append(fields, skill.FieldVersion)
+	}
+	if m.created_at != nil {
+		fields = append(fields, skill.FieldCreatedAt)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, skill.FieldUpdatedAt)
+	}
+	if m.name != nil {
+		fields = append(fields, skill.FieldName)
+	}
+	if m.description != nil {
+		fields = append(fields, skill.FieldDescription)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *SkillMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case skill.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case skill.FieldVersion:
+		return m.Version()
+	case skill.FieldCreatedAt:
+		return m.CreatedAt()
+	case skill.FieldUpdatedAt:
+		return m.UpdatedAt()
+	case skill.FieldName:
+		return m.Name()
+	case skill.FieldDescription:
+		return m.Description()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *SkillMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case skill.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case skill.FieldVersion:
+		return m.OldVersion(ctx)
+	case skill.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case skill.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	case skill.FieldName:
+		return m.OldName(ctx)
+	case skill.FieldDescription:
+		return m.OldDescription(ctx)
+	}
+	return nil, fmt.Errorf("unknown Skill field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *SkillMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case skill.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case skill.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetVersion(v)
+		return nil
+	case skill.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case skill.FieldUpdatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	case skill.FieldName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetName(v)
+		return nil
+	case skill.FieldDescription:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDescription(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Skill field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *SkillMutation) AddedFields() []string {
+	var fields []string
+	if m.addversion != nil {
+		fields = append(fields, skill.FieldVersion)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *SkillMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case skill.FieldVersion:
+		return m.AddedVersion()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *SkillMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case skill.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddVersion(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Skill numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *SkillMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(skill.FieldDescription) {
+		fields = append(fields, skill.FieldDescription)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *SkillMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *SkillMutation) ClearField(name string) error {
+	switch name {
+	case skill.FieldDescription:
+		m.ClearDescription()
+		return nil
+	}
+	return fmt.Errorf("unknown Skill nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *SkillMutation) ResetField(name string) error {
+	switch name {
+	case skill.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case skill.FieldVersion:
+		m.ResetVersion()
+		return nil
+	case skill.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case skill.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	case skill.FieldName:
+		m.ResetName()
+		return nil
+	case skill.FieldDescription:
+		m.ResetDescription()
+		return nil
+	}
+	return fmt.Errorf("unknown Skill field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *SkillMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.agents != nil {
+		edges = append(edges, skill.EdgeAgents)
+	}
+	if m.agent_skills != nil {
+		edges = append(edges, skill.EdgeAgentSkills)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *SkillMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case skill.EdgeAgents:
+		ids := make([]ent.Value, 0, len(m.agents))
+		for id := range m.agents {
+			ids = append(ids, id)
+		}
+		return ids
+	case skill.EdgeAgentSkills:
+		ids := make([]ent.Value, 0, len(m.agent_skills))
+		for id := range m.agent_skills {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *SkillMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.removedagents != nil {
+		edges = append(edges, skill.EdgeAgents)
+	}
+	if m.removedagent_skills != nil {
+		edges = append(edges, skill.EdgeAgentSkills)
+	}
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *SkillMutation) RemovedIDs(name string) []ent.Value {
+	switch name {
+	case skill.EdgeAgents:
+		ids := make([]ent.Value, 0, len(m.removedagents))
+		for id := range m.removedagents {
+			ids = append(ids, id)
+		}
+		return ids
+	case skill.EdgeAgentSkills:
+		ids := make([]ent.Value, 0, len(m.removedagent_skills))
+		for id := range m.removedagent_skills {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *SkillMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedagents {
+		edges = append(edges, skill.EdgeAgents)
+	}
+	if m.clearedagent_skills {
+		edges = append(edges, skill.EdgeAgentSkills)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *SkillMutation) EdgeCleared(name string) bool {
+	switch name {
+	case skill.EdgeAgents:
+		return m.clearedagents
+	case skill.EdgeAgentSkills:
+		return m.clearedagent_skills
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *SkillMutation) ClearEdge(name string) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown Skill unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *SkillMutation) ResetEdge(name string) error {
+	switch name {
+	case skill.EdgeAgents:
+		m.ResetAgents()
+		return nil
+	case skill.EdgeAgentSkills:
+		m.ResetAgentSkills()
+		return nil
+	}
+	return fmt.Errorf("unknown Skill edge %s", name)
+}
+
+// SkillNeedMutation represents an operation that mutates the SkillNeed nodes in the graph.
+type SkillNeedMutation struct {
+	config
+	op               Op
+	typ              string
+	id               *gid.ID
+	workspace_id     *gid.ID
+	minimum_level    *int
+	addminimum_level *int
+	clearedFields    map[string]struct{}
+	queue            *gid.ID
+	clearedqueue     bool
+	skill            *gid.ID
+	clearedskill     bool
+	done             bool
+	oldValue         func(context.Context) (*SkillNeed, error)
+	predicates       []predicate.SkillNeed
+}
+
+var _ ent.Mutation = (*SkillNeedMutation)(nil)
+
+// skillneedOption allows management of the mutation configuration using functional options.
+type skillneedOption func(*SkillNeedMutation)
+
+// newSkillNeedMutation creates new mutation for the SkillNeed entity.
+func newSkillNeedMutation(c config, op Op, opts ...skillneedOption) *SkillNeedMutation {
+	m := &SkillNeedMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeSkillNeed,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withSkillNeedID sets the ID field of the mutation.
+func withSkillNeedID(id gid.ID) skillneedOption {
+	return func(m *SkillNeedMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *SkillNeed
+		)
+		m.oldValue = func(ctx context.Context) (*SkillNeed, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().SkillNeed.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withSkillNeed sets the old SkillNeed of the mutation.
+func withSkillNeed(node *SkillNeed) skillneedOption {
+	return func(m *SkillNeedMutation) {
+		m.oldValue = func(context.Context) (*SkillNeed, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m SkillNeedMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m SkillNeedMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of SkillNeed entities.
+func (m *SkillNeedMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *SkillNeedMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *SkillNeedMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().SkillNeed.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *SkillNeedMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *SkillNeedMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the SkillNeed entity.
+// If the SkillNeed object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SkillNeedMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *SkillNeedMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetQueueID sets the "queue_id" field.
+func (m *SkillNeedMutation) SetQueueID(gi gid.ID) {
+	m.queue = &gi
+}
+
+// QueueID returns the value of the "queue_id" field in the mutation.
+func (m *SkillNeedMutation) QueueID() (r gid.ID, exists bool) {
+	v := m.queue
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldQueueID returns the old "queue_id" field's value of the SkillNeed entity.
+// If the SkillNeed object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SkillNeedMutation) OldQueueID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldQueueID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldQueueID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldQueueID: %w", err)
+	}
+	return oldValue.QueueID, nil
+}
+
+// ResetQueueID resets all changes to the "queue_id" field.
+func (m *SkillNeedMutation) ResetQueueID() {
+	m.queue = nil
+}
+
+// SetSkillID sets the "skill_id" field.
+func (m *SkillNeedMutation) SetSkillID(gi gid.ID) {
+	m.skill = &gi
+}
+
+// SkillID returns the value of the "skill_id" field in the mutation.
+func (m *SkillNeedMutation) SkillID() (r gid.ID, exists bool) {
+	v := m.skill
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSkillID returns the old "skill_id" field's value of the SkillNeed entity.
+// If the SkillNeed object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SkillNeedMutation) OldSkillID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSkillID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSkillID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSkillID: %w", err)
+	}
+	return oldValue.SkillID, nil
+}
+
+// ResetSkillID resets all changes to the "skill_id" field.
+func (m *SkillNeedMutation) ResetSkillID() {
+	m.skill = nil
+}
+
+// SetMinimumLevel sets the "minimum_level" field.
+func (m *SkillNeedMutation) SetMinimumLevel(i int) {
+	m.minimum_level = &i
+	m.addminimum_level = nil
+}
+
+// MinimumLevel returns the value of the "minimum_level" field in the mutation.
+func (m *SkillNeedMutation) MinimumLevel() (r int, exists bool) {
+	v := m.minimum_level
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMinimumLevel returns the old "minimum_level" field's value of the SkillNeed entity.
+// If the SkillNeed object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SkillNeedMutation) OldMinimumLevel(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMinimumLevel is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMinimumLevel requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMinimumLevel: %w", err)
+	}
+	return oldValue.MinimumLevel, nil
+}
+
+// AddMinimumLevel adds i to the "minimum_level" field.
+func (m *SkillNeedMutation) AddMinimumLevel(i int) {
+	if m.addminimum_level != nil {
+		*m.addminimum_level += i
+	} else {
+		m.addminimum_level = &i
+	}
+}
+
+// AddedMinimumLevel returns the value that was added to the "minimum_level" field in this mutation.
+func (m *SkillNeedMutation) AddedMinimumLevel() (r int, exists bool) {
+	v := m.addminimum_level
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetMinimumLevel resets all changes to the "minimum_level" field.
+func (m *SkillNeedMutation) ResetMinimumLevel() {
+	m.minimum_level = nil
+	m.addminimum_level = nil
+}
+
+// ClearQueue clears the "queue" edge to the Queue entity.
+func (m *SkillNeedMutation) ClearQueue() {
+	m.clearedqueue = true
+	m.clearedFields[skillneed.FieldQueueID] = struct{}{}
+}
+
+// QueueCleared reports if the "queue" edge to the Queue entity was cleared.
+func (m *SkillNeedMutation) QueueCleared() bool {
+	return m.clearedqueue
+}
+
+// QueueIDs returns the "queue" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// QueueID instead. It exists only for internal usage by the builders.
+func (m *SkillNeedMutation) QueueIDs() (ids []gid.ID) {
+	if id := m.queue; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetQueue resets all changes to the "queue" edge.
+func (m *SkillNeedMutation) ResetQueue() {
+	m.queue = nil
+	m.clearedqueue = false
+}
+
+// ClearSkill clears the "skill" edge to the Skill entity.
+func (m *SkillNeedMutation) ClearSkill() {
+	m.clearedskill = true
+	m.clearedFields[skillneed.FieldSkillID] = struct{}{}
+}
+
+// SkillCleared reports if the "skill" edge to the Skill entity was cleared.
+func (m *SkillNeedMutation) SkillCleared() bool {
+	return m.clearedskill
+}
+
+// SkillIDs returns the "skill" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// SkillID instead. It exists only for internal usage by the builders.
+func (m *SkillNeedMutation) SkillIDs() (ids []gid.ID) {
+	if id := m.skill; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetSkill resets all changes to the "skill" edge.
+func (m *SkillNeedMutation) ResetSkill() {
+	m.skill = nil
+	m.clearedskill = false
+}
+
+// Where appends a list predicates to the SkillNeedMutation builder.
+func (m *SkillNeedMutation) Where(ps ...predicate.SkillNeed) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the SkillNeedMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *SkillNeedMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.SkillNeed, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *SkillNeedMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *SkillNeedMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (SkillNeed).
+func (m *SkillNeedMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *SkillNeedMutation) Fields() []string {
+	fields := make([]string, 0, 4)
+	if m.workspace_id != nil {
+		fields = append(fields, skillneed.FieldWorkspaceID)
+	}
+	if m.queue != nil {
+		fields = append(fields, skillneed.FieldQueueID)
+	}
+	if m.skill != nil {
+		fields = append(fields, skillneed.FieldSkillID)
+	}
+	if m.minimum_level != nil {
+		fields = append(fields, skillneed.FieldMinimumLevel)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *SkillNeedMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case skillneed.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case skillneed.FieldQueueID:
+		return m.QueueID()
+	case skillneed.FieldSkillID:
+		return m.SkillID()
+	case skillneed.FieldMinimumLevel:
+		return m.MinimumLevel()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *SkillNeedMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case skillneed.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case skillneed.FieldQueueID:
+		return m.OldQueueID(ctx)
+	case skillneed.FieldSkillID:
+		return m.OldSkillID(ctx)
+	case skillneed.FieldMinimumLevel:
+		return m.OldMinimumLevel(ctx)
+	}
+	return nil, fmt.Errorf("unknown SkillNeed field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *SkillNeedMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case skillneed.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case skillneed.FieldQueueID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetQueueID(v)
+		return nil
+	case skillneed.FieldSkillID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSkillID(v)
+		return nil
+	case skillneed.FieldMinimumLevel:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMinimumLevel(v)
+		return nil
+	}
+	return fmt.Errorf("unknown SkillNeed field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *SkillNeedMutation) AddedFields() []string {
+	var fields []string
+	if m.addminimum_level != nil {
+		fields = append(fields, skillneed.FieldMinimumLevel)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *SkillNeedMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case skillneed.FieldMinimumLevel:
+		return m.AddedMinimumLevel()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *SkillNeedMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case skillneed.FieldMinimumLevel:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddMinimumLevel(v)
+		return nil
+	}
+	return fmt.Errorf("unknown SkillNeed numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *SkillNeedMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *SkillNeedMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *SkillNeedMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown SkillNeed nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *SkillNeedMutation) ResetField(name string) error {
+	switch name {
+	case skillneed.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case skillneed.FieldQueueID:
+		m.ResetQueueID()
+		return nil
+	case skillneed.FieldSkillID:
+		m.ResetSkillID()
+		return nil
+	case skillneed.FieldMinimumLevel:
+		m.ResetMinimumLevel()
+		return nil
+	}
+	return fmt.Errorf("unknown SkillNeed field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *SkillNeedMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.queue != nil {
+		edges = append(edges, skillneed.EdgeQueue)
+	}
+	if m.skill != nil {
+		edges = append(edges, skillneed.EdgeSkill)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *SkillNeedMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case skillneed.EdgeQueue:
+		if id := m.queue; id != nil {
+			return []ent.Value{*id}
+		}
+	case skillneed.EdgeSkill:
+		if id := m.skill; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *SkillNeedMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *SkillNeedMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *SkillNeedMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedqueue {
+		edges = append(edges, skillneed.EdgeQueue)
+	}
+	if m.clearedskill {
+		edges = append(edges, skillneed.EdgeSkill)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *SkillNeedMutation) EdgeCleared(name string) bool {
+	switch name {
+	case skillneed.EdgeQueue:
+		return m.clearedqueue
+	case skillneed.EdgeSkill:
+		return m.clearedskill
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *SkillNeedMutation) ClearEdge(name string) error {
+	switch name {
+	case skillneed.EdgeQueue:
+		m.ClearQueue()
+		return nil
+	case skillneed.EdgeSkill:
+		m.ClearSkill()
+		return nil
+	}
+	return fmt.Errorf("unknown SkillNeed unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *SkillNeedMutation) ResetEdge(name string) error {
+	switch name {
+	case skillneed.EdgeQueue:
+		m.ResetQueue()
+		return nil
+	case skillneed.EdgeSkill:
+		m.ResetSkill()
+		return nil
+	}
+	return fmt.Errorf("unknown SkillNeed edge %s", name)
+}
+
+// StatusReasonMutation represents an operation that mutates the StatusReason nodes in the graph.
+type StatusReasonMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *gid.ID
+	workspace_id   *gid.ID
+	version        *int
+	addversion     *int
+	created_at     *time.Time
+	updated_at     *time.Time
+	key            *string
+	name           *string
+	state          *statusreason.State
+	counts_as_work *bool
+	enabled        *bool
+	clearedFields  map[string]struct{}
+	done           bool
+	oldValue       func(context.Context) (*StatusReason, error)
+	predicates     []predicate.StatusReason
+}
+
+var _ ent.Mutation = (*StatusReasonMutation)(nil)
+
+// statusreasonOption allows management of the mutation configuration using functional options.
+type statusreasonOption func(*StatusReasonMutation)
+
+// newStatusReasonMutation creates new mutation for the StatusReason entity.
+func newStatusReasonMutation(c config, op Op, opts ...statusreasonOption) *StatusReasonMutation {
+	m := &StatusReasonMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeStatusReason,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withStatusReasonID sets the ID field of the mutation.
+func withStatusReasonID(id gid.ID) statusreasonOption {
+	return func(m *StatusReasonMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *StatusReason
+		)
+		m.oldValue = func(ctx context.Context) (*StatusReason, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().StatusReason.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withStatusReason sets the old StatusReason of the mutation.
+func withStatusReason(node *StatusReason) statusreasonOption {
+	return func(m *StatusReasonMutation) {
+		m.oldValue = func(context.Context) (*StatusReason, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m StatusReasonMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m StatusReasonMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of StatusReason entities.
+func (m *StatusReasonMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *StatusReasonMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *StatusReasonMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().StatusReason.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *StatusReasonMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *StatusReasonMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the StatusReason entity.
+// If the StatusReason object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *StatusReasonMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *StatusReasonMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetVersion sets the "version" field.
+func (m *StatusReasonMutation) SetVersion(i int) {
+	m.version = &i
+	m.addversion = nil
+}
+
+// Version returns the value of the "version" field in the mutation.
+func (m *StatusReasonMutation) Version() (r int, exists bool) {
+	v := m.version
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldVersion returns the old "version" field's value of the StatusReason entity.
+// If the StatusReason object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *StatusReasonMutation) OldVersion(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldVersion is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldVersion requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldVersion: %w", err)
+	}
+	return oldValue.Version, nil
+}
+
+// AddVersion adds i to the "version" field.
+func (m *StatusReasonMutation) AddVersion(i int) {
+	if m.addversion != nil {
+		*m.addversion += i
+	} else {
+		m.addversion = &i
+	}
+}
+
+// AddedVersion returns the value that was added to the "version" field in this mutation.
+func (m *StatusReasonMutation) AddedVersion() (r int, exists bool) {
+	v := m.addversion
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetVersion resets all changes to the "version" field.
+func (m *StatusReasonMutation) ResetVersion() {
+	m.version = nil
+	m.addversion = nil
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *StatusReasonMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *StatusReasonMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the StatusReason entity.
+// If the StatusReason object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *StatusReasonMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *StatusReasonMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *StatusReasonMutation) SetUpdatedAt(t time.Time) {
+	m.updated_at = &t
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *StatusReasonMutation) UpdatedAt() (r time.Time, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the StatusReason entity.
+// If the StatusReason object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *StatusReasonMutation) OldUpdatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *StatusReasonMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+}
+
+// SetKey sets the "key" field.
+func (m *StatusReasonMutation) SetKey(s string) {
+	m.key = &s
+}
+
+// Key returns the value of the "key" field in the mutation.
+func (m *StatusReasonMutation) Key() (r string, exists bool) {
+	v := m.key
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKey returns the old "key" field's value of the StatusReason entity.
+// If the StatusReason object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *StatusReasonMutation) OldKey(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKey is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKey requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKey: %w", err)
+	}
+	return oldValue.Key, nil
+}
+
+// ClearKey clears the value of the "key" field.
+func (m *StatusReasonMutation) ClearKey() {
+	m.key = nil
+	m.clearedFields[statusreason.FieldKey] = struct{}{}
+}
+
+// KeyCleared returns if the "key" field was cleared in this mutation.
+func (m *StatusReasonMutation) KeyCleared() bool {
+	_, ok := m.clearedFields[statusreason.FieldKey]
+	return ok
+}
+
+// ResetKey resets all changes to the "key" field.
+func (m *StatusReasonMutation) ResetKey() {
+	m.key = nil
+	delete(m.clearedFields, statusreason.FieldKey)
+}
+
+// SetName sets the "name" field.
+func (m *StatusReasonMutation) SetName(s string) {
+	m.name = &s
+}
+
+// Name returns the value of the "name" field in the mutation.
+func (m *StatusReasonMutation) Name() (r string, exists bool) {
+	v := m.name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldName returns the old "name" field's value of the StatusReason entity.
+// If the StatusReason object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *StatusReasonMutation) OldName(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldName: %w", err)
+	}
+	return oldValue.Name, nil
+}
+
+// ResetName resets all changes to the "name" field.
+func (m *StatusReasonMutation) ResetName() {
+	m.name = nil
+}
+
+// SetState sets the "state" field.
+func (m *StatusReasonMutation) SetState(s statusreason.State) {
+	m.state = &s
+}
+
+// State returns the value of the "state" field in the mutation.
+func (m *StatusReasonMutation) State() (r statusreason.State, exists bool) {
+	v := m.state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldState returns the old "state" field's value of the StatusReason entity.
+// If the StatusReason object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *StatusReasonMutation) OldState(ctx context.Context) (v statusreason.State, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldState: %w", err)
+	}
+	return oldValue.State, nil
+}
+
+// ResetState resets all changes to the "state" field.
+func (m *StatusReasonMutation) ResetState() {
+	m.state = nil
+}
+
+// SetCountsAsWork sets the "counts_as_work" field.
+func (m *StatusReasonMutation) SetCountsAsWork(b bool) {
+	m.counts_as_work = &b
+}
+
+// CountsAsWork returns the value of the "counts_as_work" field in the mutation.
+func (m *StatusReasonMutation) CountsAsWork() (r bool, exists bool) {
+	v := m.counts_as_work
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCountsAsWork returns the old "counts_as_work" field's value of the StatusReason entity.
+// If the StatusReason object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *StatusReasonMutation) OldCountsAsWork(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCountsAsWork is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCountsAsWork requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCountsAsWork: %w", err)
+	}
+	return oldValue.CountsAsWork, nil
+}
+
+// ResetCountsAsWork resets all changes to the "counts_as_work" field.
+func (m *StatusReasonMutation) ResetCountsAsWork() {
+	m.counts_as_work = nil
+}
+
+// SetEnabled sets the "enabled" field.
+func (m *StatusReasonMutation) SetEnabled(b bool) {
+	m.enabled = &b
+}
+
+// Enabled returns the value of the "enabled" field in the mutation.
+func (m *StatusReasonMutation) Enabled() (r bool, exists bool) {
+	v := m.enabled
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEnabled returns the old "enabled" field's value of the StatusReason entity.
+// If the StatusReason object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *StatusReasonMutation) OldEnabled(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEnabled is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEnabled requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEnabled: %w", err)
+	}
+	return oldValue.Enabled, nil
+}
+
+// ResetEnabled resets all changes to the "enabled" field.
+func (m *StatusReasonMutation) ResetEnabled() {
+	m.enabled = nil
+}
+
+// Where appends a list predicates to the StatusReasonMutation builder.
+func (m *StatusReasonMutation) Where(ps ...predicate.StatusReason) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the StatusReasonMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *StatusReasonMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.StatusReason, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *StatusReasonMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *StatusReasonMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (StatusReason).
+func (m *StatusReasonMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *StatusReasonMutation) Fields() []string {
+	fields := make([]string, 0, 9)
+	if m.workspace_id != nil {
+		fields = append(fields, statusreason.FieldWorkspaceID)
+	}
+	if m.version != nil {
+		fields = append(fields, statusreason.FieldVersion)
+	}
+	if m.created_at != nil {
+		fields = append(fields, statusreason.FieldCreatedAt)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, statusreason.FieldUpdatedAt)
+	}
+	if m.key != nil {
+		fields = append(fields, statusreason.FieldKey)
+	}
+	if m.name != nil {
+		fields = append(fields, statusreason.FieldName)
+	}
+	if m.state != nil {
+		fields = append(fields, statusreason.FieldState)
+	}
+	if m.counts_as_work != nil {
+		fields = append(fields, statusreason.FieldCountsAsWork)
+	}
+	if m.enabled != nil {
+		fields = append(fields, statusreason.FieldEnabled)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *StatusReasonMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case statusreason.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case statusreason.FieldVersion:
+		return m.Version()
+	case statusreason.FieldCreatedAt:
+		return m.CreatedAt()
+	case statusreason.FieldUpdatedAt:
+		return m.UpdatedAt()
+	case statusreason.FieldKey:
+		return m.Key()
+	case statusreason.FieldName:
+		return m.Name()
+	case statusreason.FieldState:
+		return m.State()
+	case statusreason.FieldCountsAsWork:
+		return m.CountsAsWork()
+	case statusreason.FieldEnabled:
+		return m.Enabled()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *StatusReasonMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case statusreason.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case statusreason.FieldVersion:
+		return m.OldVersion(ctx)
+	case statusreason.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case statusreason.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	case statusreason.FieldKey:
+		return m.OldKey(ctx)
+	case statusreason.FieldName:
+		return m.OldName(ctx)
+	case statusreason.FieldState:
+		return m.OldState(ctx)
+	case statusreason.FieldCountsAsWork:
+		return m.OldCountsAsWork(ctx)
+	case statusreason.FieldEnabled:
+		return m.OldEnabled(ctx)
+	}
+	return nil, fmt.Errorf("unknown StatusReason field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *StatusReasonMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case statusreason.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case statusreason.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetVersion(v)
+		return nil
+	case statusreason.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case statusreason.FieldUpdatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	case statusreason.FieldKey:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKey(v)
+		return nil
+	case statusreason.FieldName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetName(v)
+		return nil
+	case statusreason.FieldState:
+		v, ok := value.(statusreason.State)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetState(v)
+		return nil
+	case statusreason.FieldCountsAsWork:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCountsAsWork(v)
+		return nil
+	case statusreason.FieldEnabled:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEnabled(v)
+		return nil
+	}
+	return fmt.Errorf("unknown StatusReason field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *StatusReasonMutation) AddedFields() []string {
+	var fields []string
+	if m.addversion != nil {
+		fields = append(fields, statusreason.FieldVersion)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *StatusReasonMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case statusreason.FieldVersion:
+		return m.AddedVersion()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *StatusReasonMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case statusreason.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddVersion(v)
+		return nil
+	}
+	return fmt.Errorf("unknown StatusReason numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *StatusReasonMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(statusreason.FieldKey) {
+		fields = append(fields, statusreason.FieldKey)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *StatusReasonMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *StatusReasonMutation) ClearField(name string) error {
+	switch name {
+	case statusreason.FieldKey:
+		m.ClearKey()
+		return nil
+	}
+	return fmt.Errorf("unknown StatusReason nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *StatusReasonMutation) ResetField(name string) error {
+	switch name {
+	case statusreason.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case statusreason.FieldVersion:
+		m.ResetVersion()
+		return nil
+	case statusreason.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case statusreason.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	case statusreason.FieldKey:
+		m.ResetKey()
+		return nil
+	case statusreason.FieldName:
+		m.ResetName()
+		return nil
+	case statusreason.FieldState:
+		m.ResetState()
+		return nil
+	case statusreason.FieldCountsAsWork:
+		m.ResetCountsAsWork()
+		return nil
+	case statusreason.FieldEnabled:
+		m.ResetEnabled()
+		return nil
+	}
+	return fmt.Errorf("unknown StatusReason field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *StatusReasonMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *StatusReasonMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *StatusReasonMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *StatusReasonMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *StatusReasonMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *StatusReasonMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *StatusReasonMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown StatusReason unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *StatusReasonMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown StatusReason edge %s", name)
 }
 
 // TeamMutation represents an operation that mutates the Team nodes in the graph.

@@ -9,6 +9,7 @@ import (
 	"tributary/ent/access"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
 	"tributary/ent/app"
@@ -38,6 +39,9 @@ import (
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/session"
+	"tributary/ent/skill"
+	"tributary/ent/skillneed"
+	"tributary/ent/statusreason"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
 	"tributary/ent/timelineitem"
@@ -537,11 +541,13 @@ func (q *AgentQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 			cols = append(cols, agent.FieldCapacityProfileID)
 		case "load":
 			edges["load"] = append(edges["load"], f)
-		case "statuses":
-			edges["statuses:"+f.Alias] = append(edges["statuses:"+f.Alias], f)
+		case "statusHistory":
+			edges["statusHistory:"+f.Alias] = append(edges["statusHistory:"+f.Alias], f)
 		case "status":
 			edges["status"] = append(edges["status"], f)
 			cols = append(cols, agent.FieldStatusID)
+		case "known":
+			edges["known:"+f.Alias] = append(edges["known:"+f.Alias], f)
 		case "teams":
 			edges["teams:"+f.Alias] = append(edges["teams:"+f.Alias], f)
 		case "follows":
@@ -550,6 +556,8 @@ func (q *AgentQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 			edges["consults:"+f.Alias] = append(edges["consults:"+f.Alias], f)
 		case "mentionedIn":
 			edges["mentionedIn:"+f.Alias] = append(edges["mentionedIn:"+f.Alias], f)
+		case "skills":
+			edges["skills:"+f.Alias] = append(edges["skills:"+f.Alias], f)
 		case "teamMembers":
 			edges["teamMembers:"+f.Alias] = append(edges["teamMembers:"+f.Alias], f)
 		case "followRows":
@@ -590,6 +598,8 @@ func (q *AgentQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 			edges["load"] = append(edges["load"], f)
 			edges["capacityProfile"] = append(edges["capacityProfile"], f)
 			cols = append(cols, agent.FieldCapacityProfileID)
+		case "invitedUntil":
+			cols = append(cols, "invitation_until")
 		case "id", "__typename":
 		default:
 			every = true
@@ -627,15 +637,47 @@ func (q *AgentQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 				return err
 			}
 			q.withLoad = sub
-		case "statuses":
+		case "statusHistory":
 			if !page.May(ctx, "AgentStatus") {
 				continue // refused at its own path, not here
 			}
 			sub := (&AgentStatusClient{config: q.config}).Query()
+			p, err := planned(oc, at, page.Order{Column: "since", Desc: true})
+			if err != nil {
+				return err
+			}
+			if at = rows(oc, at); len(at) == 0 {
+				continue
+			}
 			if err := sub.collect(ctx, oc, at); err != nil {
 				return err
 			}
-			q.WithNamedStatuses(alias, func(w *AgentStatusQuery) { *w = *sub })
+			if len(sub.ctx.Fields) > 0 {
+				sub.ctx.AppendFieldOnce(p.Column)
+				sub.ctx.AppendFieldOnce(agentstatus.FieldAgentID)
+			}
+			q.after = append(q.after, func(ctx context.Context, nodes []*Agent) error {
+				byID := make(map[gid.ID]*Agent, len(nodes))
+				ids := make([]any, len(nodes))
+				for i, n := range nodes {
+					byID[n.ID], ids[i] = n, n.ID
+					n.appendNamedStatusHistory(alias)
+				}
+				if len(ids) == 0 {
+					return nil
+				}
+				// Clone would forget what is to be loaded by name below it.
+				copied := *sub
+				each := &copied
+				each.ctx, each.predicates, each.modifiers = sub.ctx.Clone(), slices.Clone(sub.predicates), slices.Clone(sub.modifiers)
+				each.Where(p.Where)
+				each.modifiers = append(each.modifiers, p.PerParent(agent.StatusHistoryColumn, ids))
+				got, err := each.All(ctx)
+				for _, m := range got {
+					byID[m.AgentID].appendNamedStatusHistory(alias, m)
+				}
+				return err
+			})
 		case "status":
 			if !page.May(ctx, "AgentStatus") {
 				continue // refused at its own path, not here
@@ -646,6 +688,15 @@ func (q *AgentQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 				return err
 			}
 			q.withStatus = sub
+		case "known":
+			if !page.May(ctx, "Skill") {
+				continue // refused at its own path, not here
+			}
+			sub := (&SkillClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedKnown(alias, func(w *SkillQuery) { *w = *sub })
 		case "teams":
 			if !page.May(ctx, "Team") {
 				continue // refused at its own path, not here
@@ -682,6 +733,15 @@ func (q *AgentQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 				return err
 			}
 			q.WithNamedMentionedIn(alias, func(w *NoteQuery) { *w = *sub })
+		case "skills":
+			if !page.May(ctx, "AgentSkill") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentSkillClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedSkills(alias, func(w *AgentSkillQuery) { *w = *sub })
 		case "teamMembers":
 			if !page.May(ctx, "TeamMember") {
 				continue // refused at its own path, not here
@@ -759,14 +819,23 @@ func (_m *Agent) Load(ctx context.Context) (*AgentLoad, error) {
 	return got, MaskNotFound(err) // out of reach looks like absent
 }
 
-// Statuses is the loaded edge, or one query.
-func (_m *Agent) Statuses(ctx context.Context) ([]*AgentStatus, error) {
+// StatusHistory is a page of the edge, loaded with its parents or by itself.
+func (_m *Agent) StatusHistory(ctx context.Context, first *int, after *page.Cursor, last *int, before *page.Cursor) (*AgentStatusConnection, error) {
+	o := page.Order{Column: "since", Desc: true}
 	if fc := graphql.GetFieldContext(ctx); fc != nil {
-		if got, err := _m.NamedStatuses(fc.Field.Alias); err == nil {
-			return got, nil
+		if got, err := _m.NamedStatusHistory(fc.Field.Alias); err == nil {
+			p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+			if err != nil {
+				return nil, err
+			}
+			return pageAgentStatus(p, got, _m.pagedStatusHistory().Count), nil
 		}
 	}
-	return _m.QueryStatuses().All(ctx)
+	return _m.pagedStatusHistory().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Agent) pagedStatusHistory() *AgentStatusQuery {
+	return _m.QueryStatusHistory()
 }
 
 // Status is the loaded edge, or one query.
@@ -776,6 +845,16 @@ func (_m *Agent) Status(ctx context.Context) (*AgentStatus, error) {
 		got, err = _m.QueryStatus().Only(ctx)
 	}
 	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Known is the loaded edge, or one query.
+func (_m *Agent) Known(ctx context.Context) ([]*Skill, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedKnown(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryKnown().All(ctx)
 }
 
 // Teams is the loaded edge, or one query.
@@ -816,6 +895,16 @@ func (_m *Agent) MentionedIn(ctx context.Context) ([]*Note, error) {
 		}
 	}
 	return _m.QueryMentionedIn().All(ctx)
+}
+
+// Skills is the loaded edge, or one query.
+func (_m *Agent) Skills(ctx context.Context) ([]*AgentSkill, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedSkills(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QuerySkills().All(ctx)
 }
 
 // TeamMembers is the loaded edge, or one query.
@@ -1020,6 +1109,168 @@ func (_m *AgentLoad) Agent(ctx context.Context) (*Agent, error) {
 }
 
 type (
+	// AgentSkillConnection is a page of AgentSkill.
+	AgentSkillConnection struct {
+		Edges    []*AgentSkillEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// AgentSkillEdge is a place in it.
+	AgentSkillEdge struct {
+		Node   *AgentSkill
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *AgentSkillConnection) Nodes() []*AgentSkill {
+	out := make([]*AgentSkill, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *AgentSkillConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageAgentSkill(p page.Plan, rows []*AgentSkill, count func(context.Context) (int, error)) *AgentSkillConnection {
+	nodes, cursors, info := page.Build(p, rows, (*AgentSkill).pageValue, (*AgentSkill).pageID)
+	c := &AgentSkillConnection{Edges: make([]*AgentSkillEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &AgentSkillEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks AgentSkill as a node.
+func (*AgentSkill) IsNode() {}
+
+func (_m *AgentSkill) pageID() gid.ID { return _m.ID }
+
+func (_m *AgentSkill) pageValue(column string) any {
+	switch column {
+	case agentskill.FieldLevel:
+		return _m.Level
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *AgentSkillQuery) Load(ctx context.Context, path ...string) (*AgentSkillQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *AgentSkillQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*AgentSkillConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageAgentSkill(p, []*AgentSkill{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageAgentSkill(p, got, all.Count), nil
+}
+
+func (q *AgentSkillQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{agentskill.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesAgentSkill) {
+		switch f.Name {
+		case "agent":
+			edges["agent"] = append(edges["agent"], f)
+			cols = append(cols, agentskill.FieldAgentID)
+		case "skill":
+			edges["skill"] = append(edges["skill"], f)
+			cols = append(cols, agentskill.FieldSkillID)
+		case "agentID":
+			cols = append(cols, agentskill.FieldAgentID)
+		case "skillID":
+			cols = append(cols, agentskill.FieldSkillID)
+		case "level":
+			cols = append(cols, agentskill.FieldLevel)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "agent":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withAgent = sub
+		case "skill":
+			if !page.May(ctx, "Skill") {
+				continue // refused at its own path, not here
+			}
+			sub := (&SkillClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withSkill = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesAgentSkill are the GraphQL types whose fragments may hold fields of AgentSkill.
+var typesAgentSkill = []string{"AgentSkill", "Node", "Versioned"}
+
+// Agent is the loaded edge, or one query.
+func (_m *AgentSkill) Agent(ctx context.Context) (*Agent, error) {
+	got, err := _m.Edges.AgentOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryAgent().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Skill is the loaded edge, or one query.
+func (_m *AgentSkill) Skill(ctx context.Context) (*Skill, error) {
+	got, err := _m.Edges.SkillOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QuerySkill().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
 	// AgentStatusConnection is a page of AgentStatus.
 	AgentStatusConnection struct {
 		Edges    []*AgentStatusEdge
@@ -1113,12 +1364,15 @@ func (q *AgentStatusQuery) collect(ctx context.Context, oc *graphql.OperationCon
 		case "agent":
 			edges["agent"] = append(edges["agent"], f)
 			cols = append(cols, agentstatus.FieldAgentID)
+		case "reason":
+			edges["reason"] = append(edges["reason"], f)
+			cols = append(cols, agentstatus.FieldReasonID)
 		case "agentID":
 			cols = append(cols, agentstatus.FieldAgentID)
 		case "state":
 			cols = append(cols, agentstatus.FieldState)
-		case "reason":
-			cols = append(cols, agentstatus.FieldReason)
+		case "reasonID":
+			cols = append(cols, agentstatus.FieldReasonID)
 		case "setByID":
 			cols = append(cols, agentstatus.FieldSetByID)
 		case "since":
@@ -1142,6 +1396,16 @@ func (q *AgentStatusQuery) collect(ctx context.Context, oc *graphql.OperationCon
 				return err
 			}
 			q.withAgent = sub
+		case "reason":
+			if !page.May(ctx, "StatusReason") {
+				continue // refused at its own path, not here
+			}
+			sub := (&StatusReasonClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withReason = sub
 		}
 	}
 	if !every {
@@ -1161,6 +1425,15 @@ func (_m *AgentStatus) Agent(ctx context.Context) (*Agent, error) {
 	got, err := _m.Edges.AgentOrErr()
 	if IsNotLoaded(err) {
 		got, err = _m.QueryAgent().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Reason is the loaded edge, or one query.
+func (_m *AgentStatus) Reason(ctx context.Context) (*StatusReason, error) {
+	got, err := _m.Edges.ReasonOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryReason().Only(ctx)
 	}
 	return got, MaskNotFound(err) // out of reach looks like absent
 }
@@ -1969,12 +2242,12 @@ func (q *ChannelQuery) collect(ctx context.Context, oc *graphql.OperationContext
 			cols = append(cols, channel.FieldLastError)
 		case "lastErrorAt":
 			cols = append(cols, channel.FieldLastErrorAt)
+		case "pausedBecause":
+			cols = append(cols, channel.FieldPausedBecause)
 		case "address":
 			cols = append(cols, "public_key")
 		case "health":
-			cols = append(cols, "enabled", "last_inbound_at", "last_outbound_at", "last_error", "last_error_at")
-		case "secretsSet":
-			cols = append(cols, "secrets")
+			cols = append(cols, "enabled", "last_inbound_at", "last_outbound_at", "last_error", "last_error_at", "paused_because")
 		case "webhookUrl":
 			cols = append(cols, "kind", "hook_secret", "public_key")
 		case "id", "__typename":
@@ -1982,6 +2255,7 @@ func (q *ChannelQuery) collect(ctx context.Context, oc *graphql.OperationContext
 			every = true
 		}
 	}
+	cols = append(cols, "kind")
 	for name, at := range edges {
 		switch name, alias, _ := strings.Cut(name, ":"); name {
 		case "queue":
@@ -6188,6 +6462,8 @@ func (q *QueueQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 		case "team":
 			edges["team"] = append(edges["team"], f)
 			cols = append(cols, queue.FieldTeamID)
+		case "needs":
+			edges["needs:"+f.Alias] = append(edges["needs:"+f.Alias], f)
 		case "version":
 			cols = append(cols, queue.FieldVersion)
 		case "createdAt":
@@ -6233,6 +6509,15 @@ func (q *QueueQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 				return err
 			}
 			q.withTeam = sub
+		case "needs":
+			if !page.May(ctx, "SkillNeed") {
+				continue // refused at its own path, not here
+			}
+			sub := (&SkillNeedClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedNeeds(alias, func(w *SkillNeedQuery) { *w = *sub })
 		}
 	}
 	if !every {
@@ -6254,6 +6539,16 @@ func (_m *Queue) Team(ctx context.Context) (*Team, error) {
 		got, err = _m.QueryTeam().Only(ctx)
 	}
 	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Needs is the loaded edge, or one query.
+func (_m *Queue) Needs(ctx context.Context) ([]*SkillNeed, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedNeeds(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryNeeds().All(ctx)
 }
 
 type (
@@ -6893,6 +7188,565 @@ func (_m *Session) Agent(ctx context.Context) (*Agent, error) {
 }
 
 type (
+	// SkillConnection is a page of Skill.
+	SkillConnection struct {
+		Edges    []*SkillEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// SkillEdge is a place in it.
+	SkillEdge struct {
+		Node   *Skill
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *SkillConnection) Nodes() []*Skill {
+	out := make([]*Skill, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *SkillConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageSkill(p page.Plan, rows []*Skill, count func(context.Context) (int, error)) *SkillConnection {
+	nodes, cursors, info := page.Build(p, rows, (*Skill).pageValue, (*Skill).pageID)
+	c := &SkillConnection{Edges: make([]*SkillEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &SkillEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks Skill as a node.
+func (*Skill) IsNode() {}
+
+// IsVersioned marks Skill as editable.
+func (*Skill) IsVersioned() {}
+
+func (_m *Skill) pageID() gid.ID { return _m.ID }
+
+func (_m *Skill) pageValue(column string) any {
+	switch column {
+	case skill.FieldVersion:
+		return _m.Version
+	case skill.FieldCreatedAt:
+		return _m.CreatedAt
+	case skill.FieldUpdatedAt:
+		return _m.UpdatedAt
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *SkillQuery) Load(ctx context.Context, path ...string) (*SkillQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *SkillQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*SkillConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageSkill(p, []*Skill{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageSkill(p, got, all.Count), nil
+}
+
+func (q *SkillQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{skill.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesSkill) {
+		switch f.Name {
+		case "agents":
+			edges["agents:"+f.Alias] = append(edges["agents:"+f.Alias], f)
+		case "agentSkills":
+			edges["agentSkills:"+f.Alias] = append(edges["agentSkills:"+f.Alias], f)
+		case "version":
+			cols = append(cols, skill.FieldVersion)
+		case "createdAt":
+			cols = append(cols, skill.FieldCreatedAt)
+		case "updatedAt":
+			cols = append(cols, skill.FieldUpdatedAt)
+		case "name":
+			cols = append(cols, skill.FieldName)
+		case "description":
+			cols = append(cols, skill.FieldDescription)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "agents":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			p, err := planned(oc, at, page.Order{Column: "id", Desc: false})
+			if err != nil {
+				return err
+			}
+			if at = rows(oc, at); len(at) == 0 {
+				continue
+			}
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.after = append(q.after, func(ctx context.Context, nodes []*Skill) error {
+				byID := make(map[gid.ID]*Skill, len(nodes))
+				ids := make([]any, len(nodes))
+				for i, n := range nodes {
+					byID[n.ID], ids[i] = n, n.ID
+					n.appendNamedAgents(alias)
+				}
+				if len(ids) == 0 {
+					return nil
+				}
+				joins := (&AgentSkillClient{config: q.config}).Query()
+				joins.modifiers = append(joins.modifiers, p.PerParentJoin("skill_id", "agent_id", ids))
+				pairs, err := joins.All(ctx)
+				if err != nil || len(pairs) == 0 {
+					return err
+				}
+				var far []gid.ID
+				for _, j := range pairs {
+					far = append(far, j.AgentID)
+				}
+				copied := *sub // as below: Clone would forget
+				each := &copied
+				each.ctx, each.predicates = sub.ctx.Clone(), slices.Clone(sub.predicates)
+				got, err := each.Where(agent.IDIn(far...)).All(ctx)
+				if err != nil {
+					return err
+				}
+				found := make(map[gid.ID]*Agent, len(got))
+				for _, m := range got {
+					found[m.ID] = m
+				}
+				for _, j := range pairs {
+					if m := found[j.AgentID]; m != nil {
+						byID[j.SkillID].appendNamedAgents(alias, m)
+					}
+				}
+				return nil
+			})
+		case "agentSkills":
+			if !page.May(ctx, "AgentSkill") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentSkillClient{config: q.config}).Query()
+			p, err := planned(oc, at, page.Order{Column: "id", Desc: false})
+			if err != nil {
+				return err
+			}
+			if at = rows(oc, at); len(at) == 0 {
+				continue
+			}
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			if len(sub.ctx.Fields) > 0 {
+				sub.ctx.AppendFieldOnce(p.Column)
+				sub.ctx.AppendFieldOnce(agentskill.FieldSkillID)
+			}
+			q.after = append(q.after, func(ctx context.Context, nodes []*Skill) error {
+				byID := make(map[gid.ID]*Skill, len(nodes))
+				ids := make([]any, len(nodes))
+				for i, n := range nodes {
+					byID[n.ID], ids[i] = n, n.ID
+					n.appendNamedAgentSkills(alias)
+				}
+				if len(ids) == 0 {
+					return nil
+				}
+				// Clone would forget what is to be loaded by name below it.
+				copied := *sub
+				each := &copied
+				each.ctx, each.predicates, each.modifiers = sub.ctx.Clone(), slices.Clone(sub.predicates), slices.Clone(sub.modifiers)
+				each.Where(p.Where)
+				each.modifiers = append(each.modifiers, p.PerParent(skill.AgentSkillsColumn, ids))
+				got, err := each.All(ctx)
+				for _, m := range got {
+					byID[m.SkillID].appendNamedAgentSkills(alias, m)
+				}
+				return err
+			})
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesSkill are the GraphQL types whose fragments may hold fields of Skill.
+var typesSkill = []string{"Skill", "Node", "Versioned"}
+
+// Agents is a page of the edge, loaded with its parents or by itself.
+func (_m *Skill) Agents(ctx context.Context, first *int, after *page.Cursor, last *int, before *page.Cursor) (*AgentConnection, error) {
+	o := page.Order{Column: "id", Desc: false}
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedAgents(fc.Field.Alias); err == nil {
+			p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+			if err != nil {
+				return nil, err
+			}
+			return pageAgent(p, got, _m.pagedAgents().Count), nil
+		}
+	}
+	return _m.pagedAgents().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Skill) pagedAgents() *AgentQuery {
+	return _m.QueryAgents()
+}
+
+// AgentSkills is a page of the edge, loaded with its parents or by itself.
+func (_m *Skill) AgentSkills(ctx context.Context, first *int, after *page.Cursor, last *int, before *page.Cursor) (*AgentSkillConnection, error) {
+	o := page.Order{Column: "id", Desc: false}
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedAgentSkills(fc.Field.Alias); err == nil {
+			p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+			if err != nil {
+				return nil, err
+			}
+			return pageAgentSkill(p, got, _m.pagedAgentSkills().Count), nil
+		}
+	}
+	return _m.pagedAgentSkills().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Skill) pagedAgentSkills() *AgentSkillQuery {
+	return _m.QueryAgentSkills()
+}
+
+type (
+	// SkillNeedConnection is a page of SkillNeed.
+	SkillNeedConnection struct {
+		Edges    []*SkillNeedEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// SkillNeedEdge is a place in it.
+	SkillNeedEdge struct {
+		Node   *SkillNeed
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *SkillNeedConnection) Nodes() []*SkillNeed {
+	out := make([]*SkillNeed, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *SkillNeedConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageSkillNeed(p page.Plan, rows []*SkillNeed, count func(context.Context) (int, error)) *SkillNeedConnection {
+	nodes, cursors, info := page.Build(p, rows, (*SkillNeed).pageValue, (*SkillNeed).pageID)
+	c := &SkillNeedConnection{Edges: make([]*SkillNeedEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &SkillNeedEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks SkillNeed as a node.
+func (*SkillNeed) IsNode() {}
+
+func (_m *SkillNeed) pageID() gid.ID { return _m.ID }
+
+func (_m *SkillNeed) pageValue(column string) any {
+	switch column {
+	case skillneed.FieldMinimumLevel:
+		return _m.MinimumLevel
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *SkillNeedQuery) Load(ctx context.Context, path ...string) (*SkillNeedQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *SkillNeedQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*SkillNeedConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageSkillNeed(p, []*SkillNeed{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageSkillNeed(p, got, all.Count), nil
+}
+
+func (q *SkillNeedQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{skillneed.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesSkillNeed) {
+		switch f.Name {
+		case "queue":
+			edges["queue"] = append(edges["queue"], f)
+			cols = append(cols, skillneed.FieldQueueID)
+		case "skill":
+			edges["skill"] = append(edges["skill"], f)
+			cols = append(cols, skillneed.FieldSkillID)
+		case "queueID":
+			cols = append(cols, skillneed.FieldQueueID)
+		case "skillID":
+			cols = append(cols, skillneed.FieldSkillID)
+		case "minimumLevel":
+			cols = append(cols, skillneed.FieldMinimumLevel)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "queue":
+			if !page.May(ctx, "Queue") {
+				continue // refused at its own path, not here
+			}
+			sub := (&QueueClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withQueue = sub
+		case "skill":
+			if !page.May(ctx, "Skill") {
+				continue // refused at its own path, not here
+			}
+			sub := (&SkillClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withSkill = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesSkillNeed are the GraphQL types whose fragments may hold fields of SkillNeed.
+var typesSkillNeed = []string{"SkillNeed", "Node", "Versioned"}
+
+// Queue is the loaded edge, or one query.
+func (_m *SkillNeed) Queue(ctx context.Context) (*Queue, error) {
+	got, err := _m.Edges.QueueOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryQueue().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Skill is the loaded edge, or one query.
+func (_m *SkillNeed) Skill(ctx context.Context) (*Skill, error) {
+	got, err := _m.Edges.SkillOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QuerySkill().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
+	// StatusReasonConnection is a page of StatusReason.
+	StatusReasonConnection struct {
+		Edges    []*StatusReasonEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// StatusReasonEdge is a place in it.
+	StatusReasonEdge struct {
+		Node   *StatusReason
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *StatusReasonConnection) Nodes() []*StatusReason {
+	out := make([]*StatusReason, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *StatusReasonConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageStatusReason(p page.Plan, rows []*StatusReason, count func(context.Context) (int, error)) *StatusReasonConnection {
+	nodes, cursors, info := page.Build(p, rows, (*StatusReason).pageValue, (*StatusReason).pageID)
+	c := &StatusReasonConnection{Edges: make([]*StatusReasonEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &StatusReasonEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks StatusReason as a node.
+func (*StatusReason) IsNode() {}
+
+// IsVersioned marks StatusReason as editable.
+func (*StatusReason) IsVersioned() {}
+
+func (_m *StatusReason) pageID() gid.ID { return _m.ID }
+
+func (_m *StatusReason) pageValue(column string) any {
+	switch column {
+	case statusreason.FieldVersion:
+		return _m.Version
+	case statusreason.FieldCreatedAt:
+		return _m.CreatedAt
+	case statusreason.FieldUpdatedAt:
+		return _m.UpdatedAt
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *StatusReasonQuery) Load(ctx context.Context, path ...string) (*StatusReasonQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *StatusReasonQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*StatusReasonConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageStatusReason(p, []*StatusReason{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageStatusReason(p, got, all.Count), nil
+}
+
+func (q *StatusReasonQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{statusreason.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesStatusReason) {
+		switch f.Name {
+		case "version":
+			cols = append(cols, statusreason.FieldVersion)
+		case "createdAt":
+			cols = append(cols, statusreason.FieldCreatedAt)
+		case "updatedAt":
+			cols = append(cols, statusreason.FieldUpdatedAt)
+		case "key":
+			cols = append(cols, statusreason.FieldKey)
+		case "name":
+			cols = append(cols, statusreason.FieldName)
+		case "state":
+			cols = append(cols, statusreason.FieldState)
+		case "countsAsWork":
+			cols = append(cols, statusreason.FieldCountsAsWork)
+		case "enabled":
+			cols = append(cols, statusreason.FieldEnabled)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	_ = edges
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesStatusReason are the GraphQL types whose fragments may hold fields of StatusReason.
+var typesStatusReason = []string{"StatusReason", "Node", "Versioned"}
+
+type (
 	// TeamConnection is a page of Team.
 	TeamConnection struct {
 		Edges    []*TeamEdge
@@ -7040,19 +7894,95 @@ func (q *TeamQuery) collect(ctx context.Context, oc *graphql.OperationContext, a
 				continue // refused at its own path, not here
 			}
 			sub := (&AgentClient{config: q.config}).Query()
+			p, err := planned(oc, at, page.Order{Column: "id", Desc: false})
+			if err != nil {
+				return err
+			}
+			if at = rows(oc, at); len(at) == 0 {
+				continue
+			}
 			if err := sub.collect(ctx, oc, at); err != nil {
 				return err
 			}
-			q.WithNamedMembers(alias, func(w *AgentQuery) { *w = *sub })
+			q.after = append(q.after, func(ctx context.Context, nodes []*Team) error {
+				byID := make(map[gid.ID]*Team, len(nodes))
+				ids := make([]any, len(nodes))
+				for i, n := range nodes {
+					byID[n.ID], ids[i] = n, n.ID
+					n.appendNamedMembers(alias)
+				}
+				if len(ids) == 0 {
+					return nil
+				}
+				joins := (&TeamMemberClient{config: q.config}).Query()
+				joins.modifiers = append(joins.modifiers, p.PerParentJoin("team_id", "agent_id", ids))
+				pairs, err := joins.All(ctx)
+				if err != nil || len(pairs) == 0 {
+					return err
+				}
+				var far []gid.ID
+				for _, j := range pairs {
+					far = append(far, j.AgentID)
+				}
+				copied := *sub // as below: Clone would forget
+				each := &copied
+				each.ctx, each.predicates = sub.ctx.Clone(), slices.Clone(sub.predicates)
+				got, err := each.Where(agent.IDIn(far...)).All(ctx)
+				if err != nil {
+					return err
+				}
+				found := make(map[gid.ID]*Agent, len(got))
+				for _, m := range got {
+					found[m.ID] = m
+				}
+				for _, j := range pairs {
+					if m := found[j.AgentID]; m != nil {
+						byID[j.TeamID].appendNamedMembers(alias, m)
+					}
+				}
+				return nil
+			})
 		case "teamMembers":
 			if !page.May(ctx, "TeamMember") {
 				continue // refused at its own path, not here
 			}
 			sub := (&TeamMemberClient{config: q.config}).Query()
+			p, err := planned(oc, at, page.Order{Column: "id", Desc: false})
+			if err != nil {
+				return err
+			}
+			if at = rows(oc, at); len(at) == 0 {
+				continue
+			}
 			if err := sub.collect(ctx, oc, at); err != nil {
 				return err
 			}
-			q.WithNamedTeamMembers(alias, func(w *TeamMemberQuery) { *w = *sub })
+			if len(sub.ctx.Fields) > 0 {
+				sub.ctx.AppendFieldOnce(p.Column)
+				sub.ctx.AppendFieldOnce(teammember.FieldTeamID)
+			}
+			q.after = append(q.after, func(ctx context.Context, nodes []*Team) error {
+				byID := make(map[gid.ID]*Team, len(nodes))
+				ids := make([]any, len(nodes))
+				for i, n := range nodes {
+					byID[n.ID], ids[i] = n, n.ID
+					n.appendNamedTeamMembers(alias)
+				}
+				if len(ids) == 0 {
+					return nil
+				}
+				// Clone would forget what is to be loaded by name below it.
+				copied := *sub
+				each := &copied
+				each.ctx, each.predicates, each.modifiers = sub.ctx.Clone(), slices.Clone(sub.predicates), slices.Clone(sub.modifiers)
+				each.Where(p.Where)
+				each.modifiers = append(each.modifiers, p.PerParent(team.TeamMembersColumn, ids))
+				got, err := each.All(ctx)
+				for _, m := range got {
+					byID[m.TeamID].appendNamedTeamMembers(alias, m)
+				}
+				return err
+			})
 		}
 	}
 	if !every {
@@ -7086,24 +8016,42 @@ func (_m *Team) Children(ctx context.Context) ([]*Team, error) {
 	return _m.QueryChildren().All(ctx)
 }
 
-// Members is the loaded edge, or one query.
-func (_m *Team) Members(ctx context.Context) ([]*Agent, error) {
+// Members is a page of the edge, loaded with its parents or by itself.
+func (_m *Team) Members(ctx context.Context, first *int, after *page.Cursor, last *int, before *page.Cursor) (*AgentConnection, error) {
+	o := page.Order{Column: "id", Desc: false}
 	if fc := graphql.GetFieldContext(ctx); fc != nil {
 		if got, err := _m.NamedMembers(fc.Field.Alias); err == nil {
-			return got, nil
+			p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+			if err != nil {
+				return nil, err
+			}
+			return pageAgent(p, got, _m.pagedMembers().Count), nil
 		}
 	}
-	return _m.QueryMembers().All(ctx)
+	return _m.pagedMembers().Page(ctx, o, first, after, last, before)
 }
 
-// TeamMembers is the loaded edge, or one query.
-func (_m *Team) TeamMembers(ctx context.Context) ([]*TeamMember, error) {
+func (_m *Team) pagedMembers() *AgentQuery {
+	return _m.QueryMembers()
+}
+
+// TeamMembers is a page of the edge, loaded with its parents or by itself.
+func (_m *Team) TeamMembers(ctx context.Context, first *int, after *page.Cursor, last *int, before *page.Cursor) (*TeamMemberConnection, error) {
+	o := page.Order{Column: "id", Desc: false}
 	if fc := graphql.GetFieldContext(ctx); fc != nil {
 		if got, err := _m.NamedTeamMembers(fc.Field.Alias); err == nil {
-			return got, nil
+			p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+			if err != nil {
+				return nil, err
+			}
+			return pageTeamMember(p, got, _m.pagedTeamMembers().Count), nil
 		}
 	}
-	return _m.QueryTeamMembers().All(ctx)
+	return _m.pagedTeamMembers().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Team) pagedTeamMembers() *TeamMemberQuery {
+	return _m.QueryTeamMembers()
 }
 
 type (

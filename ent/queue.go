@@ -59,9 +59,12 @@ type Queue struct {
 type QueueEdges struct {
 	// Team holds the value of the team edge.
 	Team *Team `json:"team,omitempty"`
+	// Needs holds the value of the needs edge.
+	Needs []*SkillNeed `json:"needs,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [1]bool
+	loadedTypes [2]bool
+	namedNeeds  map[string][]*SkillNeed
 }
 
 // TeamOrErr returns the Team value or an error if the edge
@@ -73,6 +76,15 @@ func (e QueueEdges) TeamOrErr() (*Team, error) {
 		return nil, &NotFoundError{label: team.Label}
 	}
 	return nil, &NotLoadedError{edge: "team"}
+}
+
+// NeedsOrErr returns the Needs value or an error if the edge
+// was not loaded in eager-loading.
+func (e QueueEdges) NeedsOrErr() ([]*SkillNeed, error) {
+	if e.loadedTypes[1] {
+		return e.Needs, nil
+	}
+	return nil, &NotLoadedError{edge: "needs"}
 }
 
 // scanValues returns the types for scanning values from sql.Rows.
@@ -225,6 +237,11 @@ func (_m *Queue) QueryTeam() *TeamQuery {
 	return NewQueueClient(_m.config).QueryTeam(_m)
 }
 
+// QueryNeeds queries the "needs" edge of the Queue entity.
+func (_m *Queue) QueryNeeds() *SkillNeedQuery {
+	return NewQueueClient(_m.config).QueryNeeds(_m)
+}
+
 // Update returns a builder for updating this Queue.
 // Note that you need to call Queue.Unwrap() before calling this method if this Queue
 // was returned from a transaction, and the transaction was committed or rolled back.
@@ -302,6 +319,30 @@ func (_m *Queue) String() string {
 	builder.WriteString(fmt.Sprintf("%v", _m.Restricted))
 	builder.WriteByte(')')
 	return builder.String()
+}
+
+// NamedNeeds returns the Needs named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Queue) NamedNeeds(name string) ([]*SkillNeed, error) {
+	if _m.Edges.namedNeeds == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedNeeds[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Queue) appendNamedNeeds(name string, edges ...*SkillNeed) {
+	if _m.Edges.namedNeeds == nil {
+		_m.Edges.namedNeeds = make(map[string][]*SkillNeed)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedNeeds[name] = []*SkillNeed{}
+	} else {
+		_m.Edges.namedNeeds[name] = append(_m.Edges.namedNeeds[name], edges...)
+	}
 }
 
 // Queues is a parsable slice of Queue.

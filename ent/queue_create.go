@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 	"tributary/ent/queue"
+	"tributary/ent/skillneed"
 	"tributary/ent/team"
 	"tributary/internal/gid"
 
@@ -236,6 +237,21 @@ func (_c *QueueCreate) SetNillableID(v *gid.ID) *QueueCreate {
 // SetTeam sets the "team" edge to the Team entity.
 func (_c *QueueCreate) SetTeam(v *Team) *QueueCreate {
 	return _c.SetTeamID(v.ID)
+}
+
+// AddNeedIDs adds the "needs" edge to the SkillNeed entity by IDs.
+func (_c *QueueCreate) AddNeedIDs(ids ...gid.ID) *QueueCreate {
+	_c.mutation.AddNeedIDs(ids...)
+	return _c
+}
+
+// AddNeeds adds the "needs" edges to the SkillNeed entity.
+func (_c *QueueCreate) AddNeeds(v ...*SkillNeed) *QueueCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddNeedIDs(ids...)
 }
 
 // Mutation returns the QueueMutation object of the builder.
@@ -474,6 +490,22 @@ func (_c *QueueCreate) createSpec() (*Queue, *sqlgraph.CreateSpec) {
 			edge.Target.Nodes = append(edge.Target.Nodes, k)
 		}
 		_node.TeamID = &nodes[0]
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.NeedsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   queue.NeedsTable,
+			Columns: []string{queue.NeedsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skillneed.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}
 	return _node, _spec

@@ -4,11 +4,13 @@ package ent
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math"
 	"tributary/ent/predicate"
 	"tributary/ent/queue"
+	"tributary/ent/skillneed"
 	"tributary/ent/team"
 	"tributary/internal/gid"
 
@@ -22,13 +24,15 @@ import (
 // QueueQuery is the builder for querying Queue entities.
 type QueueQuery struct {
 	config
-	ctx        *QueryContext
-	order      []queue.OrderOption
-	inters     []Interceptor
-	predicates []predicate.Queue
-	withTeam   *TeamQuery
-	after      []func(context.Context, []*Queue) error
-	modifiers  []func(*sql.Selector)
+	ctx            *QueryContext
+	order          []queue.OrderOption
+	inters         []Interceptor
+	predicates     []predicate.Queue
+	withTeam       *TeamQuery
+	withNeeds      *SkillNeedQuery
+	after          []func(context.Context, []*Queue) error
+	modifiers      []func(*sql.Selector)
+	withNamedNeeds map[string]*SkillNeedQuery
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
 	path func(context.Context) (*sql.Selector, error)
@@ -80,6 +84,28 @@ func (_q *QueueQuery) QueryTeam() *TeamQuery {
 			sqlgraph.From(queue.Table, queue.FieldID, selector),
 			sqlgraph.To(team.Table, team.FieldID),
 			sqlgraph.Edge(sqlgraph.M2O, false, queue.TeamTable, queue.TeamColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryNeeds chains the current query on the "needs" edge.
+func (_q *QueueQuery) QueryNeeds() *SkillNeedQuery {
+	query := (&SkillNeedClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(queue.Table, queue.FieldID, selector),
+			sqlgraph.To(skillneed.Table, skillneed.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, queue.NeedsTable, queue.NeedsColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -280,6 +306,7 @@ func (_q *QueueQuery) Clone() *QueueQuery {
 		inters:     append([]Interceptor{}, _q.inters...),
 		predicates: append([]predicate.Queue{}, _q.predicates...),
 		withTeam:   _q.withTeam.Clone(),
+		withNeeds:  _q.withNeeds.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -295,6 +322,17 @@ func (_q *QueueQuery) WithTeam(opts ...func(*TeamQuery)) *QueueQuery {
 		opt(query)
 	}
 	_q.withTeam = query
+	return _q
+}
+
+// WithNeeds tells the query-builder to eager-load the nodes that are connected to
+// the "needs" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *QueueQuery) WithNeeds(opts ...func(*SkillNeedQuery)) *QueueQuery {
+	query := (&SkillNeedClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withNeeds = query
 	return _q
 }
 
@@ -382,8 +420,9 @@ func (_q *QueueQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Queue,
 	var (
 		nodes       = []*Queue{}
 		_spec       = _q.querySpec()
-		loadedTypes = [1]bool{
+		loadedTypes = [2]bool{
 			_q.withTeam != nil,
+			_q.withNeeds != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -410,6 +449,20 @@ func (_q *QueueQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Queue,
 	if query := _q.withTeam; query != nil {
 		if err := _q.loadTeam(ctx, query, nodes, nil,
 			func(n *Queue, e *Team) { n.Edges.Team = e }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withNeeds; query != nil {
+		if err := _q.loadNeeds(ctx, query, nodes,
+			func(n *Queue) { n.Edges.Needs = []*SkillNeed{} },
+			func(n *Queue, e *SkillNeed) { n.Edges.Needs = append(n.Edges.Needs, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedNeeds {
+		if err := _q.loadNeeds(ctx, query, nodes,
+			func(n *Queue) { n.appendNamedNeeds(name) },
+			func(n *Queue, e *SkillNeed) { n.appendNamedNeeds(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -450,6 +503,36 @@ func (_q *QueueQuery) loadTeam(ctx context.Context, query *TeamQuery, nodes []*Q
 		for i := range nodes {
 			assign(nodes[i], n)
 		}
+	}
+	return nil
+}
+func (_q *QueueQuery) loadNeeds(ctx context.Context, query *SkillNeedQuery, nodes []*Queue, init func(*Queue), assign func(*Queue, *SkillNeed)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Queue)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(skillneed.FieldQueueID)
+	}
+	query.Where(predicate.SkillNeed(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(queue.NeedsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.QueueID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "queue_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
 	}
 	return nil
 }
@@ -574,6 +657,20 @@ func (_q *QueueQuery) ForShare(opts ...sql.LockOption) *QueueQuery {
 func (_q *QueueQuery) Modify(modifiers ...func(s *sql.Selector)) *QueueSelect {
 	_q.modifiers = append(_q.modifiers, modifiers...)
 	return _q.Select()
+}
+
+// WithNamedNeeds tells the query-builder to eager-load the nodes that are connected to the "needs"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *QueueQuery) WithNamedNeeds(name string, opts ...func(*SkillNeedQuery)) *QueueQuery {
+	query := (&SkillNeedClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedNeeds == nil {
+		_q.withNamedNeeds = make(map[string]*SkillNeedQuery)
+	}
+	_q.withNamedNeeds[name] = query
+	return _q
 }
 
 // QueueGroupBy is the group-by builder for Queue entities.

@@ -9,6 +9,7 @@ import (
 	"time"
 	"tributary/ent/predicate"
 	"tributary/ent/queue"
+	"tributary/ent/skillneed"
 	"tributary/ent/team"
 	"tributary/internal/gid"
 
@@ -283,6 +284,21 @@ func (_u *QueueUpdate) SetTeam(v *Team) *QueueUpdate {
 	return _u.SetTeamID(v.ID)
 }
 
+// AddNeedIDs adds the "needs" edge to the SkillNeed entity by IDs.
+func (_u *QueueUpdate) AddNeedIDs(ids ...gid.ID) *QueueUpdate {
+	_u.mutation.AddNeedIDs(ids...)
+	return _u
+}
+
+// AddNeeds adds the "needs" edges to the SkillNeed entity.
+func (_u *QueueUpdate) AddNeeds(v ...*SkillNeed) *QueueUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddNeedIDs(ids...)
+}
+
 // Mutation returns the QueueMutation object of the builder.
 func (_u *QueueUpdate) Mutation() *QueueMutation {
 	return _u.mutation
@@ -292,6 +308,27 @@ func (_u *QueueUpdate) Mutation() *QueueMutation {
 func (_u *QueueUpdate) ClearTeam() *QueueUpdate {
 	_u.mutation.ClearTeam()
 	return _u
+}
+
+// ClearNeeds clears all "needs" edges to the SkillNeed entity.
+func (_u *QueueUpdate) ClearNeeds() *QueueUpdate {
+	_u.mutation.ClearNeeds()
+	return _u
+}
+
+// RemoveNeedIDs removes the "needs" edge to SkillNeed entities by IDs.
+func (_u *QueueUpdate) RemoveNeedIDs(ids ...gid.ID) *QueueUpdate {
+	_u.mutation.RemoveNeedIDs(ids...)
+	return _u
+}
+
+// RemoveNeeds removes "needs" edges to SkillNeed entities.
+func (_u *QueueUpdate) RemoveNeeds(v ...*SkillNeed) *QueueUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveNeedIDs(ids...)
 }
 
 // Save executes the query and returns the number of nodes affected by the update operation.
@@ -452,6 +489,51 @@ func (_u *QueueUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(team.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.NeedsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   queue.NeedsTable,
+			Columns: []string{queue.NeedsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skillneed.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedNeedsIDs(); len(nodes) > 0 && !_u.mutation.NeedsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   queue.NeedsTable,
+			Columns: []string{queue.NeedsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skillneed.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.NeedsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   queue.NeedsTable,
+			Columns: []string{queue.NeedsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skillneed.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -733,6 +815,21 @@ func (_u *QueueUpdateOne) SetTeam(v *Team) *QueueUpdateOne {
 	return _u.SetTeamID(v.ID)
 }
 
+// AddNeedIDs adds the "needs" edge to the SkillNeed entity by IDs.
+func (_u *QueueUpdateOne) AddNeedIDs(ids ...gid.ID) *QueueUpdateOne {
+	_u.mutation.AddNeedIDs(ids...)
+	return _u
+}
+
+// AddNeeds adds the "needs" edges to the SkillNeed entity.
+func (_u *QueueUpdateOne) AddNeeds(v ...*SkillNeed) *QueueUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddNeedIDs(ids...)
+}
+
 // Mutation returns the QueueMutation object of the builder.
 func (_u *QueueUpdateOne) Mutation() *QueueMutation {
 	return _u.mutation
@@ -742,6 +839,27 @@ func (_u *QueueUpdateOne) Mutation() *QueueMutation {
 func (_u *QueueUpdateOne) ClearTeam() *QueueUpdateOne {
 	_u.mutation.ClearTeam()
 	return _u
+}
+
+// ClearNeeds clears all "needs" edges to the SkillNeed entity.
+func (_u *QueueUpdateOne) ClearNeeds() *QueueUpdateOne {
+	_u.mutation.ClearNeeds()
+	return _u
+}
+
+// RemoveNeedIDs removes the "needs" edge to SkillNeed entities by IDs.
+func (_u *QueueUpdateOne) RemoveNeedIDs(ids ...gid.ID) *QueueUpdateOne {
+	_u.mutation.RemoveNeedIDs(ids...)
+	return _u
+}
+
+// RemoveNeeds removes "needs" edges to SkillNeed entities.
+func (_u *QueueUpdateOne) RemoveNeeds(v ...*SkillNeed) *QueueUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveNeedIDs(ids...)
 }
 
 // Where appends a list predicates to the QueueUpdate builder.
@@ -932,6 +1050,51 @@ func (_u *QueueUpdateOne) sqlSave(ctx context.Context) (_node *Queue, err error)
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(team.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.NeedsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   queue.NeedsTable,
+			Columns: []string{queue.NeedsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skillneed.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedNeedsIDs(); len(nodes) > 0 && !_u.mutation.NeedsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   queue.NeedsTable,
+			Columns: []string{queue.NeedsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skillneed.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.NeedsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   queue.NeedsTable,
+			Columns: []string{queue.NeedsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(skillneed.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

@@ -37,6 +37,13 @@ func (q *AgentLoadQuery) WhereP(ps ...func(*sql.Selector)) {
 }
 
 // WhereP adds storage-level predicates to the query.
+func (q *AgentSkillQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.AgentSkill(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
 func (q *AgentStatusQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.AgentStatus(p))
@@ -243,6 +250,27 @@ func (q *RoutingDecisionQuery) WhereP(ps ...func(*sql.Selector)) {
 func (q *SessionQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Session(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *SkillQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.Skill(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *SkillNeedQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.SkillNeed(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *StatusReasonQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.StatusReason(p))
 	}
 }
 

@@ -20,6 +20,8 @@ type Tx struct {
 	Agent *AgentClient
 	// AgentLoad is the client for interacting with the AgentLoad builders.
 	AgentLoad *AgentLoadClient
+	// AgentSkill is the client for interacting with the AgentSkill builders.
+	AgentSkill *AgentSkillClient
 	// AgentStatus is the client for interacting with the AgentStatus builders.
 	AgentStatus *AgentStatusClient
 	// App is the client for interacting with the App builders.
@@ -80,6 +82,12 @@ type Tx struct {
 	RoutingDecision *RoutingDecisionClient
 	// Session is the client for interacting with the Session builders.
 	Session *SessionClient
+	// Skill is the client for interacting with the Skill builders.
+	Skill *SkillClient
+	// SkillNeed is the client for interacting with the SkillNeed builders.
+	SkillNeed *SkillNeedClient
+	// StatusReason is the client for interacting with the StatusReason builders.
+	StatusReason *StatusReasonClient
 	// Team is the client for interacting with the Team builders.
 	Team *TeamClient
 	// TeamMember is the client for interacting with the TeamMember builders.
@@ -225,6 +233,7 @@ func (tx *Tx) init() {
 	tx.Access = NewAccessClient(tx.config)
 	tx.Agent = NewAgentClient(tx.config)
 	tx.AgentLoad = NewAgentLoadClient(tx.config)
+	tx.AgentSkill = NewAgentSkillClient(tx.config)
 	tx.AgentStatus = NewAgentStatusClient(tx.config)
 	tx.App = NewAppClient(tx.config)
 	tx.Assignment = NewAssignmentClient(tx.config)
@@ -255,6 +264,9 @@ func (tx *Tx) init() {
 	tx.Role = NewRoleClient(tx.config)
 	tx.RoutingDecision = NewRoutingDecisionClient(tx.config)
 	tx.Session = NewSessionClient(tx.config)
+	tx.Skill = NewSkillClient(tx.config)
+	tx.SkillNeed = NewSkillNeedClient(tx.config)
+	tx.StatusReason = NewStatusReasonClient(tx.config)
 	tx.Team = NewTeamClient(tx.config)
 	tx.TeamMember = NewTeamMemberClient(tx.config)
 	tx.TimelineItem = NewTimelineItemClient(tx.config)

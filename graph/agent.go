@@ -52,6 +52,14 @@ func (r *mutationResolver) AgentInvite(ctx context.Context, id gid.ID, idempoten
 	return p, err
 }
 
+// InvitationRevoke is the resolver for the invitationRevoke field.
+func (r *mutationResolver) InvitationRevoke(ctx context.Context, id gid.ID, idempotencyKey *string) (*model.InvitationRevokePayload, error) {
+	id, err := r.Desk.RevokeInvitation(ctx, id, idempotencyKey)
+	p := &model.InvitationRevokePayload{}
+	p.Agent, p.UserErrors, err = outcome(ctx, r.Resolver, r.Desk.Agent, id, err, "agent")
+	return p, err
+}
+
 // InvitationAccept is the resolver for the invitationAccept field.
 func (r *mutationResolver) InvitationAccept(ctx context.Context, secret string, password string, client string) (*model.InvitationAcceptPayload, error) {
 	l, err := r.Desk.AcceptInvitation(ctx, secret, password, client, transport.Address(ctx))

@@ -15,9 +15,9 @@ import (
 	"tributary/internal/page"
 )
 
-// SecretsSet is the resolver for the secretsSet field.
-func (r *channelResolver) SecretsSet(ctx context.Context, obj *ent.Channel) ([]string, error) {
-	return r.Desk.SecretsSet(obj)
+// Secrets is the resolver for the secrets field.
+func (r *channelResolver) Secrets(ctx context.Context, obj *ent.Channel) ([]*desk.SecretState, error) {
+	return r.Desk.SecretStates(obj)
 }
 
 // WebhookURL is the resolver for the webhookUrl field.
@@ -28,7 +28,7 @@ func (r *channelResolver) WebhookURL(ctx context.Context, obj *ent.Channel) (*st
 
 // Health is the resolver for the health field.
 func (r *channelResolver) Health(ctx context.Context, obj *ent.Channel) (*model.ChannelHealth, error) {
-	return health(obj), nil
+	return r.health(ctx, obj)
 }
 
 // ChannelCreate is the resolver for the channelCreate field.
@@ -64,10 +64,18 @@ func (r *mutationResolver) ChannelEnable(ctx context.Context, id gid.ID, idempot
 }
 
 // ChannelPause is the resolver for the channelPause field.
-func (r *mutationResolver) ChannelPause(ctx context.Context, id gid.ID, idempotencyKey *string) (*model.ChannelPausePayload, error) {
-	id, err := r.Desk.EnableChannel(ctx, id, false, idempotencyKey)
+func (r *mutationResolver) ChannelPause(ctx context.Context, id gid.ID, reason *string, idempotencyKey *string) (*model.ChannelPausePayload, error) {
+	id, err := r.Desk.PauseChannel(ctx, id, reason, idempotencyKey)
 	p := &model.ChannelPausePayload{}
 	p.Channel, p.UserErrors, err = outcome(ctx, r.Resolver, r.Desk.Channel, id, err, "channel")
+	return p, err
+}
+
+// ChannelDelete is the resolver for the channelDelete field.
+func (r *mutationResolver) ChannelDelete(ctx context.Context, id gid.ID, ifVersion *int, idempotencyKey *string) (*model.ChannelDeletePayload, error) {
+	id, err := r.Desk.DeleteChannel(ctx, id, ifVersion, idempotencyKey)
+	p := &model.ChannelDeletePayload{}
+	p.DeletedID, p.UserErrors, err = r.deleted(ctx, id, err)
 	return p, err
 }
 

@@ -6,6 +6,7 @@ package graph
 
 import (
 	"context"
+	"sync"
 
 	"tributary/desk"
 	"tributary/ent"
@@ -20,6 +21,8 @@ import (
 type Resolver struct {
 	Desk *desk.Desk
 	Live *live.Live
+
+	backlogs sync.Mutex // guards what an operation remembers of them
 }
 
 // query is what every ent query offers the door.
@@ -120,6 +123,10 @@ func (r *Resolver) node(ctx context.Context, id gid.ID, path ...string) (ent.Nod
 		return noder(one(ctx, d.Queue, id, path...))
 	case gid.Channel:
 		return noder(one(ctx, d.Channel, id, path...))
+	case gid.Skill:
+		return noder(one(ctx, d.Skill, id, path...))
+	case gid.StatusReason:
+		return noder(one(ctx, d.StatusReason, id, path...))
 	}
 	return r.matter(ctx, id, path...)
 }

@@ -47,6 +47,14 @@ func (r *mutationResolver) QueueUpdate(ctx context.Context, id gid.ID, input des
 	return p, err
 }
 
+// QueueDelete is the resolver for the queueDelete field.
+func (r *mutationResolver) QueueDelete(ctx context.Context, id gid.ID, ifVersion *int, idempotencyKey *string) (*model.QueueDeletePayload, error) {
+	id, err := r.Desk.DeleteQueue(ctx, id, ifVersion, idempotencyKey)
+	p := &model.QueueDeletePayload{}
+	p.DeletedID, p.UserErrors, err = r.deleted(ctx, id, err)
+	return p, err
+}
+
 // Queue is the resolver for the queue field.
 func (r *queryResolver) Queue(ctx context.Context, id gid.ID) (*ent.Queue, error) {
 	return one(ctx, r.Desk.Queue, id)

@@ -80,17 +80,6 @@ func cmpText(a, b string) int {
 	return 0
 }
 
-func health(c *ent.Channel) *model.ChannelHealth {
-	h := &model.ChannelHealth{State: model.HealthStateOk, LastInboundAt: c.LastInboundAt, LastOutboundAt: c.LastOutboundAt, LastError: c.LastError, LastErrorAt: c.LastErrorAt}
-	switch {
-	case !c.Enabled:
-		h.State = model.HealthStatePaused
-	case c.LastErrorAt != nil && (c.LastOutboundAt == nil || c.LastErrorAt.After(*c.LastOutboundAt)):
-		h.State = model.HealthStateDegraded
-	}
-	return h
-}
-
 func kindInfos(kinds []channels.Kind) []*model.ChannelKindInfo {
 	out := make([]*model.ChannelKindInfo, len(kinds))
 	for n, k := range kinds {

@@ -45,13 +45,14 @@ type slotState uint8
 
 const (
 	slotAbsent slotState = iota
+	slotUnskilled
 	slotUnavailable
 	slotNotLive
 	slotFull
 	slotFree
 )
 
-// able is the rule of refusals: available, live and a member; capacity does not matter.
+// able is the rule of refusals: a member with the skills, available and live; capacity does not matter.
 func (s slotState) able() bool { return s >= slotFull }
 
 // slot is one agent in one class. His place in the heap of idle agents is corrected only when somebody looks at
@@ -90,9 +91,21 @@ func (a *agent) cost(cl *class) int {
 	return cl.cost
 }
 
+// skilled reports whether the agent has all that the class needs.
+func (a *agent) skilled(cl *class) bool {
+	for _, n := range cl.needs {
+		if a.spec.Skills[n.Skill] < n.Level {
+			return false
+		}
+	}
+	return true
+}
+
 // state finds the first cause that keeps the agent from an ordinary item of the class.
 func (a *agent) state(cl *class) slotState {
 	switch {
+	case !a.skilled(cl):
+		return slotUnskilled
 	case !a.spec.Available:
 		return slotUnavailable
 	case !a.loads[cl.kind].live:

@@ -1,6 +1,10 @@
 package router
 
-import "slices"
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+)
 
 // workspace counts the agents of a tenant, for the explanation of decisions.
 type workspace struct{ agents int }
@@ -19,6 +23,7 @@ type classKey struct {
 	kind  string
 	live  bool
 	cost  int
+	needs string // the needs as one text, sorted; empty for none
 }
 
 // class is one set of requirements: every item in it asks the same of an agent.
@@ -27,6 +32,7 @@ type class struct {
 	queue *queue
 	kind  int
 	cost  int
+	needs []Need
 	slots map[ID]*slot
 	// counts has the number of slots by state; explanations and the question "is anybody free" read it.
 	counts [slotFree + 1]int
@@ -58,8 +64,8 @@ type group struct {
 	parked  bool
 }
 
-func newClass(key classKey, q *queue, kind int) *class {
-	cl := &class{key: key, queue: q, kind: kind, cost: key.cost, slots: make(map[ID]*slot, len(q.members))}
+func newClass(key classKey, q *queue, kind int, needs []Need) *class {
+	cl := &class{key: key, queue: q, kind: kind, cost: key.cost, needs: needs, slots: make(map[ID]*slot, len(q.members))}
 	cl.ready.val = cl
 	cl.plain.init(cl, groupKey{}, ID{}, nil)
 	return cl
@@ -68,6 +74,22 @@ func newClass(key classKey, q *queue, kind int) *class {
 func (g *group) init(cl *class, key groupKey, owner ID, refused []ID) {
 	g.class, g.key, g.owner, g.refused = cl, key, owner, refused
 	g.place.val, g.solo.val = g, g
+}
+
+// needs spells the needs of an item, so that items that ask for the same share a class. Each is 16 bytes of skill and
+// 8 of level, in the order of the skills.
+func needs(list []Need) ([]Need, string) {
+	if len(list) == 0 {
+		return nil, ""
+	}
+	sorted := slices.Clone(list)
+	slices.SortFunc(sorted, func(a, b Need) int { return cmp.Or(a.Skill.Compare(b.Skill), cmp.Compare(a.Level, b.Level)) })
+	flat := make([]byte, 0, len(sorted)*(len(ID{})+8))
+	for _, n := range sorted {
+		flat = append(flat, n.Skill[:]...)
+		flat = binary.BigEndian.AppendUint64(flat, uint64(n.Level)) //nolint:gosec // only told apart
+	}
+	return sorted, string(flat)
 }
 
 // refusedBy reports whether the agent declined or missed the group's items in this round.

@@ -27,6 +27,8 @@ type Exclusion string
 const (
 	// NotMember: he does not belong to the queue.
 	NotMember Exclusion = "NOT_MEMBER"
+	// MissingSkill: he lacks what the queue needs.
+	MissingSkill Exclusion = "MISSING_SKILL"
 	// NotAvailable: his status says no.
 	NotAvailable Exclusion = "NOT_AVAILABLE"
 	// NotLive: he cannot be reached for the kind.
@@ -123,12 +125,13 @@ func (cl *class) excluded(ch *choice) map[Exclusion]int {
 			full--
 		}
 	}
-	m := make(map[Exclusion]int, 5)
+	m := make(map[Exclusion]int, 6)
 	for _, e := range [...]struct {
 		cause Exclusion
 		n     int
 	}{
 		{NotMember, cl.queue.workspace.agents - len(cl.slots)},
+		{MissingSkill, cl.counts[slotUnskilled]},
 		{NotAvailable, cl.counts[slotUnavailable]},
 		{NotLive, cl.counts[slotNotLive]},
 		{RefusedBefore, refused},

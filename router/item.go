@@ -99,9 +99,10 @@ func (c *Core) headChanged(g *group) {
 }
 
 // class finds or makes the class of an item. A class, once made, stays until the next snapshot: there are no
-// more of them than queues times kinds, and making one looks at every member of the queue.
+// more of them than queues times kinds times what the queues have asked for, and making one looks at every member of the queue.
 func (c *Core) class(it *Item) *class {
-	key := classKey{queueKey{it.Workspace, it.Queue}, it.Kind, it.Live, max(it.Cost, 0)}
+	asked, text := needs(it.Needs)
+	key := classKey{queueKey{it.Workspace, it.Queue}, it.Kind, it.Live, max(it.Cost, 0), text}
 	if key.cost == 0 {
 		key.cost = 1
 	}
@@ -119,7 +120,7 @@ func (c *Core) class(it *Item) *class {
 		}
 	}
 	q := c.queue(key.queue)
-	cl = newClass(key, q, kind)
+	cl = newClass(key, q, kind, asked)
 	c.classes[key] = cl
 	q.classes = append(q.classes, cl)
 	for a := range q.members {

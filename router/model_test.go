@@ -115,6 +115,11 @@ func (m *model) putItem(n int) {
 	for m.chance("refused", 40) && len(it.Refused) < 5 {
 		it.Refused = append(it.Refused, id(m.draw("refuser", 1, 7)))
 	}
+	for k := range 2 {
+		if m.chance("asks", 25) {
+			it.Needs = append(it.Needs, router.Need{Skill: id(7001 + k), Level: m.draw("least", 1, 3)})
+		}
+	}
 	m.items[it.ID] = it
 	m.tell(router.Changes{Items: []router.Item{it}})
 }
@@ -142,6 +147,7 @@ func (m *model) putAgent(n int) {
 	if m.chance("offline", 15) {
 		row.Live[""] = false
 	}
+	row.Skills = map[router.ID]int{id(7001): m.draw("level", 0, 3), id(7002): m.draw("level", 0, 3)}
 	row.Limits = map[string]router.Limit{"voice": {Blocks: true}}
 	if m.chance("priced", 40) {
 		row.Limits["mail"] = router.Limit{UnitsEach: m.draw("each", 0, 2), MaxAtOnce: m.draw("most", 0, 2)}

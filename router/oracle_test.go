@@ -64,8 +64,12 @@ func live(it router.Item, a router.Agent) bool {
 	return a.Live[""]
 }
 
+func skilled(it router.Item, a router.Agent) bool {
+	return !slices.ContainsFunc(it.Needs, func(n router.Need) bool { return a.Skills[n.Skill] < n.Level })
+}
+
 func able(it router.Item, a router.Agent) bool {
-	return member(it, a) && a.Available && live(it, a)
+	return member(it, a) && skilled(it, a) && a.Available && live(it, a)
 }
 
 // cost is what the item costs the agent, and whether it is the free further one of a conversation.
@@ -188,6 +192,8 @@ func (f *floor) excluded(it router.Item) map[router.Exclusion]int {
 		case a.row.Workspace != it.Workspace:
 		case !member(it, a.row):
 			m[router.NotMember]++
+		case !skilled(it, a.row):
+			m[router.MissingSkill]++
 		case !a.row.Available:
 			m[router.NotAvailable]++
 		case !live(it, a.row):

@@ -80,6 +80,8 @@ func TestOracleFindsBrokenRules(t *testing.T) {
 		"status":       func(m *model) { m.spoilAgent = func(a *router.Agent) { a.Available = true } },
 		"idleness":     func(m *model) { m.spoilAgent = func(a *router.Agent) { a.Available = a.Available && a.Used == 0 } },
 		"liveness":     func(m *model) { m.spoilAgent = func(a *router.Agent) { a.Live = map[string]bool{"": true} } },
+		"needs":        func(m *model) { m.spoilItem = func(i *router.Item) { i.Needs = nil } },
+		"levels":       func(m *model) { m.spoilAgent = func(a *router.Agent) { a.Skills = map[router.ID]int{id(7001): 1} } },
 		"membership":   func(m *model) { m.spoilAgent = func(a *router.Agent) { a.Queues = []router.ID{q1, q2} } },
 	}
 	for name, spoil := range tests {

@@ -10,7 +10,7 @@
 //
 // Order is a static key, QueuedAt − Priority·Weight: two items that age at the same pace never change places,
 // so nothing has to be sorted again while time passes. The items wait in one heap per requirement class
-// (workspace, queue, kind, live or not, cost). The free agents of a class stand in a second heap by idle time.
+// (workspace, queue, kind, live or not, cost, skills). The free agents of a class stand in a second heap by idle time.
 // A decision compares heads: it walks neither all the items nor all the agents.
 //
 // Invariants:

@@ -50,8 +50,16 @@ type Item struct {
 	PreferUntil time.Time
 	// OfferFor is how long an offer of this item stays open.
 	OfferFor time.Duration
+	// Needs is what the queue asks of whoever serves it; an agent who lacks one of it is left out.
+	Needs []Need
 	// Version is the row's version; a decision is about this version and no other.
 	Version int
+}
+
+// Need is a skill and the lowest level that does.
+type Need struct {
+	Skill ID
+	Level int
 }
 
 // Limit is what an agent's profile says about one kind.
@@ -70,6 +78,8 @@ type Agent struct {
 	Workspace ID
 	// Queues are the queues he is a member of.
 	Queues []ID
+	// Skills are the levels of the skills that he has.
+	Skills map[ID]int
 	// Available is his own status: he wants work.
 	Available bool
 	// Live tells for each kind whether he can be reached for it now; the entry "" answers for every kind

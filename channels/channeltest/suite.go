@@ -115,6 +115,12 @@ func Run(t *testing.T, s Suite) {
 		}
 		t.Run("send", func(t *testing.T) { sends(t, open) })
 	}
+	if _, is := first.channel.(channels.HealthChecker); is {
+		if _, is := first.fake.(HealthFake); !is {
+			t.Fatal("the channel tells its health and its fake is no HealthFake")
+		}
+		t.Run("health", func(t *testing.T) { healthy(t, open(t)) })
+	}
 	if _, is := first.channel.(channels.Fetcher); is {
 		if _, is := first.fake.(FetchFake); !is {
 			t.Fatal("the channel fetches and its fake is no FetchFake")

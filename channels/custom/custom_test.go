@@ -149,6 +149,8 @@ func (f fake) Forged(r *channels.Request) *channels.Request {
 	return f.EventAt(r.Body, f.Clock.Now(), "somebody-else")
 }
 
+func (f fake) Refuse() { f.Secrets = []string{"another-secret"} }
+
 func (f fake) Outbound(id string) channels.Outbound { return outbound(id) }
 func (f fake) Received() <-chan string              { return f.Reached }
 func (f fake) Sends(id string) int                  { return len(f.Calls(id)) }

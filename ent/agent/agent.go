@@ -54,10 +54,12 @@ const (
 	EdgeCapacityProfile = "capacity_profile"
 	// EdgeLoad holds the string denoting the load edge name in mutations.
 	EdgeLoad = "load"
-	// EdgeStatuses holds the string denoting the statuses edge name in mutations.
-	EdgeStatuses = "statuses"
+	// EdgeStatusHistory holds the string denoting the status_history edge name in mutations.
+	EdgeStatusHistory = "status_history"
 	// EdgeStatus holds the string denoting the status edge name in mutations.
 	EdgeStatus = "status"
+	// EdgeKnown holds the string denoting the known edge name in mutations.
+	EdgeKnown = "known"
 	// EdgeTeams holds the string denoting the teams edge name in mutations.
 	EdgeTeams = "teams"
 	// EdgeFollows holds the string denoting the follows edge name in mutations.
@@ -66,6 +68,8 @@ const (
 	EdgeConsults = "consults"
 	// EdgeMentionedIn holds the string denoting the mentioned_in edge name in mutations.
 	EdgeMentionedIn = "mentioned_in"
+	// EdgeSkills holds the string denoting the skills edge name in mutations.
+	EdgeSkills = "skills"
 	// EdgeTeamMembers holds the string denoting the team_members edge name in mutations.
 	EdgeTeamMembers = "team_members"
 	// EdgeFollowRows holds the string denoting the follow_rows edge name in mutations.
@@ -97,13 +101,13 @@ const (
 	LoadInverseTable = "agent_loads"
 	// LoadColumn is the table column denoting the load relation/edge.
 	LoadColumn = "agent_id"
-	// StatusesTable is the table that holds the statuses relation/edge.
-	StatusesTable = "agent_status"
-	// StatusesInverseTable is the table name for the AgentStatus entity.
+	// StatusHistoryTable is the table that holds the status_history relation/edge.
+	StatusHistoryTable = "agent_status"
+	// StatusHistoryInverseTable is the table name for the AgentStatus entity.
 	// It exists in this package in order to avoid circular dependency with the "agentstatus" package.
-	StatusesInverseTable = "agent_status"
-	// StatusesColumn is the table column denoting the statuses relation/edge.
-	StatusesColumn = "agent_id"
+	StatusHistoryInverseTable = "agent_status"
+	// StatusHistoryColumn is the table column denoting the status_history relation/edge.
+	StatusHistoryColumn = "agent_id"
 	// StatusTable is the table that holds the status relation/edge.
 	StatusTable = "agents"
 	// StatusInverseTable is the table name for the AgentStatus entity.
@@ -111,6 +115,11 @@ const (
 	StatusInverseTable = "agent_status"
 	// StatusColumn is the table column denoting the status relation/edge.
 	StatusColumn = "status_id"
+	// KnownTable is the table that holds the known relation/edge. The primary key declared below.
+	KnownTable = "agent_skills"
+	// KnownInverseTable is the table name for the Skill entity.
+	// It exists in this package in order to avoid circular dependency with the "skill" package.
+	KnownInverseTable = "skills"
 	// TeamsTable is the table that holds the teams relation/edge. The primary key declared below.
 	TeamsTable = "team_members"
 	// TeamsInverseTable is the table name for the Team entity.
@@ -131,6 +140,13 @@ const (
 	// MentionedInInverseTable is the table name for the Note entity.
 	// It exists in this package in order to avoid circular dependency with the "note" package.
 	MentionedInInverseTable = "notes"
+	// SkillsTable is the table that holds the skills relation/edge.
+	SkillsTable = "agent_skills"
+	// SkillsInverseTable is the table name for the AgentSkill entity.
+	// It exists in this package in order to avoid circular dependency with the "agentskill" package.
+	SkillsInverseTable = "agent_skills"
+	// SkillsColumn is the table column denoting the skills relation/edge.
+	SkillsColumn = "agent_id"
 	// TeamMembersTable is the table that holds the team_members relation/edge.
 	TeamMembersTable = "team_members"
 	// TeamMembersInverseTable is the table name for the TeamMember entity.
@@ -182,6 +198,9 @@ var Columns = []string{
 }
 
 var (
+	// KnownPrimaryKey and KnownColumn2 are the table columns denoting the
+	// primary key for the known relation (M2M).
+	KnownPrimaryKey = []string{"agent_id", "skill_id"}
 	// TeamsPrimaryKey and TeamsColumn2 are the table columns denoting the
 	// primary key for the teams relation (M2M).
 	TeamsPrimaryKey = []string{"agent_id", "team_id"}
@@ -332,17 +351,17 @@ func ByLoadField(field string, opts ...sql.OrderTermOption) OrderOption {
 	}
 }
 
-// ByStatusesCount orders the results by statuses count.
-func ByStatusesCount(opts ...sql.OrderTermOption) OrderOption {
+// ByStatusHistoryCount orders the results by status_history count.
+func ByStatusHistoryCount(opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
-		sqlgraph.OrderByNeighborsCount(s, newStatusesStep(), opts...)
+		sqlgraph.OrderByNeighborsCount(s, newStatusHistoryStep(), opts...)
 	}
 }
 
-// ByStatuses orders the results by statuses terms.
-func ByStatuses(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+// ByStatusHistory orders the results by status_history terms.
+func ByStatusHistory(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	return func(s *sql.Selector) {
-		sqlgraph.OrderByNeighborTerms(s, newStatusesStep(), append([]sql.OrderTerm{term}, terms...)...)
+		sqlgraph.OrderByNeighborTerms(s, newStatusHistoryStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
 
@@ -350,6 +369,20 @@ func ByStatuses(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 func ByStatusField(field string, opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
 		sqlgraph.OrderByNeighborTerms(s, newStatusStep(), sql.OrderByField(field, opts...))
+	}
+}
+
+// ByKnownCount orders the results by known count.
+func ByKnownCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newKnownStep(), opts...)
+	}
+}
+
+// ByKnown orders the results by known terms.
+func ByKnown(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newKnownStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
 
@@ -406,6 +439,20 @@ func ByMentionedInCount(opts ...sql.OrderTermOption) OrderOption {
 func ByMentionedIn(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	return func(s *sql.Selector) {
 		sqlgraph.OrderByNeighborTerms(s, newMentionedInStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// BySkillsCount orders the results by skills count.
+func BySkillsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newSkillsStep(), opts...)
+	}
+}
+
+// BySkills orders the results by skills terms.
+func BySkills(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newSkillsStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
 
@@ -485,11 +532,11 @@ func newLoadStep() *sqlgraph.Step {
 		sqlgraph.Edge(sqlgraph.O2O, false, LoadTable, LoadColumn),
 	)
 }
-func newStatusesStep() *sqlgraph.Step {
+func newStatusHistoryStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
-		sqlgraph.To(StatusesInverseTable, FieldID),
-		sqlgraph.Edge(sqlgraph.O2M, false, StatusesTable, StatusesColumn),
+		sqlgraph.To(StatusHistoryInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, StatusHistoryTable, StatusHistoryColumn),
 	)
 }
 func newStatusStep() *sqlgraph.Step {
@@ -497,6 +544,13 @@ func newStatusStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(StatusInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.M2O, false, StatusTable, StatusColumn),
+	)
+}
+func newKnownStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(KnownInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2M, false, KnownTable, KnownPrimaryKey...),
 	)
 }
 func newTeamsStep() *sqlgraph.Step {
@@ -525,6 +579,13 @@ func newMentionedInStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(MentionedInInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.M2M, true, MentionedInTable, MentionedInPrimaryKey...),
+	)
+}
+func newSkillsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(SkillsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, true, SkillsTable, SkillsColumn),
 	)
 }
 func newTeamMembersStep() *sqlgraph.Step {

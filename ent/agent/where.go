@@ -937,21 +937,21 @@ func HasLoadWith(preds ...predicate.AgentLoad) predicate.Agent {
 	})
 }
 
-// HasStatuses applies the HasEdge predicate on the "statuses" edge.
-func HasStatuses() predicate.Agent {
+// HasStatusHistory applies the HasEdge predicate on the "status_history" edge.
+func HasStatusHistory() predicate.Agent {
 	return predicate.Agent(func(s *sql.Selector) {
 		step := sqlgraph.NewStep(
 			sqlgraph.From(Table, FieldID),
-			sqlgraph.Edge(sqlgraph.O2M, false, StatusesTable, StatusesColumn),
+			sqlgraph.Edge(sqlgraph.O2M, false, StatusHistoryTable, StatusHistoryColumn),
 		)
 		sqlgraph.HasNeighbors(s, step)
 	})
 }
 
-// HasStatusesWith applies the HasEdge predicate on the "statuses" edge with a given conditions (other predicates).
-func HasStatusesWith(preds ...predicate.AgentStatus) predicate.Agent {
+// HasStatusHistoryWith applies the HasEdge predicate on the "status_history" edge with a given conditions (other predicates).
+func HasStatusHistoryWith(preds ...predicate.AgentStatus) predicate.Agent {
 	return predicate.Agent(func(s *sql.Selector) {
-		step := newStatusesStep()
+		step := newStatusHistoryStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)
@@ -975,6 +975,29 @@ func HasStatus() predicate.Agent {
 func HasStatusWith(preds ...predicate.AgentStatus) predicate.Agent {
 	return predicate.Agent(func(s *sql.Selector) {
 		step := newStatusStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasKnown applies the HasEdge predicate on the "known" edge.
+func HasKnown() predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, KnownTable, KnownPrimaryKey...),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasKnownWith applies the HasEdge predicate on the "known" edge with a given conditions (other predicates).
+func HasKnownWith(preds ...predicate.Skill) predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := newKnownStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)
@@ -1067,6 +1090,29 @@ func HasMentionedIn() predicate.Agent {
 func HasMentionedInWith(preds ...predicate.Note) predicate.Agent {
 	return predicate.Agent(func(s *sql.Selector) {
 		step := newMentionedInStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasSkills applies the HasEdge predicate on the "skills" edge.
+func HasSkills() predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, SkillsTable, SkillsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasSkillsWith applies the HasEdge predicate on the "skills" edge with a given conditions (other predicates).
+func HasSkillsWith(preds ...predicate.AgentSkill) predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := newSkillsStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)

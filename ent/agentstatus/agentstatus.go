@@ -23,8 +23,8 @@ const (
 	FieldAgentID = "agent_id"
 	// FieldState holds the string denoting the state field in the database.
 	FieldState = "state"
-	// FieldReason holds the string denoting the reason field in the database.
-	FieldReason = "reason"
+	// FieldReasonID holds the string denoting the reason_id field in the database.
+	FieldReasonID = "reason_id"
 	// FieldSetByID holds the string denoting the set_by_id field in the database.
 	FieldSetByID = "set_by_id"
 	// FieldSince holds the string denoting the since field in the database.
@@ -33,6 +33,8 @@ const (
 	FieldEndedAt = "ended_at"
 	// EdgeAgent holds the string denoting the agent edge name in mutations.
 	EdgeAgent = "agent"
+	// EdgeReason holds the string denoting the reason edge name in mutations.
+	EdgeReason = "reason"
 	// Table holds the table name of the agentstatus in the database.
 	Table = "agent_status"
 	// AgentTable is the table that holds the agent relation/edge.
@@ -42,6 +44,13 @@ const (
 	AgentInverseTable = "agents"
 	// AgentColumn is the table column denoting the agent relation/edge.
 	AgentColumn = "agent_id"
+	// ReasonTable is the table that holds the reason relation/edge.
+	ReasonTable = "agent_status"
+	// ReasonInverseTable is the table name for the StatusReason entity.
+	// It exists in this package in order to avoid circular dependency with the "statusreason" package.
+	ReasonInverseTable = "status_reasons"
+	// ReasonColumn is the table column denoting the reason relation/edge.
+	ReasonColumn = "reason_id"
 )
 
 // Columns holds all SQL columns for agentstatus fields.
@@ -50,7 +59,7 @@ var Columns = []string{
 	FieldWorkspaceID,
 	FieldAgentID,
 	FieldState,
-	FieldReason,
+	FieldReasonID,
 	FieldSetByID,
 	FieldSince,
 	FieldEndedAt,
@@ -129,9 +138,9 @@ func ByState(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldState, opts...).ToFunc()
 }
 
-// ByReason orders the results by the reason field.
-func ByReason(opts ...sql.OrderTermOption) OrderOption {
-	return sql.OrderByField(FieldReason, opts...).ToFunc()
+// ByReasonID orders the results by the reason_id field.
+func ByReasonID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldReasonID, opts...).ToFunc()
 }
 
 // BySetByID orders the results by the set_by_id field.
@@ -155,10 +164,24 @@ func ByAgentField(field string, opts ...sql.OrderTermOption) OrderOption {
 		sqlgraph.OrderByNeighborTerms(s, newAgentStep(), sql.OrderByField(field, opts...))
 	}
 }
+
+// ByReasonField orders the results by reason field.
+func ByReasonField(field string, opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newReasonStep(), sql.OrderByField(field, opts...))
+	}
+}
 func newAgentStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(AgentInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.M2O, true, AgentTable, AgentColumn),
+	)
+}
+func newReasonStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(ReasonInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2O, false, ReasonTable, ReasonColumn),
 	)
 }

@@ -66,9 +66,9 @@ func AgentID(v gid.ID) predicate.AgentStatus {
 	return predicate.AgentStatus(sql.FieldEQ(FieldAgentID, v))
 }
 
-// Reason applies equality check predicate on the "reason" field. It's identical to ReasonEQ.
-func Reason(v string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldEQ(FieldReason, v))
+// ReasonID applies equality check predicate on the "reason_id" field. It's identical to ReasonIDEQ.
+func ReasonID(v gid.ID) predicate.AgentStatus {
+	return predicate.AgentStatus(sql.FieldEQ(FieldReasonID, v))
 }
 
 // SetByID applies equality check predicate on the "set_by_id" field. It's identical to SetByIDEQ.
@@ -166,79 +166,34 @@ func StateNotIn(vs ...State) predicate.AgentStatus {
 	return predicate.AgentStatus(sql.FieldNotIn(FieldState, vs...))
 }
 
-// ReasonEQ applies the EQ predicate on the "reason" field.
-func ReasonEQ(v string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldEQ(FieldReason, v))
+// ReasonIDEQ applies the EQ predicate on the "reason_id" field.
+func ReasonIDEQ(v gid.ID) predicate.AgentStatus {
+	return predicate.AgentStatus(sql.FieldEQ(FieldReasonID, v))
 }
 
-// ReasonNEQ applies the NEQ predicate on the "reason" field.
-func ReasonNEQ(v string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldNEQ(FieldReason, v))
+// ReasonIDNEQ applies the NEQ predicate on the "reason_id" field.
+func ReasonIDNEQ(v gid.ID) predicate.AgentStatus {
+	return predicate.AgentStatus(sql.FieldNEQ(FieldReasonID, v))
 }
 
-// ReasonIn applies the In predicate on the "reason" field.
-func ReasonIn(vs ...string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldIn(FieldReason, vs...))
+// ReasonIDIn applies the In predicate on the "reason_id" field.
+func ReasonIDIn(vs ...gid.ID) predicate.AgentStatus {
+	return predicate.AgentStatus(sql.FieldIn(FieldReasonID, vs...))
 }
 
-// ReasonNotIn applies the NotIn predicate on the "reason" field.
-func ReasonNotIn(vs ...string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldNotIn(FieldReason, vs...))
+// ReasonIDNotIn applies the NotIn predicate on the "reason_id" field.
+func ReasonIDNotIn(vs ...gid.ID) predicate.AgentStatus {
+	return predicate.AgentStatus(sql.FieldNotIn(FieldReasonID, vs...))
 }
 
-// ReasonGT applies the GT predicate on the "reason" field.
-func ReasonGT(v string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldGT(FieldReason, v))
+// ReasonIDIsNil applies the IsNil predicate on the "reason_id" field.
+func ReasonIDIsNil() predicate.AgentStatus {
+	return predicate.AgentStatus(sql.FieldIsNull(FieldReasonID))
 }
 
-// ReasonGTE applies the GTE predicate on the "reason" field.
-func ReasonGTE(v string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldGTE(FieldReason, v))
-}
-
-// ReasonLT applies the LT predicate on the "reason" field.
-func ReasonLT(v string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldLT(FieldReason, v))
-}
-
-// ReasonLTE applies the LTE predicate on the "reason" field.
-func ReasonLTE(v string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldLTE(FieldReason, v))
-}
-
-// ReasonContains applies the Contains predicate on the "reason" field.
-func ReasonContains(v string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldContains(FieldReason, v))
-}
-
-// ReasonHasPrefix applies the HasPrefix predicate on the "reason" field.
-func ReasonHasPrefix(v string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldHasPrefix(FieldReason, v))
-}
-
-// ReasonHasSuffix applies the HasSuffix predicate on the "reason" field.
-func ReasonHasSuffix(v string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldHasSuffix(FieldReason, v))
-}
-
-// ReasonIsNil applies the IsNil predicate on the "reason" field.
-func ReasonIsNil() predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldIsNull(FieldReason))
-}
-
-// ReasonNotNil applies the NotNil predicate on the "reason" field.
-func ReasonNotNil() predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldNotNull(FieldReason))
-}
-
-// ReasonEqualFold applies the EqualFold predicate on the "reason" field.
-func ReasonEqualFold(v string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldEqualFold(FieldReason, v))
-}
-
-// ReasonContainsFold applies the ContainsFold predicate on the "reason" field.
-func ReasonContainsFold(v string) predicate.AgentStatus {
-	return predicate.AgentStatus(sql.FieldContainsFold(FieldReason, v))
+// ReasonIDNotNil applies the NotNil predicate on the "reason_id" field.
+func ReasonIDNotNil() predicate.AgentStatus {
+	return predicate.AgentStatus(sql.FieldNotNull(FieldReasonID))
 }
 
 // SetByIDEQ applies the EQ predicate on the "set_by_id" field.
@@ -396,6 +351,29 @@ func HasAgent() predicate.AgentStatus {
 func HasAgentWith(preds ...predicate.Agent) predicate.AgentStatus {
 	return predicate.AgentStatus(func(s *sql.Selector) {
 		step := newAgentStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasReason applies the HasEdge predicate on the "reason" edge.
+func HasReason() predicate.AgentStatus {
+	return predicate.AgentStatus(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, ReasonTable, ReasonColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasReasonWith applies the HasEdge predicate on the "reason" edge with a given conditions (other predicates).
+func HasReasonWith(preds ...predicate.StatusReason) predicate.AgentStatus {
+	return predicate.AgentStatus(func(s *sql.Selector) {
+		step := newReasonStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)

@@ -56,6 +56,8 @@ const (
 	FieldLastError = "last_error"
 	// FieldLastErrorAt holds the string denoting the last_error_at field in the database.
 	FieldLastErrorAt = "last_error_at"
+	// FieldPausedBecause holds the string denoting the paused_because field in the database.
+	FieldPausedBecause = "paused_because"
 	// EdgeQueue holds the string denoting the queue edge name in mutations.
 	EdgeQueue = "queue"
 	// Table holds the table name of the channel in the database.
@@ -92,6 +94,7 @@ var Columns = []string{
 	FieldLastOutboundAt,
 	FieldLastError,
 	FieldLastErrorAt,
+	FieldPausedBecause,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -226,6 +229,11 @@ func ByLastError(opts ...sql.OrderTermOption) OrderOption {
 // ByLastErrorAt orders the results by the last_error_at field.
 func ByLastErrorAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldLastErrorAt, opts...).ToFunc()
+}
+
+// ByPausedBecause orders the results by the paused_because field.
+func ByPausedBecause(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPausedBecause, opts...).ToFunc()
 }
 
 // ByQueueField orders the results by queue field.

@@ -151,6 +151,11 @@ func LastErrorAt(v time.Time) predicate.Channel {
 	return predicate.Channel(sql.FieldEQ(FieldLastErrorAt, v))
 }
 
+// PausedBecause applies equality check predicate on the "paused_because" field. It's identical to PausedBecauseEQ.
+func PausedBecause(v string) predicate.Channel {
+	return predicate.Channel(sql.FieldEQ(FieldPausedBecause, v))
+}
+
 // WorkspaceIDEQ applies the EQ predicate on the "workspace_id" field.
 func WorkspaceIDEQ(v gid.ID) predicate.Channel {
 	return predicate.Channel(sql.FieldEQ(FieldWorkspaceID, v))
@@ -1024,6 +1029,81 @@ func LastErrorAtIsNil() predicate.Channel {
 // LastErrorAtNotNil applies the NotNil predicate on the "last_error_at" field.
 func LastErrorAtNotNil() predicate.Channel {
 	return predicate.Channel(sql.FieldNotNull(FieldLastErrorAt))
+}
+
+// PausedBecauseEQ applies the EQ predicate on the "paused_because" field.
+func PausedBecauseEQ(v string) predicate.Channel {
+	return predicate.Channel(sql.FieldEQ(FieldPausedBecause, v))
+}
+
+// PausedBecauseNEQ applies the NEQ predicate on the "paused_because" field.
+func PausedBecauseNEQ(v string) predicate.Channel {
+	return predicate.Channel(sql.FieldNEQ(FieldPausedBecause, v))
+}
+
+// PausedBecauseIn applies the In predicate on the "paused_because" field.
+func PausedBecauseIn(vs ...string) predicate.Channel {
+	return predicate.Channel(sql.FieldIn(FieldPausedBecause, vs...))
+}
+
+// PausedBecauseNotIn applies the NotIn predicate on the "paused_because" field.
+func PausedBecauseNotIn(vs ...string) predicate.Channel {
+	return predicate.Channel(sql.FieldNotIn(FieldPausedBecause, vs...))
+}
+
+// PausedBecauseGT applies the GT predicate on the "paused_because" field.
+func PausedBecauseGT(v string) predicate.Channel {
+	return predicate.Channel(sql.FieldGT(FieldPausedBecause, v))
+}
+
+// PausedBecauseGTE applies the GTE predicate on the "paused_because" field.
+func PausedBecauseGTE(v string) predicate.Channel {
+	return predicate.Channel(sql.FieldGTE(FieldPausedBecause, v))
+}
+
+// PausedBecauseLT applies the LT predicate on the "paused_because" field.
+func PausedBecauseLT(v string) predicate.Channel {
+	return predicate.Channel(sql.FieldLT(FieldPausedBecause, v))
+}
+
+// PausedBecauseLTE applies the LTE predicate on the "paused_because" field.
+func PausedBecauseLTE(v string) predicate.Channel {
+	return predicate.Channel(sql.FieldLTE(FieldPausedBecause, v))
+}
+
+// PausedBecauseContains applies the Contains predicate on the "paused_because" field.
+func PausedBecauseContains(v string) predicate.Channel {
+	return predicate.Channel(sql.FieldContains(FieldPausedBecause, v))
+}
+
+// PausedBecauseHasPrefix applies the HasPrefix predicate on the "paused_because" field.
+func PausedBecauseHasPrefix(v string) predicate.Channel {
+	return predicate.Channel(sql.FieldHasPrefix(FieldPausedBecause, v))
+}
+
+// PausedBecauseHasSuffix applies the HasSuffix predicate on the "paused_because" field.
+func PausedBecauseHasSuffix(v string) predicate.Channel {
+	return predicate.Channel(sql.FieldHasSuffix(FieldPausedBecause, v))
+}
+
+// PausedBecauseIsNil applies the IsNil predicate on the "paused_because" field.
+func PausedBecauseIsNil() predicate.Channel {
+	return predicate.Channel(sql.FieldIsNull(FieldPausedBecause))
+}
+
+// PausedBecauseNotNil applies the NotNil predicate on the "paused_because" field.
+func PausedBecauseNotNil() predicate.Channel {
+	return predicate.Channel(sql.FieldNotNull(FieldPausedBecause))
+}
+
+// PausedBecauseEqualFold applies the EqualFold predicate on the "paused_because" field.
+func PausedBecauseEqualFold(v string) predicate.Channel {
+	return predicate.Channel(sql.FieldEqualFold(FieldPausedBecause, v))
+}
+
+// PausedBecauseContainsFold applies the ContainsFold predicate on the "paused_because" field.
+func PausedBecauseContainsFold(v string) predicate.Channel {
+	return predicate.Channel(sql.FieldContainsFold(FieldPausedBecause, v))
 }
 
 // HasQueue applies the HasEdge predicate on the "queue" edge.

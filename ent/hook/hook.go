@@ -56,6 +56,18 @@ func (f AgentLoadFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, e
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.AgentLoadMutation", m)
 }
 
+// The AgentSkillFunc type is an adapter to allow the use of ordinary
+// function as AgentSkill mutator.
+type AgentSkillFunc func(context.Context, *ent.AgentSkillMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f AgentSkillFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.AgentSkillMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.AgentSkillMutation", m)
+}
+
 // The AgentStatusFunc type is an adapter to allow the use of ordinary
 // function as AgentStatus mutator.
 type AgentStatusFunc func(context.Context, *ent.AgentStatusMutation) (ent.Value, error)
@@ -414,6 +426,42 @@ func (f SessionFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, err
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.SessionMutation", m)
+}
+
+// The SkillFunc type is an adapter to allow the use of ordinary
+// function as Skill mutator.
+type SkillFunc func(context.Context, *ent.SkillMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f SkillFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.SkillMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.SkillMutation", m)
+}
+
+// The SkillNeedFunc type is an adapter to allow the use of ordinary
+// function as SkillNeed mutator.
+type SkillNeedFunc func(context.Context, *ent.SkillNeedMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f SkillNeedFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.SkillNeedMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.SkillNeedMutation", m)
+}
+
+// The StatusReasonFunc type is an adapter to allow the use of ordinary
+// function as StatusReason mutator.
+type StatusReasonFunc func(context.Context, *ent.StatusReasonMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f StatusReasonFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.StatusReasonMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.StatusReasonMutation", m)
 }
 
 // The TeamFunc type is an adapter to allow the use of ordinary

@@ -179,16 +179,61 @@ var (
 			},
 		},
 	}
+	// AgentSkillsColumns holds the columns for the "agent_skills" table.
+	AgentSkillsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "level", Type: field.TypeInt, Default: 1},
+		{Name: "agent_id", Type: field.TypeUUID},
+		{Name: "skill_id", Type: field.TypeUUID},
+	}
+	// AgentSkillsTable holds the schema information for the "agent_skills" table.
+	AgentSkillsTable = &schema.Table{
+		Name:       "agent_skills",
+		Columns:    AgentSkillsColumns,
+		PrimaryKey: []*schema.Column{AgentSkillsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "agent_skills_agents_agent",
+				Columns:    []*schema.Column{AgentSkillsColumns[3]},
+				RefColumns: []*schema.Column{AgentsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "agent_skills_skills_skill",
+				Columns:    []*schema.Column{AgentSkillsColumns[4]},
+				RefColumns: []*schema.Column{SkillsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "agentskill_workspace_id_agent_id_skill_id",
+				Unique:  true,
+				Columns: []*schema.Column{AgentSkillsColumns[1], AgentSkillsColumns[3], AgentSkillsColumns[4]},
+			},
+			{
+				Name:    "agentskill_skill_id_agent_id",
+				Unique:  false,
+				Columns: []*schema.Column{AgentSkillsColumns[4], AgentSkillsColumns[3]},
+			},
+			{
+				Name:    "agentskill_agent_id_skill_id",
+				Unique:  true,
+				Columns: []*schema.Column{AgentSkillsColumns[3], AgentSkillsColumns[4]},
+			},
+		},
+	}
 	// AgentStatusColumns holds the columns for the "agent_status" table.
 	AgentStatusColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
 		{Name: "workspace_id", Type: field.TypeUUID},
 		{Name: "state", Type: field.TypeEnum, Enums: []string{"AVAILABLE", "BUSY", "BREAK", "OFFLINE"}},
-		{Name: "reason", Type: field.TypeString, Nullable: true},
 		{Name: "set_by_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "since", Type: field.TypeTime},
 		{Name: "ended_at", Type: field.TypeTime, Nullable: true},
 		{Name: "agent_id", Type: field.TypeUUID},
+		{Name: "reason_id", Type: field.TypeUUID, Nullable: true},
 	}
 	// AgentStatusTable holds the schema information for the "agent_status" table.
 	AgentStatusTable = &schema.Table{
@@ -197,10 +242,16 @@ var (
 		PrimaryKey: []*schema.Column{AgentStatusColumns[0]},
 		ForeignKeys: []*schema.ForeignKey{
 			{
-				Symbol:     "agent_status_agents_statuses",
-				Columns:    []*schema.Column{AgentStatusColumns[7]},
+				Symbol:     "agent_status_agents_status_history",
+				Columns:    []*schema.Column{AgentStatusColumns[6]},
 				RefColumns: []*schema.Column{AgentsColumns[0]},
 				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "agent_status_status_reasons_reason",
+				Columns:    []*schema.Column{AgentStatusColumns[7]},
+				RefColumns: []*schema.Column{StatusReasonsColumns[0]},
+				OnDelete:   schema.SetNull,
 			},
 		},
 		Indexes: []*schema.Index{
@@ -212,7 +263,7 @@ var (
 			{
 				Name:    "agentstatus_workspace_id_agent_id",
 				Unique:  true,
-				Columns: []*schema.Column{AgentStatusColumns[1], AgentStatusColumns[7]},
+				Columns: []*schema.Column{AgentStatusColumns[1], AgentStatusColumns[6]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "ended_at IS NULL",
 				},
@@ -220,7 +271,7 @@ var (
 			{
 				Name:    "agentstatus_agent_id_since",
 				Unique:  false,
-				Columns: []*schema.Column{AgentStatusColumns[7], AgentStatusColumns[5]},
+				Columns: []*schema.Column{AgentStatusColumns[6], AgentStatusColumns[4]},
 			},
 		},
 	}
@@ -409,6 +460,7 @@ var (
 		{Name: "last_outbound_at", Type: field.TypeTime, Nullable: true},
 		{Name: "last_error", Type: field.TypeString, Nullable: true, Size: 2147483647},
 		{Name: "last_error_at", Type: field.TypeTime, Nullable: true},
+		{Name: "paused_because", Type: field.TypeString, Nullable: true, Size: 2147483647},
 		{Name: "queue_id", Type: field.TypeUUID, Nullable: true},
 	}
 	// ChannelsTable holds the schema information for the "channels" table.
@@ -419,7 +471,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "channels_queues_queue",
-				Columns:    []*schema.Column{ChannelsColumns[20]},
+				Columns:    []*schema.Column{ChannelsColumns[21]},
 				RefColumns: []*schema.Column{QueuesColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
@@ -1635,6 +1687,113 @@ var (
 			},
 		},
 	}
+	// SkillsColumns holds the columns for the "skills" table.
+	SkillsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "version", Type: field.TypeInt, Default: 1},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "name", Type: field.TypeString},
+		{Name: "description", Type: field.TypeString, Nullable: true},
+	}
+	// SkillsTable holds the schema information for the "skills" table.
+	SkillsTable = &schema.Table{
+		Name:       "skills",
+		Columns:    SkillsColumns,
+		PrimaryKey: []*schema.Column{SkillsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "skill_workspace_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{SkillsColumns[1], SkillsColumns[0]},
+			},
+			{
+				Name:    "skill_workspace_id_name",
+				Unique:  true,
+				Columns: []*schema.Column{SkillsColumns[1], SkillsColumns[5]},
+			},
+		},
+	}
+	// SkillNeedsColumns holds the columns for the "skill_needs" table.
+	SkillNeedsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "minimum_level", Type: field.TypeInt, Default: 1},
+		{Name: "queue_id", Type: field.TypeUUID},
+		{Name: "skill_id", Type: field.TypeUUID},
+	}
+	// SkillNeedsTable holds the schema information for the "skill_needs" table.
+	SkillNeedsTable = &schema.Table{
+		Name:       "skill_needs",
+		Columns:    SkillNeedsColumns,
+		PrimaryKey: []*schema.Column{SkillNeedsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "skill_needs_queues_needs",
+				Columns:    []*schema.Column{SkillNeedsColumns[3]},
+				RefColumns: []*schema.Column{QueuesColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "skill_needs_skills_skill",
+				Columns:    []*schema.Column{SkillNeedsColumns[4]},
+				RefColumns: []*schema.Column{SkillsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "skillneed_workspace_id_queue_id_skill_id",
+				Unique:  true,
+				Columns: []*schema.Column{SkillNeedsColumns[1], SkillNeedsColumns[3], SkillNeedsColumns[4]},
+			},
+			{
+				Name:    "skillneed_skill_id",
+				Unique:  false,
+				Columns: []*schema.Column{SkillNeedsColumns[4]},
+			},
+		},
+	}
+	// StatusReasonsColumns holds the columns for the "status_reasons" table.
+	StatusReasonsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "version", Type: field.TypeInt, Default: 1},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "key", Type: field.TypeString, Nullable: true},
+		{Name: "name", Type: field.TypeString},
+		{Name: "state", Type: field.TypeEnum, Enums: []string{"AVAILABLE", "BUSY", "BREAK", "OFFLINE"}},
+		{Name: "counts_as_work", Type: field.TypeBool, Default: false},
+		{Name: "enabled", Type: field.TypeBool, Default: true},
+	}
+	// StatusReasonsTable holds the schema information for the "status_reasons" table.
+	StatusReasonsTable = &schema.Table{
+		Name:       "status_reasons",
+		Columns:    StatusReasonsColumns,
+		PrimaryKey: []*schema.Column{StatusReasonsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "statusreason_workspace_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{StatusReasonsColumns[1], StatusReasonsColumns[0]},
+			},
+			{
+				Name:    "statusreason_workspace_id_name",
+				Unique:  true,
+				Columns: []*schema.Column{StatusReasonsColumns[1], StatusReasonsColumns[6]},
+			},
+			{
+				Name:    "statusreason_workspace_id_key",
+				Unique:  true,
+				Columns: []*schema.Column{StatusReasonsColumns[1], StatusReasonsColumns[5]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "key IS NOT NULL",
+				},
+			},
+		},
+	}
 	// TeamsColumns holds the columns for the "teams" table.
 	TeamsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -1865,6 +2024,7 @@ var (
 		AccessesTable,
 		AgentsTable,
 		AgentLoadsTable,
+		AgentSkillsTable,
 		AgentStatusTable,
 		AppsTable,
 		AssignmentsTable,
@@ -1895,6 +2055,9 @@ var (
 		RolesTable,
 		RoutingDecisionsTable,
 		SessionsTable,
+		SkillsTable,
+		SkillNeedsTable,
+		StatusReasonsTable,
 		TeamsTable,
 		TeamMembersTable,
 		TimelineItemsTable,
@@ -1910,7 +2073,10 @@ func init() {
 	AgentsTable.ForeignKeys[1].RefTable = CapacityProfilesTable
 	AgentsTable.ForeignKeys[2].RefTable = AgentStatusTable
 	AgentLoadsTable.ForeignKeys[0].RefTable = AgentsTable
+	AgentSkillsTable.ForeignKeys[0].RefTable = AgentsTable
+	AgentSkillsTable.ForeignKeys[1].RefTable = SkillsTable
 	AgentStatusTable.ForeignKeys[0].RefTable = AgentsTable
+	AgentStatusTable.ForeignKeys[1].RefTable = StatusReasonsTable
 	AssignmentsTable.ForeignKeys[0].RefTable = AgentsTable
 	AssignmentsTable.ForeignKeys[1].RefTable = QueuesTable
 	AssignmentsTable.ForeignKeys[2].RefTable = OffersTable
@@ -1965,6 +2131,8 @@ func init() {
 	RoutingDecisionsTable.ForeignKeys[1].RefTable = QueuesTable
 	RoutingDecisionsTable.ForeignKeys[2].RefTable = AgentsTable
 	SessionsTable.ForeignKeys[0].RefTable = AgentsTable
+	SkillNeedsTable.ForeignKeys[0].RefTable = QueuesTable
+	SkillNeedsTable.ForeignKeys[1].RefTable = SkillsTable
 	TeamsTable.ForeignKeys[0].RefTable = TeamsTable
 	TeamMembersTable.ForeignKeys[0].RefTable = AgentsTable
 	TeamMembersTable.ForeignKeys[1].RefTable = TeamsTable

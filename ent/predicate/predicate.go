@@ -29,6 +29,9 @@ func AgentOrErr(p Agent, err error) Agent {
 // AgentLoad is the predicate function for agentload builders.
 type AgentLoad func(*sql.Selector)
 
+// AgentSkill is the predicate function for agentskill builders.
+type AgentSkill func(*sql.Selector)
+
 // AgentStatus is the predicate function for agentstatus builders.
 type AgentStatus func(*sql.Selector)
 
@@ -140,6 +143,15 @@ type RoutingDecision func(*sql.Selector)
 
 // Session is the predicate function for session builders.
 type Session func(*sql.Selector)
+
+// Skill is the predicate function for skill builders.
+type Skill func(*sql.Selector)
+
+// SkillNeed is the predicate function for skillneed builders.
+type SkillNeed func(*sql.Selector)
+
+// StatusReason is the predicate function for statusreason builders.
+type StatusReason func(*sql.Selector)
 
 // Team is the predicate function for team builders.
 type Team func(*sql.Selector)

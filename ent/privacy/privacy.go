@@ -206,6 +206,30 @@ func (f AgentLoadMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutat
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.AgentLoadMutation", m)
 }
 
+// The AgentSkillQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type AgentSkillQueryRuleFunc func(context.Context, *ent.AgentSkillQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f AgentSkillQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.AgentSkillQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.AgentSkillQuery", q)
+}
+
+// The AgentSkillMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type AgentSkillMutationRuleFunc func(context.Context, *ent.AgentSkillMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f AgentSkillMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.AgentSkillMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.AgentSkillMutation", m)
+}
+
 // The AgentStatusQueryRuleFunc type is an adapter to allow the use of ordinary
 // functions as a query rule.
 type AgentStatusQueryRuleFunc func(context.Context, *ent.AgentStatusQuery) error
@@ -924,6 +948,78 @@ func (f SessionMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutatio
 		return f(ctx, m)
 	}
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.SessionMutation", m)
+}
+
+// The SkillQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type SkillQueryRuleFunc func(context.Context, *ent.SkillQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f SkillQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.SkillQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.SkillQuery", q)
+}
+
+// The SkillMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type SkillMutationRuleFunc func(context.Context, *ent.SkillMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f SkillMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.SkillMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.SkillMutation", m)
+}
+
+// The SkillNeedQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type SkillNeedQueryRuleFunc func(context.Context, *ent.SkillNeedQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f SkillNeedQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.SkillNeedQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.SkillNeedQuery", q)
+}
+
+// The SkillNeedMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type SkillNeedMutationRuleFunc func(context.Context, *ent.SkillNeedMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f SkillNeedMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.SkillNeedMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.SkillNeedMutation", m)
+}
+
+// The StatusReasonQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type StatusReasonQueryRuleFunc func(context.Context, *ent.StatusReasonQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f StatusReasonQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.StatusReasonQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.StatusReasonQuery", q)
+}
+
+// The StatusReasonMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type StatusReasonMutationRuleFunc func(context.Context, *ent.StatusReasonMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f StatusReasonMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.StatusReasonMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.StatusReasonMutation", m)
 }
 
 // The TeamQueryRuleFunc type is an adapter to allow the use of ordinary

@@ -49,6 +49,8 @@ const (
 	FieldRestricted = "restricted"
 	// EdgeTeam holds the string denoting the team edge name in mutations.
 	EdgeTeam = "team"
+	// EdgeNeeds holds the string denoting the needs edge name in mutations.
+	EdgeNeeds = "needs"
 	// Table holds the table name of the queue in the database.
 	Table = "queues"
 	// TeamTable is the table that holds the team relation/edge.
@@ -58,6 +60,13 @@ const (
 	TeamInverseTable = "teams"
 	// TeamColumn is the table column denoting the team relation/edge.
 	TeamColumn = "team_id"
+	// NeedsTable is the table that holds the needs relation/edge.
+	NeedsTable = "skill_needs"
+	// NeedsInverseTable is the table name for the SkillNeed entity.
+	// It exists in this package in order to avoid circular dependency with the "skillneed" package.
+	NeedsInverseTable = "skill_needs"
+	// NeedsColumn is the table column denoting the needs relation/edge.
+	NeedsColumn = "queue_id"
 )
 
 // Columns holds all SQL columns for queue fields.
@@ -235,10 +244,31 @@ func ByTeamField(field string, opts ...sql.OrderTermOption) OrderOption {
 		sqlgraph.OrderByNeighborTerms(s, newTeamStep(), sql.OrderByField(field, opts...))
 	}
 }
+
+// ByNeedsCount orders the results by needs count.
+func ByNeedsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newNeedsStep(), opts...)
+	}
+}
+
+// ByNeeds orders the results by needs terms.
+func ByNeeds(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newNeedsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
 func newTeamStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(TeamInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.M2O, false, TeamTable, TeamColumn),
+	)
+}
+func newNeedsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(NeedsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, NeedsTable, NeedsColumn),
 	)
 }

@@ -769,6 +769,29 @@ func HasTeamWith(preds ...predicate.Team) predicate.Queue {
 	})
 }
 
+// HasNeeds applies the HasEdge predicate on the "needs" edge.
+func HasNeeds() predicate.Queue {
+	return predicate.Queue(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, NeedsTable, NeedsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasNeedsWith applies the HasEdge predicate on the "needs" edge with a given conditions (other predicates).
+func HasNeedsWith(preds ...predicate.SkillNeed) predicate.Queue {
+	return predicate.Queue(func(s *sql.Selector) {
+		step := newNeedsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
 // And groups predicates with the AND operator between them.
 func And(predicates ...predicate.Queue) predicate.Queue {
 	return predicate.Queue(sql.AndPredicates(predicates...))

@@ -8,6 +8,7 @@ import (
 	"tributary/ent/access"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
 	"tributary/ent/app"
@@ -40,6 +41,9 @@ import (
 	"tributary/ent/routingdecision"
 	"tributary/ent/schema"
 	"tributary/ent/session"
+	"tributary/ent/skill"
+	"tributary/ent/skillneed"
+	"tributary/ent/statusreason"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
 	"tributary/ent/timelineitem"
@@ -195,6 +199,31 @@ func init() {
 	agentloadDescID := agentloadFields[0].Descriptor()
 	// agentload.DefaultID holds the default value on creation for the id field.
 	agentload.DefaultID = agentloadDescID.Default.(func() gid.ID)
+	agentskillMixin := schema.AgentSkill{}.Mixin()
+	agentskill.Policy = privacy.NewPolicies(agentskillMixin[0], schema.AgentSkill{})
+	agentskill.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := agentskill.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	agentskillMixinHooks0 := agentskillMixin[0].Hooks()
+
+	agentskill.Hooks[1] = agentskillMixinHooks0[0]
+	agentskillMixinInters0 := agentskillMixin[0].Interceptors()
+	agentskill.Interceptors[0] = agentskillMixinInters0[0]
+	agentskillFields := schema.AgentSkill{}.Fields()
+	_ = agentskillFields
+	// agentskillDescLevel is the schema descriptor for level field.
+	agentskillDescLevel := agentskillFields[3].Descriptor()
+	// agentskill.DefaultLevel holds the default value on creation for the level field.
+	agentskill.DefaultLevel = agentskillDescLevel.Default.(int)
+	// agentskillDescID is the schema descriptor for id field.
+	agentskillDescID := agentskillFields[0].Descriptor()
+	// agentskill.DefaultID holds the default value on creation for the id field.
+	agentskill.DefaultID = agentskillDescID.Default.(func() gid.ID)
 	agentstatusMixin := schema.AgentStatus{}.Mixin()
 	agentstatus.Policy = privacy.NewPolicies(agentstatusMixin[0], schema.AgentStatus{})
 	agentstatus.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -1315,6 +1344,113 @@ func init() {
 	sessionDescID := sessionFields[0].Descriptor()
 	// session.DefaultID holds the default value on creation for the id field.
 	session.DefaultID = sessionDescID.Default.(func() gid.ID)
+	skillMixin := schema.Skill{}.Mixin()
+	skill.Policy = privacy.NewPolicies(skillMixin[0], schema.Skill{})
+	skill.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := skill.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	skillMixinHooks0 := skillMixin[0].Hooks()
+
+	skill.Hooks[1] = skillMixinHooks0[0]
+	skillMixinInters0 := skillMixin[0].Interceptors()
+	skill.Interceptors[0] = skillMixinInters0[0]
+	skillMixinFields1 := skillMixin[1].Fields()
+	_ = skillMixinFields1
+	skillFields := schema.Skill{}.Fields()
+	_ = skillFields
+	// skillDescVersion is the schema descriptor for version field.
+	skillDescVersion := skillMixinFields1[0].Descriptor()
+	// skill.DefaultVersion holds the default value on creation for the version field.
+	skill.DefaultVersion = skillDescVersion.Default.(int)
+	// skillDescCreatedAt is the schema descriptor for created_at field.
+	skillDescCreatedAt := skillMixinFields1[1].Descriptor()
+	// skill.DefaultCreatedAt holds the default value on creation for the created_at field.
+	skill.DefaultCreatedAt = skillDescCreatedAt.Default.(func() time.Time)
+	// skillDescUpdatedAt is the schema descriptor for updated_at field.
+	skillDescUpdatedAt := skillMixinFields1[2].Descriptor()
+	// skill.DefaultUpdatedAt holds the default value on creation for the updated_at field.
+	skill.DefaultUpdatedAt = skillDescUpdatedAt.Default.(func() time.Time)
+	// skill.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.
+	skill.UpdateDefaultUpdatedAt = skillDescUpdatedAt.UpdateDefault.(func() time.Time)
+	// skillDescID is the schema descriptor for id field.
+	skillDescID := skillFields[0].Descriptor()
+	// skill.DefaultID holds the default value on creation for the id field.
+	skill.DefaultID = skillDescID.Default.(func() gid.ID)
+	skillneedMixin := schema.SkillNeed{}.Mixin()
+	skillneed.Policy = privacy.NewPolicies(skillneedMixin[0], schema.SkillNeed{})
+	skillneed.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := skillneed.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	skillneedMixinHooks0 := skillneedMixin[0].Hooks()
+
+	skillneed.Hooks[1] = skillneedMixinHooks0[0]
+	skillneedMixinInters0 := skillneedMixin[0].Interceptors()
+	skillneed.Interceptors[0] = skillneedMixinInters0[0]
+	skillneedFields := schema.SkillNeed{}.Fields()
+	_ = skillneedFields
+	// skillneedDescMinimumLevel is the schema descriptor for minimum_level field.
+	skillneedDescMinimumLevel := skillneedFields[3].Descriptor()
+	// skillneed.DefaultMinimumLevel holds the default value on creation for the minimum_level field.
+	skillneed.DefaultMinimumLevel = skillneedDescMinimumLevel.Default.(int)
+	// skillneedDescID is the schema descriptor for id field.
+	skillneedDescID := skillneedFields[0].Descriptor()
+	// skillneed.DefaultID holds the default value on creation for the id field.
+	skillneed.DefaultID = skillneedDescID.Default.(func() gid.ID)
+	statusreasonMixin := schema.StatusReason{}.Mixin()
+	statusreason.Policy = privacy.NewPolicies(statusreasonMixin[0], schema.StatusReason{})
+	statusreason.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := statusreason.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	statusreasonMixinHooks0 := statusreasonMixin[0].Hooks()
+
+	statusreason.Hooks[1] = statusreasonMixinHooks0[0]
+	statusreasonMixinInters0 := statusreasonMixin[0].Interceptors()
+	statusreason.Interceptors[0] = statusreasonMixinInters0[0]
+	statusreasonMixinFields1 := statusreasonMixin[1].Fields()
+	_ = statusreasonMixinFields1
+	statusreasonFields := schema.StatusReason{}.Fields()
+	_ = statusreasonFields
+	// statusreasonDescVersion is the schema descriptor for version field.
+	statusreasonDescVersion := statusreasonMixinFields1[0].Descriptor()
+	// statusreason.DefaultVersion holds the default value on creation for the version field.
+	statusreason.DefaultVersion = statusreasonDescVersion.Default.(int)
+	// statusreasonDescCreatedAt is the schema descriptor for created_at field.
+	statusreasonDescCreatedAt := statusreasonMixinFields1[1].Descriptor()
+	// statusreason.DefaultCreatedAt holds the default value on creation for the created_at field.
+	statusreason.DefaultCreatedAt = statusreasonDescCreatedAt.Default.(func() time.Time)
+	// statusreasonDescUpdatedAt is the schema descriptor for updated_at field.
+	statusreasonDescUpdatedAt := statusreasonMixinFields1[2].Descriptor()
+	// statusreason.DefaultUpdatedAt holds the default value on creation for the updated_at field.
+	statusreason.DefaultUpdatedAt = statusreasonDescUpdatedAt.Default.(func() time.Time)
+	// statusreason.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.
+	statusreason.UpdateDefaultUpdatedAt = statusreasonDescUpdatedAt.UpdateDefault.(func() time.Time)
+	// statusreasonDescCountsAsWork is the schema descriptor for counts_as_work field.
+	statusreasonDescCountsAsWork := statusreasonFields[4].Descriptor()
+	// statusreason.DefaultCountsAsWork holds the default value on creation for the counts_as_work field.
+	statusreason.DefaultCountsAsWork = statusreasonDescCountsAsWork.Default.(bool)
+	// statusreasonDescEnabled is the schema descriptor for enabled field.
+	statusreasonDescEnabled := statusreasonFields[5].Descriptor()
+	// statusreason.DefaultEnabled holds the default value on creation for the enabled field.
+	statusreason.DefaultEnabled = statusreasonDescEnabled.Default.(bool)
+	// statusreasonDescID is the schema descriptor for id field.
+	statusreasonDescID := statusreasonFields[0].Descriptor()
+	// statusreason.DefaultID holds the default value on creation for the id field.
+	statusreason.DefaultID = statusreasonDescID.Default.(func() gid.ID)
 	teamMixin := schema.Team{}.Mixin()
 	team.Policy = privacy.NewPolicies(teamMixin[0], schema.Team{})
 	team.Hooks[0] = func(next ent.Mutator) ent.Mutator {

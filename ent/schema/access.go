@@ -121,7 +121,7 @@ func (Team) Fields() []ent.Field {
 func (Team) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.To("children", Team.Type).From("parent").Field("parent_id").Unique(),
-		edge.From("members", Agent.Type).Ref("teams").Through("team_members", TeamMember.Type),
+		edge.From("members", Agent.Type).Ref("teams").Through("team_members", TeamMember.Type).Annotations(Paged{Column: "id", Desc: false}),
 	}
 }
 

@@ -35,7 +35,8 @@ func (Agent) Fields() []ent.Field {
 
 // Annotations of Agent.
 func (Agent) Annotations() []schema.Annotation {
-	return []schema.Annotation{Shape{Types: []string{"Actor"}, Via: map[string][]string{"capacity": {"load", "capacity_profile"}}}}
+	return []schema.Annotation{Shape{Types: []string{"Actor"}, Via: map[string][]string{"capacity": {"load", "capacity_profile"}},
+		Needs: map[string][]string{"invitedUntil": {"invitation_until"}}}}
 }
 
 // Edges of Agent.
@@ -44,7 +45,8 @@ func (Agent) Edges() []ent.Edge {
 		edge.To("role", Role.Type).Field("role_id").Unique().Required(),
 		edge.To("capacity_profile", CapacityProfile.Type).Field("capacity_profile_id").Unique().Required(),
 		edge.To("load", AgentLoad.Type).Unique(),
-		edge.To("statuses", AgentStatus.Type), edge.To("status", AgentStatus.Type).Field("status_id").Unique(),
+		edge.To("status_history", AgentStatus.Type).Annotations(Paged{Column: "since", Desc: true}), edge.To("status", AgentStatus.Type).Field("status_id").Unique(),
+		edge.To("known", Skill.Type).Through("skills", AgentSkill.Type),
 		edge.To("teams", Team.Type).Through("team_members", TeamMember.Type),
 		edge.From("follows", Conversation.Type).Ref("followers").Through("follow_rows", Follower.Type),
 		edge.From("consults", Interaction.Type).Ref("consultants").Through("consult_rows", Consultant.Type),
@@ -91,14 +93,17 @@ func (AgentStatus) Fields() []ent.Field {
 	return []ent.Field{
 		key(gid.AgentStatus), refOnce("agent_id"),
 		field.Enum("state").Values("AVAILABLE", "BUSY", "BREAK", "OFFLINE").Immutable(),
-		field.String("reason").Optional().Nillable().Immutable(), refOptionalOnce("set_by_id"),
+		refOptionalOnce("reason_id"), refOptionalOnce("set_by_id"),
 		field.Time("since").Default(Now).Immutable(), timeOptional("ended_at"),
 	}
 }
 
 // Edges of AgentStatus.
 func (AgentStatus) Edges() []ent.Edge {
-	return []ent.Edge{edge.From("agent", Agent.Type).Ref("statuses").Field("agent_id").Unique().Required().Immutable()}
+	return []ent.Edge{
+		edge.From("agent", Agent.Type).Ref("status_history").Field("agent_id").Unique().Required().Immutable(),
+		edge.To("reason", StatusReason.Type).Field("reason_id").Unique().Immutable(),
+	}
 }
 
 // Indexes of AgentStatus: one status at a time.

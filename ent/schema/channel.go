@@ -28,14 +28,15 @@ func (Channel) Fields() []ent.Field {
 		refOptional("queue_id"), field.String("locale").Optional().Nillable(),
 		field.Bool("join_open").Default(true), field.Int("join_within_hours").Default(72), field.Int("reopen_within_days").Default(14),
 		timeOptional("last_inbound_at"), timeOptional("last_outbound_at"), textOptional("last_error"), timeOptional("last_error_at"),
+		textOptional("paused_because"),
 	}
 }
 
 // Annotations of Channel.
 func (Channel) Annotations() []schema.Annotation {
-	return []schema.Annotation{Shape{Needs: map[string][]string{
-		"webhookUrl": {"kind", "hook_secret", "public_key"}, "address": {"public_key"}, "secretsSet": {"secrets"},
-		"health": {"enabled", "last_inbound_at", "last_outbound_at", "last_error", "last_error_at"},
+	return []schema.Annotation{Shape{Always: []string{"kind"}, Needs: map[string][]string{
+		"webhookUrl": {"kind", "hook_secret", "public_key"}, "address": {"public_key"},
+		"health": {"enabled", "last_inbound_at", "last_outbound_at", "last_error", "last_error_at", "paused_because"},
 	}}}
 }
 

@@ -29,7 +29,7 @@ func (Queue) Fields() []ent.Field {
 
 // Edges of Queue.
 func (Queue) Edges() []ent.Edge {
-	return []ent.Edge{edge.To("team", Team.Type).Field("team_id").Unique()}
+	return []ent.Edge{edge.To("team", Team.Type).Field("team_id").Unique(), edge.To("needs", SkillNeed.Type)}
 }
 
 // Indexes of Queue.

@@ -23,7 +23,7 @@ import (
 // region    ************************** generated!.gotpl **************************
 
 type ChannelResolver interface {
-	SecretsSet(ctx context.Context, obj *ent.Channel) ([]string, error)
+	Secrets(ctx context.Context, obj *ent.Channel) ([]*desk.SecretState, error)
 	WebhookURL(ctx context.Context, obj *ent.Channel) (*string, error)
 
 	Health(ctx context.Context, obj *ent.Channel) (*model.ChannelHealth, error)
@@ -262,16 +262,16 @@ func (ec *executionContext) fieldContext_Channel_config(_ context.Context, field
 	return graphql.NewScalarFieldContext("Channel", field, false, false, "JSON")
 }
 
-func (ec *executionContext) _Channel_secretsSet(ctx context.Context, field graphql.CollectedField, obj *ent.Channel) (ret graphql.Marshaler) {
+func (ec *executionContext) _Channel_secrets(ctx context.Context, field graphql.CollectedField, obj *ent.Channel) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
 		field,
 		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-			return ec.fieldContext_Channel_secretsSet(ctx, field)
+			return ec.fieldContext_Channel_secrets(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.Channel().SecretsSet(ctx, obj)
+			return ec.Resolvers.Channel().Secrets(ctx, obj)
 		},
 		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
 			directive0 := next
@@ -279,11 +279,11 @@ func (ec *executionContext) _Channel_secretsSet(ctx context.Context, field graph
 			directive1 := func(ctx context.Context) (any, error) {
 				scope, err := ec.unmarshalNScope2tributaryᚋinternalᚋviewerᚐScope(ctx, "CHANNEL_READ")
 				if err != nil {
-					var zeroVal []string
+					var zeroVal []*desk.SecretState
 					return zeroVal, err
 				}
 				if ec.Directives.Requires == nil {
-					var zeroVal []string
+					var zeroVal []*desk.SecretState
 					return zeroVal, errors.New("directive requires is not implemented")
 				}
 				return ec.Directives.Requires(ctx, obj, directive0, scope)
@@ -292,15 +292,24 @@ func (ec *executionContext) _Channel_secretsSet(ctx context.Context, field graph
 			next = directive1
 			return next
 		},
-		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
-			return ec.marshalOString2ᚕstringᚄ(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v []*desk.SecretState) graphql.Marshaler {
+			return ec.marshalOSecretState2ᚕᚖtributaryᚋdeskᚐSecretStateᚄ(ctx, selections, v)
 		},
 		true,
 		false,
 	)
 }
-func (ec *executionContext) fieldContext_Channel_secretsSet(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("Channel", field, true, true, "String")
+func (ec *executionContext) fieldContext_Channel_secrets(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Channel",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_SecretState(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _Channel_webhookUrl(ctx context.Context, field graphql.CollectedField, obj *ent.Channel) (ret graphql.Marshaler) {
@@ -737,6 +746,61 @@ func (ec *executionContext) fieldContext_ChannelCreatePayload_userErrors(_ conte
 	return fc, nil
 }
 
+func (ec *executionContext) _ChannelDeletePayload_deletedId(ctx context.Context, field graphql.CollectedField, obj *model.ChannelDeletePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ChannelDeletePayload_deletedId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DeletedID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *gid.ID) graphql.Marshaler {
+			return ec.marshalOID2ᚖtributaryᚋinternalᚋgidᚐID(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ChannelDeletePayload_deletedId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ChannelDeletePayload", field, false, false, "ID")
+}
+
+func (ec *executionContext) _ChannelDeletePayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.ChannelDeletePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ChannelDeletePayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*desk.Refusal) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖtributaryᚋdeskᚐRefusalᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ChannelDeletePayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ChannelDeletePayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _ChannelEdge_cursor(ctx context.Context, field graphql.CollectedField, obj *ent.ChannelEdge) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -1005,6 +1069,98 @@ func (ec *executionContext) _ChannelHealth_lastErrorAt(ctx context.Context, fiel
 }
 func (ec *executionContext) fieldContext_ChannelHealth_lastErrorAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("ChannelHealth", field, false, false, "DateTime")
+}
+
+func (ec *executionContext) _ChannelHealth_pausedBecause(ctx context.Context, field graphql.CollectedField, obj *model.ChannelHealth) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ChannelHealth_pausedBecause(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PausedBecause, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ChannelHealth_pausedBecause(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ChannelHealth", field, false, false, "String")
+}
+
+func (ec *executionContext) _ChannelHealth_backlogIn(ctx context.Context, field graphql.CollectedField, obj *model.ChannelHealth) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ChannelHealth_backlogIn(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.BacklogIn, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ChannelHealth_backlogIn(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ChannelHealth", field, false, false, "Int")
+}
+
+func (ec *executionContext) _ChannelHealth_backlogOut(ctx context.Context, field graphql.CollectedField, obj *model.ChannelHealth) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ChannelHealth_backlogOut(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.BacklogOut, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ChannelHealth_backlogOut(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ChannelHealth", field, false, false, "Int")
+}
+
+func (ec *executionContext) _ChannelHealth_deadLetters(ctx context.Context, field graphql.CollectedField, obj *model.ChannelHealth) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ChannelHealth_deadLetters(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DeadLetters, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ChannelHealth_deadLetters(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ChannelHealth", field, false, false, "Int")
 }
 
 func (ec *executionContext) _ChannelKindInfo_kind(ctx context.Context, field graphql.CollectedField, obj *model.ChannelKindInfo) (ret graphql.Marshaler) {
@@ -1953,6 +2109,98 @@ func (ec *executionContext) fieldContext_DeadLetterRetryPayload_userErrors(_ con
 	return fc, nil
 }
 
+func (ec *executionContext) _SecretState_name(ctx context.Context, field graphql.CollectedField, obj *desk.SecretState) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SecretState_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNKey2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SecretState_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SecretState", field, false, false, "Key")
+}
+
+func (ec *executionContext) _SecretState_set(ctx context.Context, field graphql.CollectedField, obj *desk.SecretState) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SecretState_set(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Set, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SecretState_set(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SecretState", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _SecretState_setAt(ctx context.Context, field graphql.CollectedField, obj *desk.SecretState) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SecretState_setAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.SetAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalODateTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_SecretState_setAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SecretState", field, false, false, "DateTime")
+}
+
+func (ec *executionContext) _SecretState_previousValidUntil(ctx context.Context, field graphql.CollectedField, obj *desk.SecretState) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SecretState_previousValidUntil(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PreviousValidUntil, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalODateTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_SecretState_previousValidUntil(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SecretState", field, false, false, "DateTime")
+}
+
 // endregion **************************** field.gotpl *****************************
 
 // region    **************************** input.gotpl *****************************
@@ -2256,11 +2504,11 @@ func (ec *executionContext) _Channel(ctx context.Context, sel ast.SelectionSet, 
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
-		case "secretsSet":
+		case "secrets":
 			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
-					return ec._Channel_secretsSet(ctx, field, obj)
+					return ec._Channel_secrets(ctx, field, obj)
 				})
 		case "webhookUrl":
 			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
@@ -2404,6 +2652,44 @@ func (ec *executionContext) _ChannelCreatePayload(ctx context.Context, sel ast.S
 	return out
 }
 
+var channelDeletePayloadImplementors = []string{"ChannelDeletePayload"}
+
+func (ec *executionContext) _ChannelDeletePayload(ctx context.Context, sel ast.SelectionSet, obj *model.ChannelDeletePayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, channelDeletePayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ChannelDeletePayload")
+		case "deletedId":
+			out.Values[i] = ec._ChannelDeletePayload_deletedId(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._ChannelDeletePayload_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var channelEdgeImplementors = []string{"ChannelEdge"}
 
 func (ec *executionContext) _ChannelEdge(ctx context.Context, sel ast.SelectionSet, obj *ent.ChannelEdge) graphql.Marshaler {
@@ -2514,6 +2800,26 @@ func (ec *executionContext) _ChannelHealth(ctx context.Context, sel ast.Selectio
 		case "lastErrorAt":
 			out.Values[i] = ec._ChannelHealth_lastErrorAt(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "pausedBecause":
+			out.Values[i] = ec._ChannelHealth_pausedBecause(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "backlogIn":
+			out.Values[i] = ec._ChannelHealth_backlogIn(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "backlogOut":
+			out.Values[i] = ec._ChannelHealth_backlogOut(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "deadLetters":
+			out.Values[i] = ec._ChannelHealth_deadLetters(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
 		default:
@@ -2930,6 +3236,54 @@ func (ec *executionContext) _DeadLetterRetryPayload(ctx context.Context, sel ast
 	return out
 }
 
+var secretStateImplementors = []string{"SecretState"}
+
+func (ec *executionContext) _SecretState(ctx context.Context, sel ast.SelectionSet, obj *desk.SecretState) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, secretStateImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("SecretState")
+		case "name":
+			out.Values[i] = ec._SecretState_name(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "set":
+			out.Values[i] = ec._SecretState_set(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "setAt":
+			out.Values[i] = ec._SecretState_setAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "previousValidUntil":
+			out.Values[i] = ec._SecretState_previousValidUntil(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 // endregion **************************** object.gotpl ****************************
 
 // region    ***************************** type.gotpl *****************************
@@ -3081,6 +3435,14 @@ func (ec *executionContext) unmarshalNSecretInput2tributaryᚋdeskᚐSecretInput
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
+func (ec *executionContext) marshalNSecretState2ᚖtributaryᚋdeskᚐSecretState(ctx context.Context, sel ast.SelectionSet, v *desk.SecretState) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "SecretState!")
+		return graphql.Null
+	}
+	return ec._SecretState(ctx, sel, v)
+}
+
 func (ec *executionContext) marshalOChannel2ᚖtributaryᚋentᚐChannel(ctx context.Context, sel ast.SelectionSet, v *ent.Channel) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
@@ -3100,6 +3462,13 @@ func (ec *executionContext) marshalOChannelCreatePayload2ᚖtributaryᚋgraphᚋ
 		return graphql.Null
 	}
 	return ec._ChannelCreatePayload(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalOChannelDeletePayload2ᚖtributaryᚋgraphᚋmodelᚐChannelDeletePayload(ctx context.Context, sel ast.SelectionSet, v *model.ChannelDeletePayload) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._ChannelDeletePayload(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalOChannelEnablePayload2ᚖtributaryᚋgraphᚋmodelᚐChannelEnablePayload(ctx context.Context, sel ast.SelectionSet, v *model.ChannelEnablePayload) graphql.Marshaler {
@@ -3240,6 +3609,25 @@ func (ec *executionContext) unmarshalOSecretInput2ᚕtributaryᚋdeskᚐSecretIn
 		}
 	}
 	return res, nil
+}
+
+func (ec *executionContext) marshalOSecretState2ᚕᚖtributaryᚋdeskᚐSecretStateᚄ(ctx context.Context, sel ast.SelectionSet, v []*desk.SecretState) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNSecretState2ᚖtributaryᚋdeskᚐSecretState(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
 }
 
 // endregion ***************************** type.gotpl *****************************

@@ -81,8 +81,10 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("ApiKeyInput", ec.unmarshalInputApiKeyInput),
 			graphql.NewInputUnmarshaler("AppCreateInput", ec.unmarshalInputAppCreateInput),
 			graphql.NewInputUnmarshaler("CapacityProfileCreateInput", ec.unmarshalInputCapacityProfileCreateInput),
+			graphql.NewInputUnmarshaler("CapacityProfileUpdateInput", ec.unmarshalInputCapacityProfileUpdateInput),
 			graphql.NewInputUnmarshaler("CapacityRuleInput", ec.unmarshalInputCapacityRuleInput),
 			graphql.NewInputUnmarshaler("ChannelCreateInput", ec.unmarshalInputChannelCreateInput),
+			graphql.NewInputUnmarshaler("ChannelTestTarget", ec.unmarshalInputChannelTestTarget),
 			graphql.NewInputUnmarshaler("ChannelUpdateInput", ec.unmarshalInputChannelUpdateInput),
 			graphql.NewInputUnmarshaler("ConversationFilter", ec.unmarshalInputConversationFilter),
 			graphql.NewInputUnmarshaler("ConversationOrder", ec.unmarshalInputConversationOrder),
@@ -96,14 +98,24 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("QueueCreateInput", ec.unmarshalInputQueueCreateInput),
 			graphql.NewInputUnmarshaler("QueueUpdateInput", ec.unmarshalInputQueueUpdateInput),
 			graphql.NewInputUnmarshaler("ResolveInput", ec.unmarshalInputResolveInput),
+			graphql.NewInputUnmarshaler("RoleCreateInput", ec.unmarshalInputRoleCreateInput),
+			graphql.NewInputUnmarshaler("RoleUpdateInput", ec.unmarshalInputRoleUpdateInput),
 			graphql.NewInputUnmarshaler("SecretInput", ec.unmarshalInputSecretInput),
 			graphql.NewInputUnmarshaler("SessionInput", ec.unmarshalInputSessionInput),
+			graphql.NewInputUnmarshaler("SkillCreateInput", ec.unmarshalInputSkillCreateInput),
+			graphql.NewInputUnmarshaler("SkillLevelInput", ec.unmarshalInputSkillLevelInput),
+			graphql.NewInputUnmarshaler("SkillNeedInput", ec.unmarshalInputSkillNeedInput),
+			graphql.NewInputUnmarshaler("SkillUpdateInput", ec.unmarshalInputSkillUpdateInput),
+			graphql.NewInputUnmarshaler("StatusReasonCreateInput", ec.unmarshalInputStatusReasonCreateInput),
+			graphql.NewInputUnmarshaler("StatusReasonUpdateInput", ec.unmarshalInputStatusReasonUpdateInput),
 			graphql.NewInputUnmarshaler("TeamCreateInput", ec.unmarshalInputTeamCreateInput),
+			graphql.NewInputUnmarshaler("TeamUpdateInput", ec.unmarshalInputTeamUpdateInput),
 			graphql.NewInputUnmarshaler("TransferInput", ec.unmarshalInputTransferInput),
 			graphql.NewInputUnmarshaler("UploadInput", ec.unmarshalInputUploadInput),
 			graphql.NewInputUnmarshaler("VisitorMessageInput", ec.unmarshalInputVisitorMessageInput),
 			graphql.NewInputUnmarshaler("VisitorSessionInput", ec.unmarshalInputVisitorSessionInput),
 			graphql.NewInputUnmarshaler("WorkspaceInput", ec.unmarshalInputWorkspaceInput),
+			graphql.NewInputUnmarshaler("WorkspaceUpdateInput", ec.unmarshalInputWorkspaceUpdateInput),
 		)
 	}
 	first := true
@@ -217,10 +229,25 @@ type Agent implements Versioned & Node & Actor @requires(scope: SELF) {
   active: Boolean!
   "BCP 47 language."
   locale: String
+  "Until when his invitation can be accepted; null: none is open."
+  invitedUntil: DateTime @requires(scope: PEOPLE_READ)
   "Where he belongs."
   teams: [Team!]
+  "What he can do."
+  skills: [AgentSkill!]
   "His status now; null before the first one."
   status: AgentStatus
+  "All his statuses, newest first."
+  statusHistory(
+    "How many from the start: 25 if absent, at most 100."
+    first: Int
+    "Begin after this place."
+    after: Cursor
+    "How many from the end; not together with ` + "`" + `first` + "`" + `."
+    last: Int
+    "End before this place."
+    before: Cursor
+  ): AgentStatusConnection! @requires(scope: PEOPLE_READ)
   "How much he can carry."
   capacityProfile: CapacityProfile
   "What he carries now: the total and each kind in use."
@@ -233,6 +260,8 @@ type AgentStatus implements Node @requires(scope: SELF) {
   id: ID!
   "The state."
   state: AgentState!
+  "Why, in the workspace's words."
+  reason: StatusReason
   "When it began."
   since: DateTime!
   "When the next one took its place."
@@ -265,6 +294,17 @@ type Team implements Versioned & Node @requires(scope: SELF) {
   name: String!
   "The team it is part of: members of the parent see its conversations, too."
   parent: Team
+  "Who belongs to it, by age."
+  members(
+    "How many from the start: 25 if absent, at most 100."
+    first: Int
+    "Begin after this place."
+    after: Cursor
+    "How many from the end; not together with ` + "`" + `first` + "`" + `."
+    last: Int
+    "End before this place."
+    before: Cursor
+  ): AgentConnection! @requires(scope: PEOPLE_READ)
 }
 
 "How much an agent can carry: units in all, and what an interaction of each kind costs. One more asynchronous or chat interaction of a conversation already served costs nothing."
@@ -283,6 +323,8 @@ type CapacityProfile implements Versioned & Node @requires(scope: SELF) {
   units: Int!
   "What each kind costs; a kind without a rule costs 1."
   rules: [CapacityRule!]!
+  "Comes with the workspace."
+  builtIn: Boolean!
 }
 
 "What an interaction of one kind costs."
@@ -319,6 +361,8 @@ input AgentCreateInput {
   locale: String
   "Where he belongs."
   teamIds: [ID!]
+  "What he can do."
+  skills: [SkillLevelInput!]
   "How much he can carry; the workspace's default if absent."
   capacityProfileId: ID
 }
@@ -335,6 +379,8 @@ input AgentUpdateInput {
   active: Boolean
   "Where he belongs: replaces the list."
   teamIds: [ID!]
+  "What he can do: replaces the list."
+  skills: [SkillLevelInput!]
   "How much he can carry."
   capacityProfileId: ID
 }
@@ -343,6 +389,8 @@ input AgentUpdateInput {
 input AgentStatusInput {
   "The state."
   state: AgentState!
+  "Why: an enabled reason of this state."
+  reasonId: ID
 }
 
 "A new team."
@@ -381,6 +429,8 @@ input CapacityProfileCreateInput {
 input AgentFilter {
   "Of one of these teams."
   teamIds: [ID!]
+  "With one of these skills."
+  skillIds: [ID!]
   "In one of these states."
   states: [AgentState!]
   "Only active or only inactive ones."
@@ -462,6 +512,13 @@ extend type Mutation {
     "Makes a repeat safe: one effect per key, remembered for 48 hours."
     idempotencyKey: Key
   ): AgentInvitePayload @requires(scope: PEOPLE_WRITE)
+  "Ends an open invitation: its token is worth nothing from now on. WRONG_STATE without one."
+  invitationRevoke(
+    "Whose, by the agent's id."
+    id: ID!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): InvitationRevokePayload @requires(scope: PEOPLE_WRITE)
   "Sets the first password with an invitation, and logs in."
   invitationAccept(
     "The token of ` + "`" + `agentInvite` + "`" + ` or ` + "`" + `workspaceCreate` + "`" + `."
@@ -582,6 +639,14 @@ type AgentInvitePayload {
   userErrors: [UserError!]!
 }
 
+"The outcome of ` + "`" + `invitationRevoke` + "`" + `."
+type InvitationRevokePayload {
+  "As it is now; null if nothing came of it."
+  agent: Agent
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
 "The outcome of ` + "`" + `invitationAccept` + "`" + `."
 type InvitationAcceptPayload {
   "As it is now; null if nothing came of it."
@@ -612,6 +677,55 @@ type TeamCreatePayload {
 type CapacityProfileCreatePayload {
   "As it is now; null if nothing came of it."
   capacityProfile: CapacityProfile
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+`, BuiltIn: false},
+	{Name: "../../schema/capacity.graphql", Input: `"Changes of a profile; absent members stay."
+input CapacityProfileUpdateInput {
+  "Its name."
+  name: String
+  "Units in all."
+  units: Int
+  "What each kind costs: replaces the list."
+  rules: [CapacityRuleInput!]
+}
+
+extend type Mutation {
+  "Changes a profile; in force for the next decision. An agent above the new bound keeps what he serves."
+  capacityProfileUpdate(
+    "Which."
+    id: ID!
+    "The changes."
+    input: CapacityProfileUpdateInput!
+    "The version the change was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): CapacityProfileUpdatePayload @requires(scope: PEOPLE_WRITE)
+  "Deletes a profile that no agent has; IN_USE otherwise. The built-in one stays."
+  capacityProfileDelete(
+    "Which."
+    id: ID!
+    "The version the decision was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): CapacityProfileDeletePayload @requires(scope: PEOPLE_WRITE)
+}
+
+"The outcome of ` + "`" + `capacityProfileUpdate` + "`" + `."
+type CapacityProfileUpdatePayload {
+  "As it is now; null if nothing came of it."
+  capacityProfile: CapacityProfile
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `capacityProfileDelete` + "`" + `."
+type CapacityProfileDeletePayload {
+  "What is gone; null if nothing came of it."
+  deletedId: ID
   "Why not. Empty: it is done."
   userErrors: [UserError!]!
 }
@@ -652,8 +766,8 @@ type Channel implements Versioned & Node @requires(scope: CONVERSATION_READ) {
   enabled: Boolean!
   "Its configuration, without secrets."
   config: JSON @requires(scope: CHANNEL_READ)
-  "Which secrets are set."
-  secretsSet: [String!] @requires(scope: CHANNEL_READ)
+  "Its secrets and how far their rotation is; never a value."
+  secrets: [SecretState!] @requires(scope: CHANNEL_READ)
   "To be entered at the provider; null for kinds that have no provider."
   webhookUrl: String @requires(scope: CHANNEL_WRITE)
   "Where its contacts wait; the workspace's default queue if null."
@@ -670,6 +784,18 @@ type Channel implements Versioned & Node @requires(scope: CONVERSATION_READ) {
   health: ChannelHealth!
 }
 
+"A secret of a channel, without its value."
+type SecretState {
+  "Which, of the kind's ` + "`" + `secretFields` + "`" + `."
+  name: Key!
+  "Whether there is a value."
+  set: Boolean!
+  "When it was set."
+  setAt: DateTime
+  "Until when the one before it is valid, too; null: no more."
+  previousValidUntil: DateTime
+}
+
 "How a channel does."
 type ChannelHealth {
   "In a word."
@@ -682,6 +808,14 @@ type ChannelHealth {
   lastError: String
   "When that was."
   lastErrorAt: DateTime
+  "What the person said who switched it off."
+  pausedBecause: String
+  "Events that came in and are not worked through yet."
+  backlogIn: Int! @cost(points: 2)
+  "Messages that wait to be sent."
+  backlogOut: Int! @cost(points: 2)
+  "Work that was given up and waits for a person."
+  deadLetters: Int! @cost(points: 2)
 }
 
 "How a channel does, in a word."
@@ -848,9 +982,20 @@ extend type Mutation {
   channelPause(
     "Which."
     id: ID!
+    "Why, for colleagues: at most 500 characters."
+    reason: String
     "Makes a repeat safe: one effect per key, remembered for 48 hours."
     idempotencyKey: Key
   ): ChannelPausePayload @requires(scope: CHANNEL_WRITE)
+  "Deletes a channel by which nobody ever wrote; IN_USE otherwise: pause it, its history needs it."
+  channelDelete(
+    "Which."
+    id: ID!
+    "The version the decision was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): ChannelDeletePayload @requires(scope: CHANNEL_WRITE)
   "Tries dead letters again, from their first try on."
   deadLetterRetry(
     "Which."
@@ -960,6 +1105,64 @@ type DeadLetterDiscardPayload {
   "As it is now; null if nothing came of it."
   deadLetters: [DeadLetter!]
   "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `channelDelete` + "`" + `."
+type ChannelDeletePayload {
+  "What is gone; null if nothing came of it."
+  deletedId: ID
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+`, BuiltIn: false},
+	{Name: "../../schema/channeltest.graphql", Input: `"What a trial of a channel gave, step by step."
+type ChannelTest {
+  "No step failed, and one at least was possible."
+  ok: Boolean!
+  "In the order in which they were tried; after a failed one nothing more is."
+  steps: [ChannelTestStep!]!
+}
+
+"One step of a trial: ` + "`" + `settings` + "`" + `, ` + "`" + `credentials` + "`" + ` or ` + "`" + `send` + "`" + `."
+type ChannelTestStep {
+  "Which."
+  name: Key!
+  "Whether it went well."
+  ok: Boolean!
+  "Not possible for this channel, and why stands in ` + "`" + `detail` + "`" + `; it decides nothing."
+  skipped: Boolean!
+  "What came of it, for people."
+  detail: String
+  "What it took."
+  milliseconds: Int!
+}
+
+"Where a trial sends to. A person gets it."
+input ChannelTestTarget {
+  "Which kind of address, of those that the kind of channel knows."
+  identityKind: IdentityKind!
+  "The address."
+  value: String!
+  "What to send; a plain sentence if absent."
+  text: String
+}
+
+extend type Mutation {
+  "Tries a channel, also a paused one: opens it with its settings, asks the provider whether the credentials work and, with ` + "`" + `sendTo` + "`" + `, sends one message. Nothing is stored. Ten in a minute for each channel."
+  channelTest(
+    "Which."
+    id: ID!
+    "Where to send a message to; absent: nothing is sent."
+    sendTo: ChannelTestTarget
+  ): ChannelTestPayload @ephemeral @requires(scope: CHANNEL_WRITE)
+}
+
+"The outcome of ` + "`" + `channelTest` + "`" + `."
+type ChannelTestPayload {
+  "What it gave; null if it was not tried."
+  channelTest: ChannelTest
+  "Why not. Empty: it was tried."
   userErrors: [UserError!]!
 }
 `, BuiltIn: false},
@@ -2502,6 +2705,96 @@ type NoteDeletePayload {
   userErrors: [UserError!]!
 }
 `, BuiltIn: false},
+	{Name: "../../schema/role.graphql", Input: `"A new role. Nobody gives what he does not hold."
+input RoleCreateInput {
+  "Its name."
+  name: String!
+  "For people."
+  description: String
+  "What it may do. SELF comes by itself."
+  scopes: [Scope!]!
+  "Whose conversations it sees."
+  reach: Reach!
+  "Which personal values it sees in the clear; none if absent."
+  personalShown: [PersonalKind!]
+}
+
+"Changes of a role; absent members stay, null clears."
+input RoleUpdateInput {
+  "Its name."
+  name: String
+  "For people."
+  description: String
+  "What it may do: replaces the list. SELF comes by itself."
+  scopes: [Scope!]
+  "Whose conversations it sees."
+  reach: Reach
+  "Which personal values it sees in the clear: replaces the list."
+  personalShown: [PersonalKind!]
+}
+
+extend type Query {
+  "One role."
+  role(
+    "Its id."
+    id: ID!
+  ): Role @requires(scope: PEOPLE_READ)
+}
+
+extend type Mutation {
+  "Makes a role."
+  roleCreate(
+    "The role."
+    input: RoleCreateInput!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): RoleCreatePayload @requires(scope: API_WRITE)
+  "Changes a role of the workspace itself; sessions feel it at once, streams within 5 seconds. Built-in roles stay as they are."
+  roleUpdate(
+    "Which."
+    id: ID!
+    "The changes."
+    input: RoleUpdateInput!
+    "The version the change was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): RoleUpdatePayload @requires(scope: API_WRITE)
+  "Deletes a role that no agent has; IN_USE otherwise. Built-in roles stay."
+  roleDelete(
+    "Which."
+    id: ID!
+    "The version the decision was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): RoleDeletePayload @requires(scope: API_WRITE)
+}
+
+"The outcome of ` + "`" + `roleCreate` + "`" + `."
+type RoleCreatePayload {
+  "As it is now; null if nothing came of it."
+  role: Role
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `roleUpdate` + "`" + `."
+type RoleUpdatePayload {
+  "As it is now; null if nothing came of it."
+  role: Role
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `roleDelete` + "`" + `."
+type RoleDeletePayload {
+  "What is gone; null if nothing came of it."
+  deletedId: ID
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+`, BuiltIn: false},
 	{Name: "../../schema/root.graphql", Input: `"RFC 3339, UTC, milliseconds."
 scalar DateTime
 
@@ -2581,7 +2874,7 @@ enum Scope {
   SETTING_READ
   "Change the workspace's settings."
   SETTING_WRITE
-  "Set up apps and their keys."
+  "Set up roles, apps and their keys."
   API_WRITE
   "Held only by the operator's token; opens no workspace."
   SYSTEM_ADMIN
@@ -2800,6 +3093,8 @@ type Queue implements Versioned & Node @requires(scope: SELF) {
   breakAfterMisses: Int!
   "Only members of its team see what is said in its interactions; to others they are placeholders, whatever their reach."
   restricted: Boolean!
+  "What whoever serves it must be able to do."
+  needs: [SkillNeed!]
 }
 
 "Who of the able agents comes first."
@@ -2972,6 +3267,8 @@ enum ExclusionReason {
   REFUSED_BEFORE
   "Not connected in the way that this kind needs."
   NOT_LIVE
+  "Lacks a skill that the queue needs."
+  MISSING_SKILL
 }
 
 "A new queue."
@@ -2996,6 +3293,8 @@ input QueueCreateInput {
   breakAfterMisses: Int
   "Only members of its team see the content; needs a team."
   restricted: Boolean
+  "What whoever serves it must be able to do."
+  needs: [SkillNeedInput!]
 }
 
 "Changes of a queue; absent members stay, null clears."
@@ -3020,6 +3319,8 @@ input QueueUpdateInput {
   breakAfterMisses: Int
   "Only members of its team see the content; needs a team."
   restricted: Boolean
+  "What whoever serves it must be able to do: replaces the list."
+  needs: [SkillNeedInput!]
 }
 
 
@@ -3097,6 +3398,15 @@ extend type Mutation {
     "Makes a repeat safe: one effect per key, remembered for 48 hours."
     idempotencyKey: Key
   ): QueueUpdatePayload @requires(scope: ROUTING_WRITE)
+  "Deletes a queue; IN_USE while something waits or is served in it, a channel names it, or it is the workspace's default. What ended in it keeps its history, without the queue."
+  queueDelete(
+    "Which."
+    id: ID!
+    "The version the decision was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): QueueDeletePayload @requires(scope: ROUTING_WRITE)
 }
 
 "A page of Queue."
@@ -3187,6 +3497,385 @@ type QueueCreatePayload {
 type QueueUpdatePayload {
   "As it is now; null if nothing came of it."
   queue: Queue
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `queueDelete` + "`" + `."
+type QueueDeletePayload {
+  "What is gone; null if nothing came of it."
+  deletedId: ID
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+`, BuiltIn: false},
+	{Name: "../../schema/skill.graphql", Input: `"What an agent can do. Queues ask for skills, agents have them by level."
+type Skill implements Versioned & Node @requires(scope: SELF) {
+  "Opaque, sortable by time."
+  id: ID!
+  "Rises by one with each change; ` + "`" + `ifVersion` + "`" + ` compares it."
+  version: Int!
+  "When it came to be."
+  createdAt: DateTime!
+  "When it last changed."
+  updatedAt: DateTime!
+  "Its name."
+  name: String!
+  "For people."
+  description: String
+  "Who has it, by age."
+  agents(
+    "How many from the start: 25 if absent, at most 100."
+    first: Int
+    "Begin after this place."
+    after: Cursor
+    "How many from the end; not together with ` + "`" + `first` + "`" + `."
+    last: Int
+    "End before this place."
+    before: Cursor
+  ): AgentConnection! @requires(scope: PEOPLE_READ)
+}
+
+"A skill with the level at which an agent has it."
+type AgentSkill @requires(scope: SELF) {
+  "Which."
+  skill: Skill!
+  "1 to 5."
+  level: Int!
+}
+
+"What a queue asks of whoever serves it: agents without it are left out, however long something waits."
+type SkillNeed @requires(scope: SELF) {
+  "Which."
+  skill: Skill!
+  "1 to 5; lower levels do not do."
+  minimumLevel: Int!
+}
+
+"A skill with a level."
+input SkillLevelInput {
+  "Which."
+  skillId: ID!
+  "1 to 5."
+  level: Int!
+}
+
+"What a queue asks for."
+input SkillNeedInput {
+  "Which."
+  skillId: ID!
+  "1 to 5; lower levels do not do."
+  minimumLevel: Int!
+}
+
+"A new skill."
+input SkillCreateInput {
+  "Its name."
+  name: String!
+  "For people."
+  description: String
+}
+
+"Changes of a skill; absent members stay, null clears."
+input SkillUpdateInput {
+  "Its name."
+  name: String
+  "For people."
+  description: String
+}
+
+extend type Query {
+  "One skill."
+  skill(
+    "Its id."
+    id: ID!
+  ): Skill @requires(scope: PEOPLE_READ)
+  "Skills, by age."
+  skills(
+    "How many from the start: 25 if absent, at most 100."
+    first: Int
+    "Begin after this place."
+    after: Cursor
+    "How many from the end; not together with ` + "`" + `first` + "`" + `."
+    last: Int
+    "End before this place."
+    before: Cursor
+  ): SkillConnection @requires(scope: PEOPLE_READ)
+}
+
+extend type Mutation {
+  "Makes a skill."
+  skillCreate(
+    "The skill."
+    input: SkillCreateInput!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): SkillCreatePayload @requires(scope: PEOPLE_WRITE)
+  "Changes a skill."
+  skillUpdate(
+    "Which."
+    id: ID!
+    "The changes."
+    input: SkillUpdateInput!
+    "The version the change was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): SkillUpdatePayload @requires(scope: PEOPLE_WRITE)
+  "Deletes a skill that no agent has and no queue asks for; IN_USE otherwise."
+  skillDelete(
+    "Which."
+    id: ID!
+    "The version the decision was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): SkillDeletePayload @requires(scope: PEOPLE_WRITE)
+}
+
+"A page of Skill."
+type SkillConnection {
+  "The rows with their places."
+  edges: [SkillEdge!]!
+  "The rows alone."
+  nodes: [Skill!]!
+  "Whether there is more."
+  pageInfo: PageInfo!
+  "All rows of the list; counted only when it is asked for."
+  totalCount: Int! @cost(points: 10)
+}
+
+"A row in its page."
+type SkillEdge {
+  "The row's place."
+  cursor: Cursor!
+  "The row."
+  node: Skill!
+}
+
+"The outcome of ` + "`" + `skillCreate` + "`" + `."
+type SkillCreatePayload {
+  "As it is now; null if nothing came of it."
+  skill: Skill
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `skillUpdate` + "`" + `."
+type SkillUpdatePayload {
+  "As it is now; null if nothing came of it."
+  skill: Skill
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `skillDelete` + "`" + `."
+type SkillDeletePayload {
+  "What is gone; null if nothing came of it."
+  deletedId: ID
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+`, BuiltIn: false},
+	{Name: "../../schema/status.graphql", Input: `"The workspace's own name for a state of its agents: lunch, training. Built-in ones have a key: ` + "`" + `no_answer` + "`" + ` is the BREAK that a queue's ` + "`" + `breakAfterMisses` + "`" + ` sets."
+type StatusReason implements Versioned & Node @requires(scope: SELF) {
+  "Opaque, sortable by time."
+  id: ID!
+  "Rises by one with each change; ` + "`" + `ifVersion` + "`" + ` compares it."
+  version: Int!
+  "When it came to be."
+  createdAt: DateTime!
+  "When it last changed."
+  updatedAt: DateTime!
+  "What the desk knows it by; null for the workspace's own."
+  key: Key
+  "Its name."
+  name: String!
+  "The state that it explains."
+  state: AgentState!
+  "Whether reports count it as working time."
+  countsAsWork: Boolean!
+  "Off: it stays in the history and cannot be chosen any more."
+  enabled: Boolean!
+}
+
+"A new reason."
+input StatusReasonCreateInput {
+  "Its name."
+  name: String!
+  "The state that it explains."
+  state: AgentState!
+  "Whether reports count it as working time."
+  countsAsWork: Boolean = false
+  "Whether it can be chosen at once."
+  enabled: Boolean = true
+}
+
+"Changes of a reason; absent members stay. A built-in one keeps its state and stays on."
+input StatusReasonUpdateInput {
+  "Its name."
+  name: String
+  "The state that it explains; IN_USE once an agent has had it."
+  state: AgentState
+  "Whether reports count it as working time."
+  countsAsWork: Boolean
+  "Off: it stays in the history and cannot be chosen any more."
+  enabled: Boolean
+}
+
+extend type Query {
+  "Reasons of statuses, by age."
+  statusReasons(
+    "How many from the start: 25 if absent, at most 100."
+    first: Int
+    "Begin after this place."
+    after: Cursor
+    "How many from the end; not together with ` + "`" + `first` + "`" + `."
+    last: Int
+    "End before this place."
+    before: Cursor
+  ): StatusReasonConnection @requires(scope: SELF)
+}
+
+extend type Mutation {
+  "Makes a reason."
+  statusReasonCreate(
+    "The reason."
+    input: StatusReasonCreateInput!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): StatusReasonCreatePayload @requires(scope: PEOPLE_WRITE)
+  "Changes a reason."
+  statusReasonUpdate(
+    "Which."
+    id: ID!
+    "The changes."
+    input: StatusReasonUpdateInput!
+    "The version the change was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): StatusReasonUpdatePayload @requires(scope: PEOPLE_WRITE)
+  "Deletes a reason that no agent has ever had; IN_USE otherwise: switch it off then."
+  statusReasonDelete(
+    "Which."
+    id: ID!
+    "The version the decision was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): StatusReasonDeletePayload @requires(scope: PEOPLE_WRITE)
+}
+
+"A page of AgentStatus."
+type AgentStatusConnection {
+  "The rows with their places."
+  edges: [AgentStatusEdge!]!
+  "The rows alone."
+  nodes: [AgentStatus!]!
+  "Whether there is more."
+  pageInfo: PageInfo!
+  "All rows of the list; counted only when it is asked for."
+  totalCount: Int! @cost(points: 10)
+}
+
+"A row in its page."
+type AgentStatusEdge {
+  "The row's place."
+  cursor: Cursor!
+  "The row."
+  node: AgentStatus!
+}
+
+"A page of StatusReason."
+type StatusReasonConnection {
+  "The rows with their places."
+  edges: [StatusReasonEdge!]!
+  "The rows alone."
+  nodes: [StatusReason!]!
+  "Whether there is more."
+  pageInfo: PageInfo!
+  "All rows of the list; counted only when it is asked for."
+  totalCount: Int! @cost(points: 10)
+}
+
+"A row in its page."
+type StatusReasonEdge {
+  "The row's place."
+  cursor: Cursor!
+  "The row."
+  node: StatusReason!
+}
+
+"The outcome of ` + "`" + `statusReasonCreate` + "`" + `."
+type StatusReasonCreatePayload {
+  "As it is now; null if nothing came of it."
+  statusReason: StatusReason
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `statusReasonUpdate` + "`" + `."
+type StatusReasonUpdatePayload {
+  "As it is now; null if nothing came of it."
+  statusReason: StatusReason
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `statusReasonDelete` + "`" + `."
+type StatusReasonDeletePayload {
+  "What is gone; null if nothing came of it."
+  deletedId: ID
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+`, BuiltIn: false},
+	{Name: "../../schema/team.graphql", Input: `"Changes of a team; absent members stay, null clears."
+input TeamUpdateInput {
+  "Its name."
+  name: String
+  "The team it is part of; null: none. Never itself or one beneath it."
+  parentId: ID
+  "Who belongs to it: replaces the list."
+  memberIds: [ID!]
+}
+
+extend type Mutation {
+  "Changes a team. Members gain and lose sight at once, their streams within 5 seconds."
+  teamUpdate(
+    "Which."
+    id: ID!
+    "The changes."
+    input: TeamUpdateInput!
+    "The version the change was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): TeamUpdatePayload @requires(scope: PEOPLE_WRITE)
+  "Deletes a team with its memberships; IN_USE while a queue, another team or a conversation names it."
+  teamDelete(
+    "Which."
+    id: ID!
+    "The version the decision was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): TeamDeletePayload @requires(scope: PEOPLE_WRITE)
+}
+
+"The outcome of ` + "`" + `teamUpdate` + "`" + `."
+type TeamUpdatePayload {
+  "As it is now; null if nothing came of it."
+  team: Team
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `teamDelete` + "`" + `."
+type TeamDeletePayload {
+  "What is gone; null if nothing came of it."
+  deletedId: ID
   "Why not. Empty: it is done."
   userErrors: [UserError!]!
 }
@@ -3944,6 +4633,40 @@ type VisitorConversationEndPayload {
   userErrors: [VisitorError!]!
 }
 `, BuiltIn: false},
+	{Name: "../../schema/workspace.graphql", Input: `"Changes of the workspace; absent members stay."
+input WorkspaceUpdateInput {
+  "The brand's name."
+  name: String
+  "BCP 47 language."
+  locale: String
+  "IANA zone."
+  timeZone: String
+  "What one step of priority is worth in seconds of waiting: 0 to 86400."
+  priorityWeightSeconds: Int
+  "Where interactions go whose channel names no queue."
+  defaultQueueId: ID
+}
+
+extend type Mutation {
+  "Changes the caller's workspace; in force for the next decision."
+  workspaceUpdate(
+    "The changes."
+    input: WorkspaceUpdateInput!
+    "The version the change was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): WorkspaceUpdatePayload @requires(scope: SETTING_WRITE)
+}
+
+"The outcome of ` + "`" + `workspaceUpdate` + "`" + `."
+type WorkspaceUpdatePayload {
+  "As it is now; null if nothing came of it."
+  workspace: Workspace
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+`, BuiltIn: false},
 }
 var parsedSchema = gqlparser.MustLoadSchema(sources...)
 
@@ -3971,10 +4694,16 @@ func (ec *executionContext) childFields_Agent(ctx context.Context, field graphql
 		return ec.fieldContext_Agent_active(ctx, field)
 	case "locale":
 		return ec.fieldContext_Agent_locale(ctx, field)
+	case "invitedUntil":
+		return ec.fieldContext_Agent_invitedUntil(ctx, field)
 	case "teams":
 		return ec.fieldContext_Agent_teams(ctx, field)
+	case "skills":
+		return ec.fieldContext_Agent_skills(ctx, field)
 	case "status":
 		return ec.fieldContext_Agent_status(ctx, field)
+	case "statusHistory":
+		return ec.fieldContext_Agent_statusHistory(ctx, field)
 	case "capacityProfile":
 		return ec.fieldContext_Agent_capacityProfile(ctx, field)
 	case "capacity":
@@ -4029,18 +4758,54 @@ func (ec *executionContext) childFields_AgentInvitePayload(ctx context.Context, 
 	return nil, fmt.Errorf("no field named %q was found under type AgentInvitePayload", field.Name)
 }
 
+func (ec *executionContext) childFields_AgentSkill(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "skill":
+		return ec.fieldContext_AgentSkill_skill(ctx, field)
+	case "level":
+		return ec.fieldContext_AgentSkill_level(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AgentSkill", field.Name)
+}
+
 func (ec *executionContext) childFields_AgentStatus(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
 		return ec.fieldContext_AgentStatus_id(ctx, field)
 	case "state":
 		return ec.fieldContext_AgentStatus_state(ctx, field)
+	case "reason":
+		return ec.fieldContext_AgentStatus_reason(ctx, field)
 	case "since":
 		return ec.fieldContext_AgentStatus_since(ctx, field)
 	case "endedAt":
 		return ec.fieldContext_AgentStatus_endedAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type AgentStatus", field.Name)
+}
+
+func (ec *executionContext) childFields_AgentStatusConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_AgentStatusConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_AgentStatusConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_AgentStatusConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_AgentStatusConnection_totalCount(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AgentStatusConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_AgentStatusEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_AgentStatusEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_AgentStatusEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AgentStatusEdge", field.Name)
 }
 
 func (ec *executionContext) childFields_AgentStatusSetPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4249,6 +5014,8 @@ func (ec *executionContext) childFields_CapacityProfile(ctx context.Context, fie
 		return ec.fieldContext_CapacityProfile_units(ctx, field)
 	case "rules":
 		return ec.fieldContext_CapacityProfile_rules(ctx, field)
+	case "builtIn":
+		return ec.fieldContext_CapacityProfile_builtIn(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CapacityProfile", field.Name)
 }
@@ -4277,6 +5044,16 @@ func (ec *executionContext) childFields_CapacityProfileCreatePayload(ctx context
 	return nil, fmt.Errorf("no field named %q was found under type CapacityProfileCreatePayload", field.Name)
 }
 
+func (ec *executionContext) childFields_CapacityProfileDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedId":
+		return ec.fieldContext_CapacityProfileDeletePayload_deletedId(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CapacityProfileDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CapacityProfileDeletePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_CapacityProfileEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "cursor":
@@ -4285,6 +5062,16 @@ func (ec *executionContext) childFields_CapacityProfileEdge(ctx context.Context,
 		return ec.fieldContext_CapacityProfileEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CapacityProfileEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_CapacityProfileUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "capacityProfile":
+		return ec.fieldContext_CapacityProfileUpdatePayload_capacityProfile(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CapacityProfileUpdatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CapacityProfileUpdatePayload", field.Name)
 }
 
 func (ec *executionContext) childFields_CapacityRule(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4333,8 +5120,8 @@ func (ec *executionContext) childFields_Channel(ctx context.Context, field graph
 		return ec.fieldContext_Channel_enabled(ctx, field)
 	case "config":
 		return ec.fieldContext_Channel_config(ctx, field)
-	case "secretsSet":
-		return ec.fieldContext_Channel_secretsSet(ctx, field)
+	case "secrets":
+		return ec.fieldContext_Channel_secrets(ctx, field)
 	case "webhookUrl":
 		return ec.fieldContext_Channel_webhookUrl(ctx, field)
 	case "queue":
@@ -4377,6 +5164,16 @@ func (ec *executionContext) childFields_ChannelCreatePayload(ctx context.Context
 	return nil, fmt.Errorf("no field named %q was found under type ChannelCreatePayload", field.Name)
 }
 
+func (ec *executionContext) childFields_ChannelDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedId":
+		return ec.fieldContext_ChannelDeletePayload_deletedId(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ChannelDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ChannelDeletePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_ChannelEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "cursor":
@@ -4409,6 +5206,14 @@ func (ec *executionContext) childFields_ChannelHealth(ctx context.Context, field
 		return ec.fieldContext_ChannelHealth_lastError(ctx, field)
 	case "lastErrorAt":
 		return ec.fieldContext_ChannelHealth_lastErrorAt(ctx, field)
+	case "pausedBecause":
+		return ec.fieldContext_ChannelHealth_pausedBecause(ctx, field)
+	case "backlogIn":
+		return ec.fieldContext_ChannelHealth_backlogIn(ctx, field)
+	case "backlogOut":
+		return ec.fieldContext_ChannelHealth_backlogOut(ctx, field)
+	case "deadLetters":
+		return ec.fieldContext_ChannelHealth_deadLetters(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ChannelHealth", field.Name)
 }
@@ -4449,6 +5254,42 @@ func (ec *executionContext) childFields_ChannelSecretSetPayload(ctx context.Cont
 		return ec.fieldContext_ChannelSecretSetPayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ChannelSecretSetPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ChannelTest(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "ok":
+		return ec.fieldContext_ChannelTest_ok(ctx, field)
+	case "steps":
+		return ec.fieldContext_ChannelTest_steps(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ChannelTest", field.Name)
+}
+
+func (ec *executionContext) childFields_ChannelTestPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "channelTest":
+		return ec.fieldContext_ChannelTestPayload_channelTest(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ChannelTestPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ChannelTestPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ChannelTestStep(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_ChannelTestStep_name(ctx, field)
+	case "ok":
+		return ec.fieldContext_ChannelTestStep_ok(ctx, field)
+	case "skipped":
+		return ec.fieldContext_ChannelTestStep_skipped(ctx, field)
+	case "detail":
+		return ec.fieldContext_ChannelTestStep_detail(ctx, field)
+	case "milliseconds":
+		return ec.fieldContext_ChannelTestStep_milliseconds(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ChannelTestStep", field.Name)
 }
 
 func (ec *executionContext) childFields_ChannelUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5033,6 +5874,16 @@ func (ec *executionContext) childFields_InvitationAcceptPayload(ctx context.Cont
 	return nil, fmt.Errorf("no field named %q was found under type InvitationAcceptPayload", field.Name)
 }
 
+func (ec *executionContext) childFields_InvitationRevokePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "agent":
+		return ec.fieldContext_InvitationRevokePayload_agent(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_InvitationRevokePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type InvitationRevokePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_Message(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -5381,6 +6232,8 @@ func (ec *executionContext) childFields_Queue(ctx context.Context, field graphql
 		return ec.fieldContext_Queue_breakAfterMisses(ctx, field)
 	case "restricted":
 		return ec.fieldContext_Queue_restricted(ctx, field)
+	case "needs":
+		return ec.fieldContext_Queue_needs(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Queue", field.Name)
 }
@@ -5407,6 +6260,16 @@ func (ec *executionContext) childFields_QueueCreatePayload(ctx context.Context, 
 		return ec.fieldContext_QueueCreatePayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type QueueCreatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_QueueDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedId":
+		return ec.fieldContext_QueueDeletePayload_deletedId(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_QueueDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type QueueDeletePayload", field.Name)
 }
 
 func (ec *executionContext) childFields_QueueEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5469,6 +6332,26 @@ func (ec *executionContext) childFields_RoleConnection(ctx context.Context, fiel
 	return nil, fmt.Errorf("no field named %q was found under type RoleConnection", field.Name)
 }
 
+func (ec *executionContext) childFields_RoleCreatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "role":
+		return ec.fieldContext_RoleCreatePayload_role(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_RoleCreatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RoleCreatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_RoleDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedId":
+		return ec.fieldContext_RoleDeletePayload_deletedId(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_RoleDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RoleDeletePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_RoleEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "cursor":
@@ -5477,6 +6360,16 @@ func (ec *executionContext) childFields_RoleEdge(ctx context.Context, field grap
 		return ec.fieldContext_RoleEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type RoleEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_RoleUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "role":
+		return ec.fieldContext_RoleUpdatePayload_role(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_RoleUpdatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RoleUpdatePayload", field.Name)
 }
 
 func (ec *executionContext) childFields_RoutingCandidate(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5541,6 +6434,20 @@ func (ec *executionContext) childFields_RoutingDecisionEdge(ctx context.Context,
 		return ec.fieldContext_RoutingDecisionEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type RoutingDecisionEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_SecretState(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_SecretState_name(ctx, field)
+	case "set":
+		return ec.fieldContext_SecretState_set(ctx, field)
+	case "setAt":
+		return ec.fieldContext_SecretState_setAt(ctx, field)
+	case "previousValidUntil":
+		return ec.fieldContext_SecretState_previousValidUntil(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SecretState", field.Name)
 }
 
 func (ec *executionContext) childFields_Session(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5635,6 +6542,168 @@ func (ec *executionContext) childFields_SessionTokens(ctx context.Context, field
 	return nil, fmt.Errorf("no field named %q was found under type SessionTokens", field.Name)
 }
 
+func (ec *executionContext) childFields_Skill(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Skill_id(ctx, field)
+	case "version":
+		return ec.fieldContext_Skill_version(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Skill_createdAt(ctx, field)
+	case "updatedAt":
+		return ec.fieldContext_Skill_updatedAt(ctx, field)
+	case "name":
+		return ec.fieldContext_Skill_name(ctx, field)
+	case "description":
+		return ec.fieldContext_Skill_description(ctx, field)
+	case "agents":
+		return ec.fieldContext_Skill_agents(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Skill", field.Name)
+}
+
+func (ec *executionContext) childFields_SkillConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_SkillConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_SkillConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_SkillConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_SkillConnection_totalCount(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SkillConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_SkillCreatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "skill":
+		return ec.fieldContext_SkillCreatePayload_skill(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_SkillCreatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SkillCreatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_SkillDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedId":
+		return ec.fieldContext_SkillDeletePayload_deletedId(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_SkillDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SkillDeletePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_SkillEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_SkillEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_SkillEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SkillEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_SkillNeed(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "skill":
+		return ec.fieldContext_SkillNeed_skill(ctx, field)
+	case "minimumLevel":
+		return ec.fieldContext_SkillNeed_minimumLevel(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SkillNeed", field.Name)
+}
+
+func (ec *executionContext) childFields_SkillUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "skill":
+		return ec.fieldContext_SkillUpdatePayload_skill(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_SkillUpdatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SkillUpdatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_StatusReason(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_StatusReason_id(ctx, field)
+	case "version":
+		return ec.fieldContext_StatusReason_version(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_StatusReason_createdAt(ctx, field)
+	case "updatedAt":
+		return ec.fieldContext_StatusReason_updatedAt(ctx, field)
+	case "key":
+		return ec.fieldContext_StatusReason_key(ctx, field)
+	case "name":
+		return ec.fieldContext_StatusReason_name(ctx, field)
+	case "state":
+		return ec.fieldContext_StatusReason_state(ctx, field)
+	case "countsAsWork":
+		return ec.fieldContext_StatusReason_countsAsWork(ctx, field)
+	case "enabled":
+		return ec.fieldContext_StatusReason_enabled(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StatusReason", field.Name)
+}
+
+func (ec *executionContext) childFields_StatusReasonConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_StatusReasonConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_StatusReasonConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_StatusReasonConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_StatusReasonConnection_totalCount(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StatusReasonConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_StatusReasonCreatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "statusReason":
+		return ec.fieldContext_StatusReasonCreatePayload_statusReason(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_StatusReasonCreatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StatusReasonCreatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_StatusReasonDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedId":
+		return ec.fieldContext_StatusReasonDeletePayload_deletedId(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_StatusReasonDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StatusReasonDeletePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_StatusReasonEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_StatusReasonEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_StatusReasonEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StatusReasonEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_StatusReasonUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "statusReason":
+		return ec.fieldContext_StatusReasonUpdatePayload_statusReason(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_StatusReasonUpdatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type StatusReasonUpdatePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_Team(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -5649,6 +6718,8 @@ func (ec *executionContext) childFields_Team(ctx context.Context, field graphql.
 		return ec.fieldContext_Team_name(ctx, field)
 	case "parent":
 		return ec.fieldContext_Team_parent(ctx, field)
+	case "members":
+		return ec.fieldContext_Team_members(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Team", field.Name)
 }
@@ -5677,6 +6748,16 @@ func (ec *executionContext) childFields_TeamCreatePayload(ctx context.Context, f
 	return nil, fmt.Errorf("no field named %q was found under type TeamCreatePayload", field.Name)
 }
 
+func (ec *executionContext) childFields_TeamDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedId":
+		return ec.fieldContext_TeamDeletePayload_deletedId(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_TeamDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TeamDeletePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_TeamEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "cursor":
@@ -5685,6 +6766,16 @@ func (ec *executionContext) childFields_TeamEdge(ctx context.Context, field grap
 		return ec.fieldContext_TeamEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type TeamEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_TeamUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "team":
+		return ec.fieldContext_TeamUpdatePayload_team(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_TeamUpdatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TeamUpdatePayload", field.Name)
 }
 
 func (ec *executionContext) childFields_TimelineItemConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -6051,6 +7142,16 @@ func (ec *executionContext) childFields_WorkspaceCreatePayload(ctx context.Conte
 		return ec.fieldContext_WorkspaceCreatePayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type WorkspaceCreatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_WorkspaceUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "workspace":
+		return ec.fieldContext_WorkspaceUpdatePayload_workspace(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_WorkspaceUpdatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type WorkspaceUpdatePayload", field.Name)
 }
 
 func (ec *executionContext) childFields___Directive(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

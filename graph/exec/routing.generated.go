@@ -1633,6 +1633,56 @@ func (ec *executionContext) fieldContext_Queue_restricted(_ context.Context, fie
 	return graphql.NewScalarFieldContext("Queue", field, false, false, "Boolean")
 }
 
+func (ec *executionContext) _Queue_needs(ctx context.Context, field graphql.CollectedField, obj *ent.Queue) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Queue_needs(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Needs(ctx)
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := ec.unmarshalNScope2tributaryᚋinternalᚋviewerᚐScope(ctx, "SELF")
+				if err != nil {
+					var zeroVal []*ent.SkillNeed
+					return zeroVal, err
+				}
+				if ec.Directives.Requires == nil {
+					var zeroVal []*ent.SkillNeed
+					return zeroVal, errors.New("directive requires is not implemented")
+				}
+				return ec.Directives.Requires(ctx, obj, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v []*ent.SkillNeed) graphql.Marshaler {
+			return ec.marshalOSkillNeed2ᚕᚖtributaryᚋentᚐSkillNeedᚄ(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Queue_needs(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Queue",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_SkillNeed(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _QueueConnection_edges(ctx context.Context, field graphql.CollectedField, obj *ent.QueueConnection) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -1842,6 +1892,61 @@ func (ec *executionContext) _QueueCreatePayload_userErrors(ctx context.Context, 
 func (ec *executionContext) fieldContext_QueueCreatePayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	fc = &graphql.FieldContext{
 		Object:     "QueueCreatePayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _QueueDeletePayload_deletedId(ctx context.Context, field graphql.CollectedField, obj *model.QueueDeletePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_QueueDeletePayload_deletedId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DeletedID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *gid.ID) graphql.Marshaler {
+			return ec.marshalOID2ᚖtributaryᚋinternalᚋgidᚐID(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_QueueDeletePayload_deletedId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("QueueDeletePayload", field, false, false, "ID")
+}
+
+func (ec *executionContext) _QueueDeletePayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.QueueDeletePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_QueueDeletePayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*desk.Refusal) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖtributaryᚋdeskᚐRefusalᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_QueueDeletePayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "QueueDeletePayload",
 		Field:      field,
 		IsMethod:   false,
 		IsResolver: false,
@@ -2653,7 +2758,7 @@ func (ec *executionContext) unmarshalInputQueueCreateInput(ctx context.Context, 
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"name", "description", "teamId", "offerSeconds", "wrapUpSeconds", "stickySeconds", "pauseAfterReplySeconds", "silentAfterSeconds", "breakAfterMisses", "restricted"}
+	fieldsInOrder := [...]string{"name", "description", "teamId", "offerSeconds", "wrapUpSeconds", "stickySeconds", "pauseAfterReplySeconds", "silentAfterSeconds", "breakAfterMisses", "restricted", "needs"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -2730,6 +2835,13 @@ func (ec *executionContext) unmarshalInputQueueCreateInput(ctx context.Context, 
 				return it, err
 			}
 			it.Restricted = data
+		case "needs":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("needs"))
+			data, err := ec.unmarshalOSkillNeedInput2ᚕtributaryᚋdeskᚐSkillNeedInputᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Needs = data
 		}
 	}
 	return it, nil
@@ -2758,7 +2870,7 @@ func (ec *executionContext) unmarshalInputQueueUpdateInput(ctx context.Context, 
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"name", "description", "teamId", "offerSeconds", "wrapUpSeconds", "stickySeconds", "pauseAfterReplySeconds", "silentAfterSeconds", "breakAfterMisses", "restricted"}
+	fieldsInOrder := [...]string{"name", "description", "teamId", "offerSeconds", "wrapUpSeconds", "stickySeconds", "pauseAfterReplySeconds", "silentAfterSeconds", "breakAfterMisses", "restricted", "needs"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -2835,6 +2947,13 @@ func (ec *executionContext) unmarshalInputQueueUpdateInput(ctx context.Context, 
 				return it, err
 			}
 			it.Restricted = data
+		case "needs":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("needs"))
+			data, err := ec.unmarshalOSkillNeedInput2ᚖᚕtributaryᚋdeskᚐSkillNeedInputᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Needs = data
 		}
 	}
 	return it, nil
@@ -3337,6 +3456,12 @@ func (ec *executionContext) _Queue(ctx context.Context, sel ast.SelectionSet, ob
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "needs":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Queue_needs(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -3421,6 +3546,44 @@ func (ec *executionContext) _QueueCreatePayload(ctx context.Context, sel ast.Sel
 			}
 		case "userErrors":
 			out.Values[i] = ec._QueueCreatePayload_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var queueDeletePayloadImplementors = []string{"QueueDeletePayload"}
+
+func (ec *executionContext) _QueueDeletePayload(ctx context.Context, sel ast.SelectionSet, obj *model.QueueDeletePayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, queueDeletePayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("QueueDeletePayload")
+		case "deletedId":
+			out.Values[i] = ec._QueueDeletePayload_deletedId(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._QueueDeletePayload_userErrors(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -4129,6 +4292,13 @@ func (ec *executionContext) marshalOQueueCreatePayload2ᚖtributaryᚋgraphᚋmo
 		return graphql.Null
 	}
 	return ec._QueueCreatePayload(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalOQueueDeletePayload2ᚖtributaryᚋgraphᚋmodelᚐQueueDeletePayload(ctx context.Context, sel ast.SelectionSet, v *model.QueueDeletePayload) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._QueueDeletePayload(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalOQueueUpdatePayload2ᚖtributaryᚋgraphᚋmodelᚐQueueUpdatePayload(ctx context.Context, sel ast.SelectionSet, v *model.QueueUpdatePayload) graphql.Marshaler {

@@ -4393,6 +4393,25 @@ func (ec *executionContext) marshalOAppCreatePayload2ᚖtributaryᚋgraphᚋmode
 	return ec._AppCreatePayload(ctx, sel, v)
 }
 
+func (ec *executionContext) unmarshalOReach2ᚖtributaryᚋentᚋroleᚐReach(ctx context.Context, v any) (*role.Reach, error) {
+	if v == nil {
+		return nil, nil
+	}
+	tmp, err := graphql.UnmarshalString(v)
+	res := role.Reach(tmp)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOReach2ᚖtributaryᚋentᚋroleᚐReach(ctx context.Context, sel ast.SelectionSet, v *role.Reach) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := graphql.MarshalString(string(*v))
+	return res
+}
+
 func (ec *executionContext) marshalORole2ᚖtributaryᚋentᚐRole(ctx context.Context, sel ast.SelectionSet, v *ent.Role) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null

@@ -100,6 +100,22 @@ type CapacityProfileCreatePayload struct {
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
+// The outcome of `capacityProfileDelete`.
+type CapacityProfileDeletePayload struct {
+	// What is gone; null if nothing came of it.
+	DeletedID *gid.ID `json:"deletedId,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `capacityProfileUpdate`.
+type CapacityProfileUpdatePayload struct {
+	// As it is now; null if nothing came of it.
+	CapacityProfile *ent.CapacityProfile `json:"capacityProfile,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
 // What is in use.
 type CapacityUse struct {
 	// Which kind; null: the total.
@@ -114,6 +130,14 @@ type CapacityUse struct {
 type ChannelCreatePayload struct {
 	// As it is now; null if nothing came of it.
 	Channel *ent.Channel `json:"channel,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `channelDelete`.
+type ChannelDeletePayload struct {
+	// What is gone; null if nothing came of it.
+	DeletedID *gid.ID `json:"deletedId,omitempty"`
 	// Why not. Empty: it is done.
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
@@ -138,6 +162,14 @@ type ChannelHealth struct {
 	LastError *string `json:"lastError,omitempty"`
 	// When that was.
 	LastErrorAt *time.Time `json:"lastErrorAt,omitempty"`
+	// What the person said who switched it off.
+	PausedBecause *string `json:"pausedBecause,omitempty"`
+	// Events that came in and are not worked through yet.
+	BacklogIn int `json:"backlogIn"`
+	// Messages that wait to be sent.
+	BacklogOut int `json:"backlogOut"`
+	// Work that was given up and waits for a person.
+	DeadLetters int `json:"deadLetters"`
 }
 
 // What a kind of channel is and can do. Comes from the code of the kind; the list grows without a schema change.
@@ -169,6 +201,14 @@ type ChannelSecretSetPayload struct {
 	// As it is now; null if nothing came of it.
 	Channel *ent.Channel `json:"channel,omitempty"`
 	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `channelTest`.
+type ChannelTestPayload struct {
+	// What it gave; null if it was not tried.
+	ChannelTest *desk.ChannelTest `json:"channelTest,omitempty"`
+	// Why not. Empty: it was tried.
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
@@ -396,6 +436,14 @@ type InvitationAcceptPayload struct {
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
+// The outcome of `invitationRevoke`.
+type InvitationRevokePayload struct {
+	// As it is now; null if nothing came of it.
+	Agent *ent.Agent `json:"agent,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
 // The outcome of `messageSendAgain`.
 type MessageSendAgainPayload struct {
 	// As it is now; null if nothing came of it.
@@ -470,10 +518,42 @@ type QueueCreatePayload struct {
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
+// The outcome of `queueDelete`.
+type QueueDeletePayload struct {
+	// What is gone; null if nothing came of it.
+	DeletedID *gid.ID `json:"deletedId,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
 // The outcome of `queueUpdate`.
 type QueueUpdatePayload struct {
 	// As it is now; null if nothing came of it.
 	Queue *ent.Queue `json:"queue,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `roleCreate`.
+type RoleCreatePayload struct {
+	// As it is now; null if nothing came of it.
+	Role *ent.Role `json:"role,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `roleDelete`.
+type RoleDeletePayload struct {
+	// What is gone; null if nothing came of it.
+	DeletedID *gid.ID `json:"deletedId,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `roleUpdate`.
+type RoleUpdatePayload struct {
+	// As it is now; null if nothing came of it.
+	Role *ent.Role `json:"role,omitempty"`
 	// Why not. Empty: it is done.
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
@@ -516,12 +596,76 @@ type SessionTokens struct {
 	RefreshExpiresAt time.Time `json:"refreshExpiresAt"`
 }
 
+// The outcome of `skillCreate`.
+type SkillCreatePayload struct {
+	// As it is now; null if nothing came of it.
+	Skill *ent.Skill `json:"skill,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `skillDelete`.
+type SkillDeletePayload struct {
+	// What is gone; null if nothing came of it.
+	DeletedID *gid.ID `json:"deletedId,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `skillUpdate`.
+type SkillUpdatePayload struct {
+	// As it is now; null if nothing came of it.
+	Skill *ent.Skill `json:"skill,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `statusReasonCreate`.
+type StatusReasonCreatePayload struct {
+	// As it is now; null if nothing came of it.
+	StatusReason *ent.StatusReason `json:"statusReason,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `statusReasonDelete`.
+type StatusReasonDeletePayload struct {
+	// What is gone; null if nothing came of it.
+	DeletedID *gid.ID `json:"deletedId,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `statusReasonUpdate`.
+type StatusReasonUpdatePayload struct {
+	// As it is now; null if nothing came of it.
+	StatusReason *ent.StatusReason `json:"statusReason,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
 // Streams.
 type Subscription struct {
 }
 
 // The outcome of `teamCreate`.
 type TeamCreatePayload struct {
+	// As it is now; null if nothing came of it.
+	Team *ent.Team `json:"team,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `teamDelete`.
+type TeamDeletePayload struct {
+	// What is gone; null if nothing came of it.
+	DeletedID *gid.ID `json:"deletedId,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `teamUpdate`.
+type TeamUpdatePayload struct {
 	// As it is now; null if nothing came of it.
 	Team *ent.Team `json:"team,omitempty"`
 	// Why not. Empty: it is done.
@@ -656,6 +800,14 @@ type WorkspaceCreatePayload struct {
 	Admin *ent.Agent `json:"admin,omitempty"`
 	// The admin's invitation token, shown this once.
 	Secret *string `json:"secret,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `workspaceUpdate`.
+type WorkspaceUpdatePayload struct {
+	// As it is now; null if nothing came of it.
+	Workspace *ent.Workspace `json:"workspace,omitempty"`
 	// Why not. Empty: it is done.
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }

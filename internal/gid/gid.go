@@ -55,13 +55,15 @@ const (
 	Other // rows the contract never shows
 	Event
 	Note
+	Skill
+	StatusReason
 	end
 )
 
 var prefix = [end]string{
 	"", "wsp", "agt", "rol", "ses", "app", "key", "ast", "cap", "tea", "que", "chn", "cus", "idn", "cnv", "par", "int",
 	"msg", "att", "tli", "off", "asg", "rdc", "raw", "job", "vis", "bot", "row", "evt",
-	"not",
+	"not", "skl", "srn",
 }
 
 var enc = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)

@@ -25,8 +25,16 @@ CREATE TABLE "agent_loads" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "u
 CREATE UNIQUE INDEX "agent_loads_agent_id_key" ON "agent_loads" ("agent_id");
 -- create index "agentload_workspace_id_agent_id" to table: "agent_loads"
 CREATE UNIQUE INDEX "agentload_workspace_id_agent_id" ON "agent_loads" ("workspace_id", "agent_id");
+-- create "agent_skills" table
+CREATE TABLE "agent_skills" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "level" bigint NOT NULL DEFAULT 1, "agent_id" uuid NOT NULL, "skill_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "agentskill_agent_id_skill_id" to table: "agent_skills"
+CREATE UNIQUE INDEX "agentskill_agent_id_skill_id" ON "agent_skills" ("agent_id", "skill_id");
+-- create index "agentskill_skill_id_agent_id" to table: "agent_skills"
+CREATE INDEX "agentskill_skill_id_agent_id" ON "agent_skills" ("skill_id", "agent_id");
+-- create index "agentskill_workspace_id_agent_id_skill_id" to table: "agent_skills"
+CREATE UNIQUE INDEX "agentskill_workspace_id_agent_id_skill_id" ON "agent_skills" ("workspace_id", "agent_id", "skill_id");
 -- create "agent_status" table
-CREATE TABLE "agent_status" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "state" character varying NOT NULL, "reason" character varying NULL, "set_by_id" uuid NULL, "since" timestamptz NOT NULL, "ended_at" timestamptz NULL, "agent_id" uuid NOT NULL, PRIMARY KEY ("id"));
+CREATE TABLE "agent_status" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "state" character varying NOT NULL, "set_by_id" uuid NULL, "since" timestamptz NOT NULL, "ended_at" timestamptz NULL, "agent_id" uuid NOT NULL, "reason_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "agentstatus_agent_id_since" to table: "agent_status"
 CREATE INDEX "agentstatus_agent_id_since" ON "agent_status" ("agent_id", "since");
 -- create index "agentstatus_workspace_id_agent_id" to table: "agent_status"
@@ -60,7 +68,7 @@ CREATE INDEX "capacityprofile_workspace_id_id" ON "capacity_profiles" ("workspac
 -- create index "capacityprofile_workspace_id_name" to table: "capacity_profiles"
 CREATE UNIQUE INDEX "capacityprofile_workspace_id_name" ON "capacity_profiles" ("workspace_id", "name");
 -- create "channels" table
-CREATE TABLE "channels" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "kind" character varying NOT NULL, "name" character varying NOT NULL, "enabled" boolean NOT NULL DEFAULT true, "config" jsonb NOT NULL, "secrets" bytea NULL, "hook_secret" bytea NOT NULL, "public_key" character varying NOT NULL DEFAULT '', "locale" character varying NULL, "join_open" boolean NOT NULL DEFAULT true, "join_within_hours" bigint NOT NULL DEFAULT 72, "reopen_within_days" bigint NOT NULL DEFAULT 14, "last_inbound_at" timestamptz NULL, "last_outbound_at" timestamptz NULL, "last_error" text NULL, "last_error_at" timestamptz NULL, "queue_id" uuid NULL, PRIMARY KEY ("id"));
+CREATE TABLE "channels" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "kind" character varying NOT NULL, "name" character varying NOT NULL, "enabled" boolean NOT NULL DEFAULT true, "config" jsonb NOT NULL, "secrets" bytea NULL, "hook_secret" bytea NOT NULL, "public_key" character varying NOT NULL DEFAULT '', "locale" character varying NULL, "join_open" boolean NOT NULL DEFAULT true, "join_within_hours" bigint NOT NULL DEFAULT 72, "reopen_within_days" bigint NOT NULL DEFAULT 14, "last_inbound_at" timestamptz NULL, "last_outbound_at" timestamptz NULL, "last_error" text NULL, "last_error_at" timestamptz NULL, "paused_because" text NULL, "queue_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "channel_public_key" to table: "channels"
 CREATE INDEX "channel_public_key" ON "channels" ("public_key");
 -- create index "channel_workspace_id_id" to table: "channels"
@@ -237,6 +245,26 @@ CREATE TABLE "sessions" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "clie
 CREATE INDEX "session_workspace_id_agent_id" ON "sessions" ("workspace_id", "agent_id");
 -- create index "session_workspace_id_id" to table: "sessions"
 CREATE INDEX "session_workspace_id_id" ON "sessions" ("workspace_id", "id");
+-- create "skills" table
+CREATE TABLE "skills" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "description" character varying NULL, PRIMARY KEY ("id"));
+-- create index "skill_workspace_id_id" to table: "skills"
+CREATE INDEX "skill_workspace_id_id" ON "skills" ("workspace_id", "id");
+-- create index "skill_workspace_id_name" to table: "skills"
+CREATE UNIQUE INDEX "skill_workspace_id_name" ON "skills" ("workspace_id", "name");
+-- create "skill_needs" table
+CREATE TABLE "skill_needs" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "minimum_level" bigint NOT NULL DEFAULT 1, "queue_id" uuid NOT NULL, "skill_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "skillneed_skill_id" to table: "skill_needs"
+CREATE INDEX "skillneed_skill_id" ON "skill_needs" ("skill_id");
+-- create index "skillneed_workspace_id_queue_id_skill_id" to table: "skill_needs"
+CREATE UNIQUE INDEX "skillneed_workspace_id_queue_id_skill_id" ON "skill_needs" ("workspace_id", "queue_id", "skill_id");
+-- create "status_reasons" table
+CREATE TABLE "status_reasons" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "key" character varying NULL, "name" character varying NOT NULL, "state" character varying NOT NULL, "counts_as_work" boolean NOT NULL DEFAULT false, "enabled" boolean NOT NULL DEFAULT true, PRIMARY KEY ("id"));
+-- create index "statusreason_workspace_id_id" to table: "status_reasons"
+CREATE INDEX "statusreason_workspace_id_id" ON "status_reasons" ("workspace_id", "id");
+-- create index "statusreason_workspace_id_key" to table: "status_reasons"
+CREATE UNIQUE INDEX "statusreason_workspace_id_key" ON "status_reasons" ("workspace_id", "key") WHERE (key IS NOT NULL);
+-- create index "statusreason_workspace_id_name" to table: "status_reasons"
+CREATE UNIQUE INDEX "statusreason_workspace_id_name" ON "status_reasons" ("workspace_id", "name");
 -- create "teams" table
 CREATE TABLE "teams" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "parent_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "teams_teams_children" FOREIGN KEY ("parent_id") REFERENCES "teams" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
 -- create index "team_workspace_id_id" to table: "teams"
@@ -273,8 +301,10 @@ ALTER TABLE "accesses" ADD CONSTRAINT "accesses_conversations_access" FOREIGN KE
 ALTER TABLE "agents" ADD CONSTRAINT "agents_agent_status_status" FOREIGN KEY ("status_id") REFERENCES "agent_status" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "agents_capacity_profiles_capacity_profile" FOREIGN KEY ("capacity_profile_id") REFERENCES "capacity_profiles" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "agents_roles_role" FOREIGN KEY ("role_id") REFERENCES "roles" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "agent_loads" table
 ALTER TABLE "agent_loads" ADD CONSTRAINT "agent_loads_agents_load" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "agent_skills" table
+ALTER TABLE "agent_skills" ADD CONSTRAINT "agent_skills_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "agent_skills_skills_skill" FOREIGN KEY ("skill_id") REFERENCES "skills" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "agent_status" table
-ALTER TABLE "agent_status" ADD CONSTRAINT "agent_status_agents_statuses" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+ALTER TABLE "agent_status" ADD CONSTRAINT "agent_status_agents_status_history" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "agent_status_status_reasons_reason" FOREIGN KEY ("reason_id") REFERENCES "status_reasons" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "assignments" table
 ALTER TABLE "assignments" ADD CONSTRAINT "assignments_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "assignments_interactions_assignments" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "assignments_offers_offer" FOREIGN KEY ("offer_id") REFERENCES "offers" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "assignments_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "attachments" table
@@ -311,6 +341,8 @@ ALTER TABLE "raw_inbounds" ADD CONSTRAINT "raw_inbounds_channels_channel" FOREIG
 ALTER TABLE "routing_decisions" ADD CONSTRAINT "routing_decisions_agents_chosen" FOREIGN KEY ("chosen_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "routing_decisions_interactions_decisions" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "routing_decisions_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "sessions" table
 ALTER TABLE "sessions" ADD CONSTRAINT "sessions_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "skill_needs" table
+ALTER TABLE "skill_needs" ADD CONSTRAINT "skill_needs_queues_needs" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "skill_needs_skills_skill" FOREIGN KEY ("skill_id") REFERENCES "skills" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "team_members" table
 ALTER TABLE "team_members" ADD CONSTRAINT "team_members_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "team_members_teams_team" FOREIGN KEY ("team_id") REFERENCES "teams" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "timeline_items" table
@@ -329,6 +361,8 @@ ALTER TABLE "visitor_sessions" DROP CONSTRAINT "visitor_sessions_identities_iden
 ALTER TABLE "timeline_items" DROP CONSTRAINT "timeline_items_notes_note", DROP CONSTRAINT "timeline_items_messages_message", DROP CONSTRAINT "timeline_items_interactions_interaction", DROP CONSTRAINT "timeline_items_customers_timeline", DROP CONSTRAINT "timeline_items_conversations_timeline", DROP CONSTRAINT "timeline_items_assignments_assignment", DROP CONSTRAINT "timeline_items_agents_agent";
 -- reverse: modify "team_members" table
 ALTER TABLE "team_members" DROP CONSTRAINT "team_members_teams_team", DROP CONSTRAINT "team_members_agents_agent";
+-- reverse: modify "skill_needs" table
+ALTER TABLE "skill_needs" DROP CONSTRAINT "skill_needs_skills_skill", DROP CONSTRAINT "skill_needs_queues_needs";
 -- reverse: modify "sessions" table
 ALTER TABLE "sessions" DROP CONSTRAINT "sessions_agents_agent";
 -- reverse: modify "routing_decisions" table
@@ -366,7 +400,9 @@ ALTER TABLE "attachments" DROP CONSTRAINT "attachments_messages_attachments";
 -- reverse: modify "assignments" table
 ALTER TABLE "assignments" DROP CONSTRAINT "assignments_queues_queue", DROP CONSTRAINT "assignments_offers_offer", DROP CONSTRAINT "assignments_interactions_assignments", DROP CONSTRAINT "assignments_agents_agent";
 -- reverse: modify "agent_status" table
-ALTER TABLE "agent_status" DROP CONSTRAINT "agent_status_agents_statuses";
+ALTER TABLE "agent_status" DROP CONSTRAINT "agent_status_status_reasons_reason", DROP CONSTRAINT "agent_status_agents_status_history";
+-- reverse: modify "agent_skills" table
+ALTER TABLE "agent_skills" DROP CONSTRAINT "agent_skills_skills_skill", DROP CONSTRAINT "agent_skills_agents_agent";
 -- reverse: modify "agent_loads" table
 ALTER TABLE "agent_loads" DROP CONSTRAINT "agent_loads_agents_load";
 -- reverse: modify "agents" table
@@ -403,6 +439,26 @@ DROP INDEX "team_workspace_id_name";
 DROP INDEX "team_workspace_id_id";
 -- reverse: create "teams" table
 DROP TABLE "teams";
+-- reverse: create index "statusreason_workspace_id_name" to table: "status_reasons"
+DROP INDEX "statusreason_workspace_id_name";
+-- reverse: create index "statusreason_workspace_id_key" to table: "status_reasons"
+DROP INDEX "statusreason_workspace_id_key";
+-- reverse: create index "statusreason_workspace_id_id" to table: "status_reasons"
+DROP INDEX "statusreason_workspace_id_id";
+-- reverse: create "status_reasons" table
+DROP TABLE "status_reasons";
+-- reverse: create index "skillneed_workspace_id_queue_id_skill_id" to table: "skill_needs"
+DROP INDEX "skillneed_workspace_id_queue_id_skill_id";
+-- reverse: create index "skillneed_skill_id" to table: "skill_needs"
+DROP INDEX "skillneed_skill_id";
+-- reverse: create "skill_needs" table
+DROP TABLE "skill_needs";
+-- reverse: create index "skill_workspace_id_name" to table: "skills"
+DROP INDEX "skill_workspace_id_name";
+-- reverse: create index "skill_workspace_id_id" to table: "skills"
+DROP INDEX "skill_workspace_id_id";
+-- reverse: create "skills" table
+DROP TABLE "skills";
 -- reverse: create index "session_workspace_id_id" to table: "sessions"
 DROP INDEX "session_workspace_id_id";
 -- reverse: create index "session_workspace_id_agent_id" to table: "sessions"
@@ -615,6 +671,14 @@ DROP INDEX "agentstatus_workspace_id_agent_id";
 DROP INDEX "agentstatus_agent_id_since";
 -- reverse: create "agent_status" table
 DROP TABLE "agent_status";
+-- reverse: create index "agentskill_workspace_id_agent_id_skill_id" to table: "agent_skills"
+DROP INDEX "agentskill_workspace_id_agent_id_skill_id";
+-- reverse: create index "agentskill_skill_id_agent_id" to table: "agent_skills"
+DROP INDEX "agentskill_skill_id_agent_id";
+-- reverse: create index "agentskill_agent_id_skill_id" to table: "agent_skills"
+DROP INDEX "agentskill_agent_id_skill_id";
+-- reverse: create "agent_skills" table
+DROP TABLE "agent_skills";
 -- reverse: create index "agentload_workspace_id_agent_id" to table: "agent_loads"
 DROP INDEX "agentload_workspace_id_agent_id";
 -- reverse: create index "agent_loads_agent_id_key" to table: "agent_loads"

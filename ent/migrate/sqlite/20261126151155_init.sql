@@ -25,8 +25,16 @@ CREATE TABLE `agent_loads` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `u
 CREATE UNIQUE INDEX `agent_loads_agent_id_key` ON `agent_loads` (`agent_id`);
 -- create index "agentload_workspace_id_agent_id" to table: "agent_loads"
 CREATE UNIQUE INDEX `agentload_workspace_id_agent_id` ON `agent_loads` (`workspace_id`, `agent_id`);
+-- create "agent_skills" table
+CREATE TABLE `agent_skills` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `level` integer NOT NULL DEFAULT (1), `agent_id` uuid NOT NULL, `skill_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `agent_skills_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION, CONSTRAINT `agent_skills_skills_skill` FOREIGN KEY (`skill_id`) REFERENCES `skills` (`id`) ON DELETE NO ACTION);
+-- create index "agentskill_workspace_id_agent_id_skill_id" to table: "agent_skills"
+CREATE UNIQUE INDEX `agentskill_workspace_id_agent_id_skill_id` ON `agent_skills` (`workspace_id`, `agent_id`, `skill_id`);
+-- create index "agentskill_skill_id_agent_id" to table: "agent_skills"
+CREATE INDEX `agentskill_skill_id_agent_id` ON `agent_skills` (`skill_id`, `agent_id`);
+-- create index "agentskill_agent_id_skill_id" to table: "agent_skills"
+CREATE UNIQUE INDEX `agentskill_agent_id_skill_id` ON `agent_skills` (`agent_id`, `skill_id`);
 -- create "agent_status" table
-CREATE TABLE `agent_status` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `state` text NOT NULL, `reason` text NULL, `set_by_id` uuid NULL, `since` datetime NOT NULL, `ended_at` datetime NULL, `agent_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `agent_status_agents_statuses` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION);
+CREATE TABLE `agent_status` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `state` text NOT NULL, `set_by_id` uuid NULL, `since` datetime NOT NULL, `ended_at` datetime NULL, `agent_id` uuid NOT NULL, `reason_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `agent_status_agents_status_history` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION, CONSTRAINT `agent_status_status_reasons_reason` FOREIGN KEY (`reason_id`) REFERENCES `status_reasons` (`id`) ON DELETE SET NULL);
 -- create index "agentstatus_workspace_id_id" to table: "agent_status"
 CREATE INDEX `agentstatus_workspace_id_id` ON `agent_status` (`workspace_id`, `id`);
 -- create index "agentstatus_workspace_id_agent_id" to table: "agent_status"
@@ -60,7 +68,7 @@ CREATE INDEX `capacityprofile_workspace_id_id` ON `capacity_profiles` (`workspac
 -- create index "capacityprofile_workspace_id_name" to table: "capacity_profiles"
 CREATE UNIQUE INDEX `capacityprofile_workspace_id_name` ON `capacity_profiles` (`workspace_id`, `name`);
 -- create "channels" table
-CREATE TABLE `channels` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `kind` text NOT NULL, `name` text NOT NULL, `enabled` bool NOT NULL DEFAULT (true), `config` json NOT NULL, `secrets` blob NULL, `hook_secret` blob NOT NULL, `public_key` text NOT NULL DEFAULT (''), `locale` text NULL, `join_open` bool NOT NULL DEFAULT (true), `join_within_hours` integer NOT NULL DEFAULT (72), `reopen_within_days` integer NOT NULL DEFAULT (14), `last_inbound_at` datetime NULL, `last_outbound_at` datetime NULL, `last_error` text NULL, `last_error_at` datetime NULL, `queue_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `channels_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL);
+CREATE TABLE `channels` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `kind` text NOT NULL, `name` text NOT NULL, `enabled` bool NOT NULL DEFAULT (true), `config` json NOT NULL, `secrets` blob NULL, `hook_secret` blob NOT NULL, `public_key` text NOT NULL DEFAULT (''), `locale` text NULL, `join_open` bool NOT NULL DEFAULT (true), `join_within_hours` integer NOT NULL DEFAULT (72), `reopen_within_days` integer NOT NULL DEFAULT (14), `last_inbound_at` datetime NULL, `last_outbound_at` datetime NULL, `last_error` text NULL, `last_error_at` datetime NULL, `paused_because` text NULL, `queue_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `channels_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL);
 -- create index "channel_workspace_id_id" to table: "channels"
 CREATE INDEX `channel_workspace_id_id` ON `channels` (`workspace_id`, `id`);
 -- create index "channel_workspace_id_name" to table: "channels"
@@ -237,6 +245,26 @@ CREATE TABLE `sessions` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `clie
 CREATE INDEX `session_workspace_id_id` ON `sessions` (`workspace_id`, `id`);
 -- create index "session_workspace_id_agent_id" to table: "sessions"
 CREATE INDEX `session_workspace_id_agent_id` ON `sessions` (`workspace_id`, `agent_id`);
+-- create "skills" table
+CREATE TABLE `skills` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `description` text NULL, PRIMARY KEY (`id`));
+-- create index "skill_workspace_id_id" to table: "skills"
+CREATE INDEX `skill_workspace_id_id` ON `skills` (`workspace_id`, `id`);
+-- create index "skill_workspace_id_name" to table: "skills"
+CREATE UNIQUE INDEX `skill_workspace_id_name` ON `skills` (`workspace_id`, `name`);
+-- create "skill_needs" table
+CREATE TABLE `skill_needs` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `minimum_level` integer NOT NULL DEFAULT (1), `queue_id` uuid NOT NULL, `skill_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `skill_needs_queues_needs` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE NO ACTION, CONSTRAINT `skill_needs_skills_skill` FOREIGN KEY (`skill_id`) REFERENCES `skills` (`id`) ON DELETE NO ACTION);
+-- create index "skillneed_workspace_id_queue_id_skill_id" to table: "skill_needs"
+CREATE UNIQUE INDEX `skillneed_workspace_id_queue_id_skill_id` ON `skill_needs` (`workspace_id`, `queue_id`, `skill_id`);
+-- create index "skillneed_skill_id" to table: "skill_needs"
+CREATE INDEX `skillneed_skill_id` ON `skill_needs` (`skill_id`);
+-- create "status_reasons" table
+CREATE TABLE `status_reasons` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `key` text NULL, `name` text NOT NULL, `state` text NOT NULL, `counts_as_work` bool NOT NULL DEFAULT (false), `enabled` bool NOT NULL DEFAULT (true), PRIMARY KEY (`id`));
+-- create index "statusreason_workspace_id_id" to table: "status_reasons"
+CREATE INDEX `statusreason_workspace_id_id` ON `status_reasons` (`workspace_id`, `id`);
+-- create index "statusreason_workspace_id_name" to table: "status_reasons"
+CREATE UNIQUE INDEX `statusreason_workspace_id_name` ON `status_reasons` (`workspace_id`, `name`);
+-- create index "statusreason_workspace_id_key" to table: "status_reasons"
+CREATE UNIQUE INDEX `statusreason_workspace_id_key` ON `status_reasons` (`workspace_id`, `key`) WHERE key IS NOT NULL;
 -- create "teams" table
 CREATE TABLE `teams` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `parent_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `teams_teams_children` FOREIGN KEY (`parent_id`) REFERENCES `teams` (`id`) ON DELETE SET NULL);
 -- create index "team_workspace_id_id" to table: "teams"
@@ -295,6 +323,26 @@ DROP INDEX `team_workspace_id_name`;
 DROP INDEX `team_workspace_id_id`;
 -- reverse: create "teams" table
 DROP TABLE `teams`;
+-- reverse: create index "statusreason_workspace_id_key" to table: "status_reasons"
+DROP INDEX `statusreason_workspace_id_key`;
+-- reverse: create index "statusreason_workspace_id_name" to table: "status_reasons"
+DROP INDEX `statusreason_workspace_id_name`;
+-- reverse: create index "statusreason_workspace_id_id" to table: "status_reasons"
+DROP INDEX `statusreason_workspace_id_id`;
+-- reverse: create "status_reasons" table
+DROP TABLE `status_reasons`;
+-- reverse: create index "skillneed_skill_id" to table: "skill_needs"
+DROP INDEX `skillneed_skill_id`;
+-- reverse: create index "skillneed_workspace_id_queue_id_skill_id" to table: "skill_needs"
+DROP INDEX `skillneed_workspace_id_queue_id_skill_id`;
+-- reverse: create "skill_needs" table
+DROP TABLE `skill_needs`;
+-- reverse: create index "skill_workspace_id_name" to table: "skills"
+DROP INDEX `skill_workspace_id_name`;
+-- reverse: create index "skill_workspace_id_id" to table: "skills"
+DROP INDEX `skill_workspace_id_id`;
+-- reverse: create "skills" table
+DROP TABLE `skills`;
 -- reverse: create index "session_workspace_id_agent_id" to table: "sessions"
 DROP INDEX `session_workspace_id_agent_id`;
 -- reverse: create index "session_workspace_id_id" to table: "sessions"
@@ -507,6 +555,14 @@ DROP INDEX `agentstatus_workspace_id_agent_id`;
 DROP INDEX `agentstatus_workspace_id_id`;
 -- reverse: create "agent_status" table
 DROP TABLE `agent_status`;
+-- reverse: create index "agentskill_agent_id_skill_id" to table: "agent_skills"
+DROP INDEX `agentskill_agent_id_skill_id`;
+-- reverse: create index "agentskill_skill_id_agent_id" to table: "agent_skills"
+DROP INDEX `agentskill_skill_id_agent_id`;
+-- reverse: create index "agentskill_workspace_id_agent_id_skill_id" to table: "agent_skills"
+DROP INDEX `agentskill_workspace_id_agent_id_skill_id`;
+-- reverse: create "agent_skills" table
+DROP TABLE `agent_skills`;
 -- reverse: create index "agentload_workspace_id_agent_id" to table: "agent_loads"
 DROP INDEX `agentload_workspace_id_agent_id`;
 -- reverse: create index "agent_loads_agent_id_key" to table: "agent_loads"
