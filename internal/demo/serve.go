@@ -139,8 +139,8 @@ func number(said []string) int {
 	for _, s := range said {
 		n, digits := 0, 0
 		for _, c := range s + " " {
-			if c >= '0' && c <= '9' && digits < 6 {
-				n, digits = n*10+int(c-'0'), digits+1
+			if c >= '0' && c <= '9' {
+				n, digits = n%100_000*10+int(c-'0'), digits+1
 				continue
 			}
 			if digits == 5 {
