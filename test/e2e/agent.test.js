@@ -221,6 +221,10 @@ async function chat(t, browser, databaseURL) {
       await scene.whole();
     });
     await t.test('status and end', async () => {
+      const shown = (state) => page.sees(`the status ${state}`, `document.querySelector('#status').value === '${state}'`);
+      await shown('AVAILABLE');
+      await scene.agent.status('BUSY'); // from elsewhere, as by a supervisor
+      await shown('BUSY');
       await page.look(`(() => { const s = document.querySelector('#status'); s.value = 'BREAK'; s.onchange(); })()`);
       const state = () => scene.agent.client.ask('{ viewer { agent { status { state } } } }');
       await until('the agent has a break', async () => (await state()).agent.status.state === 'BREAK');
