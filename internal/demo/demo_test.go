@@ -109,7 +109,7 @@ func TestOrderNumberIsFound(t *testing.T) {
 	t.Parallel()
 	for said, want := range map[string]int{
 		"Hi, where is my order 45678? It should have been here on Monday.": 45678,
-		"你好，我的订单 12345 怎么还没到？":                                              12345,
+		"你好，我的订单 12345 怎么还没到？":                                             12345,
 		"I'm 1.78 m, if that helps.":                                       0,
 		"call 004912345678":                                                0,
 	} {

@@ -18,7 +18,7 @@ type line interface {
 	show(ctx context.Context, text string, picture []byte) error
 	heard() <-chan string
 	read(ctx context.Context) error
-	// leave ends the visit; over: the person wants nothing more.
+	// leave ends the visit; over: the person wants nothing more. A second time it does nothing.
 	leave(ctx context.Context, over bool) error
 }
 
@@ -29,6 +29,7 @@ type chat struct {
 	words   chan string
 	highest atomic.Int64 // number of the newest line that was heard
 	close   context.CancelFunc
+	closed  chan struct{}
 }
 
 // keys makes idempotency keys and event ids that no other visit makes.
@@ -62,8 +63,11 @@ func startChat(ctx context.Context, door *client, s site, p *person, k keys) (*c
 		return nil, "", err
 	}
 	ctx, stop := context.WithCancel(ctx)
-	v := &chat{c: door.with(out.Made.Token), keys: k, words: make(chan string, 16), close: stop}
-	go v.listen(ctx, out.Made.EventCursor)
+	v := &chat{c: door.with(out.Made.Token), keys: k, words: make(chan string, 16), close: stop, closed: make(chan struct{})}
+	go func() {
+		defer close(v.closed)
+		v.listen(ctx, out.Made.EventCursor)
+	}()
 	return v, out.Made.VisitorToken, nil
 }
 
@@ -126,6 +130,7 @@ func (v *chat) read(ctx context.Context) error {
 }
 
 func (v *chat) leave(ctx context.Context, over bool) error {
+	defer func() { <-v.closed }()
 	defer v.close()
 	if !over {
 		return nil

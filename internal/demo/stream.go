@@ -25,7 +25,7 @@ type frame[E any] struct {
 var errReset = errors.New("the stream cannot go on from its cursor")
 
 // follow listens to a subscription whose field is aliased `frame` and whose variable `after` is the cursor, and goes on
-// after the last applied cursor whatever breaks, until ctx ends.
+// after the last applied cursor whatever breaks, until ctx ends. Its error is that nothing more can come this way.
 func follow[E any](ctx context.Context, c *client, query, cursor string, take func(E)) error {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		err := listen(ctx, c, query, vars{"after": cursor}, func(payload json.RawMessage) error {
@@ -51,7 +51,8 @@ func follow[E any](ctx context.Context, c *client, query, cursor string, take fu
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the listener went
 		}
-		if errors.Is(err, errReset) {
+		var no *refusal
+		if errors.Is(err, errReset) || errors.As(err, &no) { // the session cannot be renewed
 			return err
 		}
 		if sleep(ctx, wait) != nil {

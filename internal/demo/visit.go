@@ -36,6 +36,7 @@ func (v *visit) run(ctx context.Context) {
 	l, err := v.arrive(ctx)
 	if err == nil {
 		err = v.talk(ctx, l)
+		_ = l.leave(ctx, false) // however it ended, the window is closed
 	}
 	if err != nil && whole.Err() == nil && !quiet(err) {
 		v.c.tally.add(func(t *tally) { t.failed++ })
@@ -62,7 +63,6 @@ func (v *visit) talk(ctx context.Context, l line) error {
 	matter := &t.topics[v.r.IntN(len(t.topics))]
 	order := 20_000 + v.r.IntN(70_000)
 	if err := v.begin(ctx, l, matter, order); err != nil {
-		_ = l.leave(ctx, false)
 		return err
 	}
 	answered := false
@@ -95,7 +95,7 @@ func (v *visit) talk(ctx context.Context, l line) error {
 			return err
 		}
 		v.await(ctx, l, v.human(10, 30)) // a last word is polite to wait for
-		return l.leave(ctx, false)
+		return nil
 	}
 }
 
