@@ -99,7 +99,8 @@ class Scene {
   async take(text) {
     await this.page.sees('the offer with what was said', `[...document.querySelectorAll('#offers .offer p')].some((p) => p.textContent === ${JSON.stringify(text)})`);
     await this.page.click('#offers .accept');
-    await this.page.sees('the chat is open', 'document.querySelector("#reply").hidden === false');
+    // Read to its end: a reading under way would be tried again after an outage, and bring what the stream has to bring.
+    await this.page.sees('the chat is open', 'document.querySelector("#reply").hidden === false && matters.get(openId).loaded');
   }
 
   /** What stands on the screen, line by line. */
@@ -198,8 +199,10 @@ async function chat(t, browser, databaseURL) {
     await t.test('an answer whose acknowledgement is lost is sent once', async () => {
       wire.lose('mutation($id: ID!, $input: MessageInput!');
       const text = await scene.answers();
+      // The line may stand there already, by the stream; the page asks on all the same until it has an answer.
+      await until('the acknowledgement was lost four times', () => wire.lost === 4);
+      await page.look('Promise.all([...matters.values()].map(async (m) => { while (m.posting) await sleep(20); }))');
       await scene.whole();
-      assert.equal(wire.lost, 2, 'the acknowledgement was lost twice');
       assert.equal(visitor.told().filter((m) => m.text === text).length, 1, 'the visitor was told once');
     });
     await t.test('the server is killed and restarted in the middle of the chat', async () => {
@@ -289,7 +292,7 @@ test('the page, mechanisms removed', { timeout: 180_000 }, async (t) => {
         await scene.take(await scene.hears());
         scene.wire.lose('mutation($id: ID!, $input: MessageInput!');
         const text = await scene.answers();
-        await until('a second one', async () => (await scene.visitor.history()).filter((m) => m.text === text).length === 2);
+        await until('a second one', async () => (await scene.visitor.history()).filter((m) => m.text === text).length > 1);
         await assert.rejects(scene.whole(2000), 'and the test sees it');
       });
     } finally {

@@ -27,8 +27,12 @@ export class Browser {
     // It must not phone home: the test's traffic is the test's. The sandbox needs rights that root in a container has not.
     browser.child = spawn(name, ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run',
       '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-extensions', '--lang=en-US', '--window-size=1280,900',
-      '--remote-debugging-port=0', `--user-data-dir=${browser.profile}`, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'] });
-    browser.kill = () => browser.child.kill('SIGKILL');
+      '--remote-debugging-port=0', `--user-data-dir=${browser.profile}`, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+    browser.kill = () => { // with all its processes, which would go on writing into the profile
+      try {
+        process.kill(-browser.child.pid, 'SIGKILL');
+      } catch { /* they are gone */ }
+    };
     process.on('exit', browser.kill);
     let said = '';
     const address = new Promise((resolve, reject) => {
@@ -87,7 +91,7 @@ export class Browser {
     this.socket.terminate();
     this.kill();
     await this.gone;
-    rmSync(this.profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    rmSync(this.profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }
 
