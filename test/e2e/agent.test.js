@@ -147,13 +147,12 @@ class Scene {
     wire.mend();
     await page.sees('the page is live again', 'document.querySelector("#link").dataset.live === "yes"', 20_000);
     this.said.push(...typed);
-    const last = await this.hears(unique('on')); // and life goes on
-    await page.sees('what is said next', `[...document.querySelectorAll('#lines .said')].some((s) => s.textContent === ${JSON.stringify(last)})`, 20_000);
+    await this.hears(unique('on')); // and life goes on
     // The visitor's word and the agent's waiting ones race; the chat's own order is the truth.
     this.said = (await until('both answers are in', async () => {
       const all = (await visitor.history()).map((m) => m.text);
       return typed.every((x) => all.includes(x)) && all;
-    }, 20_000)).map((text) => text);
+    }, 20_000));
     assert.deepEqual(this.said.filter((x) => typed.includes(x)), typed, 'answers keep their order');
     return { lost, typed };
   }
