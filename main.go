@@ -65,7 +65,9 @@ func command(ctx context.Context, args []string, env func(string) string, out, l
 	slog.SetDefault(log)
 	switch cmd {
 	case config.Serve:
-		return serve(ctx, cfg, out, log)
+		return serve(ctx, cfg, out, log, nil)
+	case config.Demo:
+		return show(ctx, cfg, out, log)
 	case config.Migrate:
 		return migrate(ctx, cfg, out, log)
 	case config.Token:
@@ -206,9 +208,10 @@ type door struct {
 	graphql  *transport.Handler
 	draining chan struct{}
 	ready    atomic.Bool
+	stage    *stage // nil but in a demo
 }
 
-func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logger) error {
+func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logger, st *stage) error {
 	// The port first: a busy one is said before anything else has begun.
 	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.HTTP)
 	if err != nil {
@@ -226,9 +229,12 @@ func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Log
 		return errors.Join(err, lis.Close())
 	}
 	d := newDoor(h)
-	first, err := h.desk.Begin(ctx)
-	if err != nil {
-		return errors.Join(err, lis.Close(), h.store.Close())
+	d.stage = st
+	var first *desk.First
+	if st == nil { // a demo makes a workspace of its own
+		if first, err = h.desk.Begin(ctx); err != nil {
+			return errors.Join(err, lis.Close(), h.store.Close())
+		}
 	}
 	g := run.New(log, cfg.Grace)
 	d.parts(g, lis)
@@ -325,6 +331,9 @@ func (d *door) parts(g *run.Group, lis net.Listener) {
 	g.Add("presence", h.heartbeat)
 	g.Add("sockets", d.graphql.Run)
 	g.Add("http", func(ctx context.Context) error { return d.listen(ctx, lis) })
+	if d.stage != nil {
+		g.Add("demo", func(ctx context.Context) error { return d.stage.play(ctx, h, "http://"+lis.Addr().String()) })
+	}
 }
 
 func (h *house) route(ctx context.Context) error {
@@ -366,6 +375,9 @@ func (d *door) routes() http.Handler {
 	}
 	if d.cfg.Roles.Has(config.Channels) {
 		mux.Handle("/hooks/{kind}/{channel}/{secret}", graph.Hooks(d.desk, d.log))
+	}
+	if d.stage != nil {
+		mux.HandleFunc("GET /agent.html", examplePage)
 	}
 	mux.Handle("GET /schema.graphql", http.HandlerFunc(sdl))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "alive\n") })

@@ -44,6 +44,7 @@ const (
 	Doctor      Command = "doctor"
 	ConfigPrint Command = "config print"
 	Version     Command = "version"
+	Demo        Command = "demo"
 	Help        Command = "help"
 )
 
@@ -75,6 +76,9 @@ type Config struct {
 
 	// DialRules is AllowDial, read.
 	DialRules map[dial.Purpose][]dial.Rule `kong:"-"`
+
+	// Show is what the command demo shows.
+	Show Show `kong:"-"`
 
 	// TokenHours is the life of the token that the command token prints.
 	TokenHours int `kong:"-"`
@@ -112,6 +116,7 @@ type commandLine struct {
 	File string `name:"config" placeholder:"FILE" help:"YAML file with settings, keyed by the names of these flags."`
 
 	Serve   struct{} `cmd:"" help:"Run the service."`
+	Demo    Show     `cmd:"" help:"Run the service with a seeded workspace and simulated people in it, apart from your data."`
 	Migrate struct{} `cmd:"" help:"Bring the database to this version's form and end."`
 	Token   struct {
 		Hours int `name:"hours" default:"24" help:"Hours until the token ends."`
@@ -144,13 +149,16 @@ func Parse(args []string, env func(string) string, out io.Writer) (Command, *Con
 		return "", nil, err
 	}
 	cfg := line.Config
-	cfg.File, cfg.TokenHours, cfg.sources = src.path, line.Token.Hours, src.used
+	cfg.File, cfg.TokenHours, cfg.Show, cfg.sources = src.path, line.Token.Hours, line.Demo, src.used
 	for _, p := range ctx.Path {
 		if p.Flag != nil && !p.Resolved {
 			cfg.sources[p.Flag.Name] = fromFlag
 		}
 	}
 	command := Command(ctx.Command())
+	if command == Demo {
+		cfg.adapt()
+	}
 	if err := cfg.validate(command); err != nil {
 		return "", nil, err
 	}

@@ -51,6 +51,7 @@ func TestCommands(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]config.Command{
 		"serve":         config.Serve,
+		"demo":          config.Demo,
 		"migrate":       config.Migrate,
 		"token":         config.Token,
 		"doctor":        config.Doctor,

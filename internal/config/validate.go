@@ -28,6 +28,9 @@ func (c *Config) validate(command Command) error {
 	if command == Token && (c.TokenHours < 1 || c.TokenHours > 720) {
 		return errors.New("--hours must lie between 1 and 720")
 	}
+	if command == Demo {
+		return c.Show.check()
+	}
 	return nil
 }
 

@@ -39,42 +39,52 @@ export function binary() {
   return built;
 }
 
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
+/** A port nobody listens at, below those that outgoing connections get: one of these could take it while we restart. */
+async function freePort() {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const free = await new Promise((resolve) => {
+      const server = createServer().once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
     });
-  });
+    if (free) return port;
+  }
 }
 
 /** A running program. */
 export class Node {
-  static async start({ databaseURL } = {}) {
+  static async start({ databaseURL, command = ['serve'] } = {}) {
     const node = new Node();
     node.bin = await binary();
     node.data = folder('tributary-data-');
     const http = `127.0.0.1:${await freePort()}`;
     node.url = `http://${http}`;
     // Tests log in and write more than people do.
-    const args = ['serve', '--data', node.data, '--http', http,
+    node.args = [...command, '--data', node.data, '--http', http,
       '--logins-per-agent', '100000/1m', '--logins-per-address', '100000/1m', '--visitor-messages', '100000/1m',
       '--anonymous-queries', '1000000/1m', '--budget-agent', '100000000@10000000', '--budget-visitor', '100000000@10000000',
       '--allow-dial', 'callback=127.0.0.0/8', '--allow-dial', 'media=127.0.0.0/8'];
-    if (databaseURL) args.push('--database-url', databaseURL);
+    if (databaseURL) node.args.push('--database-url', databaseURL);
     node.log = '';
+    node.printed = '';
+    await node.launch();
+    return node;
+  }
+
+  /** Runs the program, also once more on the same data and port. */
+  async launch() {
     // The settings of whoever runs the test are not the test's.
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TRIBUTARY_')));
-    node.child = spawn(node.bin, args, { stdio: ['ignore', 'ignore', 'pipe'], env });
-    running.add(node.child);
-    node.child.stderr.setEncoding('utf8').on('data', (text) => { node.log = (node.log + text).slice(-200_000); });
-    node.ended = new Promise((resolve) => node.child.once('exit', (code, signal) => {
-      running.delete(node.child);
+    const child = spawn(this.bin, this.args, { stdio: ['ignore', 'pipe', 'pipe'], env });
+    this.child = child;
+    running.add(child);
+    child.stdout.setEncoding('utf8').on('data', (text) => { this.printed = (this.printed + text).slice(-200_000); });
+    child.stderr.setEncoding('utf8').on('data', (text) => { this.log = (this.log + text).slice(-200_000); });
+    this.ended = new Promise((resolve) => child.once('exit', (code, signal) => {
+      running.delete(child);
       resolve({ code, signal });
     }));
-    await node.ready(30_000);
-    return node;
+    await this.ready(30_000);
   }
 
   async ready(ms) {

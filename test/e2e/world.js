@@ -3,10 +3,13 @@ import assert from 'node:assert/strict';
 import { Bridge } from './bridge.js';
 import { Client, Stream, eventStream, patience, unique, visitorStream } from './client.js';
 
+/** Everybody's. */
+export const password = 'correct horse battery';
+
 async function accept(url, secret) {
   const client = new Client(url);
   const { tokens } = await client.do(`mutation($secret: String!) {
-    invitationAccept(secret: $secret, password: "correct horse battery", client: "e2e") { tokens { accessToken } userErrors { code message } } }`, { secret });
+    invitationAccept(secret: $secret, password: "${password}", client: "e2e") { tokens { accessToken } userErrors { code message } } }`, { secret });
   client.token = tokens.accessToken;
   return client;
 }
@@ -39,6 +42,7 @@ export class World {
     const made = await this.admin.do(`mutation($input: AgentCreateInput!) { agentCreate(input: $input) { agent { id } userErrors { code message } } }`, { input });
     const invited = await this.admin.do(`mutation($id: ID!) { agentInvite(id: $id) { secret userErrors { code message } } }`, { id: made.agent.id });
     const agent = new Agent(this, name, made.agent.id, await accept(this.node.url, invited.secret));
+    agent.email = input.email;
     await agent.status('AVAILABLE');
     if (silent) return agent;
     const from = this.log.mark();
