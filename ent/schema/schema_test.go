@@ -18,6 +18,7 @@ var wide = []string{
 	"leases: name",
 	// Rows of one workspace alone: the first column names a row that has one.
 	"messages: interaction_id, number", "agent_loads: agent_id", "team_members: agent_id, team_id",
+	"agent_skills: agent_id, skill_id",
 }
 
 func hasColumn(t *schema.Table, name string) bool {
