@@ -45,9 +45,6 @@ func mayGive(ctx context.Context, scopes []viewer.Scope, reach role.Reach, shown
 	if slices.Index(reachOrder, viewer.Reach(reach)) > slices.Index(reachOrder, v.Reach) {
 		return refuse(NotAllowed, "you cannot give a reach wider than yours", field("reach")...)
 	}
-	if v.Kind != viewer.KindAgent { // an app has no role; what its key may do are its scopes
-		return nil
-	}
 	for _, k := range shown {
 		if !slices.Contains(v.Clear, k) {
 			return refuse(NotAllowed, "you cannot show "+k+", which you do not see", field("personalShown")...)
@@ -204,5 +201,9 @@ func (w *work) givenRole(ctx context.Context, id gid.ID) error {
 	if err != nil {
 		return fmt.Errorf("read role: %w", err)
 	}
-	return mayGive(ctx, r.Scopes, r.Reach, r.PersonalShown, func(string) []string { return []string{"input", "roleId"} })
+	shown := r.PersonalShown
+	if viewer.From(ctx).Kind != viewer.KindAgent {
+		shown = nil // an app sees everything masked, and may bring in people by roles that an admin has made
+	}
+	return mayGive(ctx, r.Scopes, r.Reach, shown, func(string) []string { return []string{"input", "roleId"} })
 }

@@ -184,8 +184,8 @@ var columns = map[string]string{
 	"attachments.state": "AttachmentState", "offers.state": "OfferState", "offers.outcome": "OfferOutcome", "assignments.kind": "AssignmentKind",
 	"routing_decisions.outcome": "DecisionOutcome", "participants.role": "ParticipantRole", "timeline_items.type": "TimelineItemType",
 	"identities.verification": "VerificationLevel", "roles.reach": "Reach", "api_keys.kind": "KeyKind", "queues.strategy": "RoutingStrategy",
-	"agent_status.state": "AgentState",
-	"jobs.state":         "", "raw_inbounds.state": "", "accesses.reason": "",
+	"agent_status.state": "AgentState", "status_reasons.state": "AgentState",
+	"jobs.state": "", "raw_inbounds.state": "", "accesses.reason": "",
 }
 
 func TestEnumsOfRowsAreThoseOfTheContract(t *testing.T) {

@@ -35,8 +35,10 @@ func (Agent) Fields() []ent.Field {
 
 // Annotations of Agent.
 func (Agent) Annotations() []schema.Annotation {
-	return []schema.Annotation{Shape{Types: []string{"Actor"}, Via: map[string][]string{"capacity": {"load", "capacity_profile"}},
-		Needs: map[string][]string{"invitedUntil": {"invitation_until"}}}}
+	return []schema.Annotation{Shape{
+		Types: []string{"Actor"}, Via: map[string][]string{"capacity": {"load", "capacity_profile"}},
+		Needs: map[string][]string{"invitedUntil": {"invitation_until"}},
+	}}
 }
 
 // Edges of Agent.

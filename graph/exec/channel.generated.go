@@ -2122,14 +2122,14 @@ func (ec *executionContext) _SecretState_name(ctx context.Context, field graphql
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
-			return ec.marshalNKey2string(ctx, selections, v)
+			return ec.marshalNString2string(ctx, selections, v)
 		},
 		true,
 		true,
 	)
 }
 func (ec *executionContext) fieldContext_SecretState_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("SecretState", field, false, false, "Key")
+	return graphql.NewScalarFieldContext("SecretState", field, false, false, "String")
 }
 
 func (ec *executionContext) _SecretState_set(ctx context.Context, field graphql.CollectedField, obj *desk.SecretState) (ret graphql.Marshaler) {

@@ -156,14 +156,14 @@ func (ec *executionContext) _ChannelTestStep_name(ctx context.Context, field gra
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
-			return ec.marshalNKey2string(ctx, selections, v)
+			return ec.marshalNString2string(ctx, selections, v)
 		},
 		true,
 		true,
 	)
 }
 func (ec *executionContext) fieldContext_ChannelTestStep_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("ChannelTestStep", field, false, false, "Key")
+	return graphql.NewScalarFieldContext("ChannelTestStep", field, false, false, "String")
 }
 
 func (ec *executionContext) _ChannelTestStep_ok(ctx context.Context, field graphql.CollectedField, obj *desk.ChannelTestStep) (ret graphql.Marshaler) {

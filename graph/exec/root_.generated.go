@@ -787,7 +787,7 @@ type Channel implements Versioned & Node @requires(scope: CONVERSATION_READ) {
 "A secret of a channel, without its value."
 type SecretState {
   "Which, of the kind's ` + "`" + `secretFields` + "`" + `."
-  name: Key!
+  name: String!
   "Whether there is a value."
   set: Boolean!
   "When it was set."
@@ -1127,7 +1127,7 @@ type ChannelTest {
 "One step of a trial: ` + "`" + `settings` + "`" + `, ` + "`" + `credentials` + "`" + ` or ` + "`" + `send` + "`" + `."
 type ChannelTestStep {
   "Which."
-  name: Key!
+  name: String!
   "Whether it went well."
   ok: Boolean!
   "Not possible for this channel, and why stands in ` + "`" + `detail` + "`" + `; it decides nothing."
@@ -3688,7 +3688,7 @@ type StatusReason implements Versioned & Node @requires(scope: SELF) {
   "When it last changed."
   updatedAt: DateTime!
   "What the desk knows it by; null for the workspace's own."
-  key: Key
+  key: String
   "Its name."
   name: String!
   "The state that it explains."

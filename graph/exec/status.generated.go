@@ -345,14 +345,14 @@ func (ec *executionContext) _StatusReason_key(ctx context.Context, field graphql
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
-			return ec.marshalOKey2ᚖstring(ctx, selections, v)
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
 		},
 		true,
 		false,
 	)
 }
 func (ec *executionContext) fieldContext_StatusReason_key(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("StatusReason", field, false, false, "Key")
+	return graphql.NewScalarFieldContext("StatusReason", field, false, false, "String")
 }
 
 func (ec *executionContext) _StatusReason_name(ctx context.Context, field graphql.CollectedField, obj *ent.StatusReason) (ret graphql.Marshaler) {
