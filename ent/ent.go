@@ -19,8 +19,11 @@ import (
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
 	"tributary/ent/conversation"
+	"tributary/ent/conversationmerge"
 	"tributary/ent/counter"
 	"tributary/ent/customer"
+	"tributary/ent/customermerge"
+	"tributary/ent/customermergepart"
 	"tributary/ent/event"
 	"tributary/ent/idempotencykey"
 	"tributary/ent/identity"
@@ -28,6 +31,9 @@ import (
 	"tributary/ent/job"
 	"tributary/ent/lease"
 	"tributary/ent/loghead"
+	"tributary/ent/mergecandidacy"
+	"tributary/ent/mergecandidate"
+	"tributary/ent/mergesuggestion"
 	"tributary/ent/message"
 	"tributary/ent/offer"
 	"tributary/ent/outbox"
@@ -107,41 +113,47 @@ var (
 func checkColumn(t, c string) error {
 	initCheck.Do(func() {
 		columnCheck = sql.NewColumnCheck(map[string]func(string) bool{
-			apikey.Table:          apikey.ValidColumn,
-			access.Table:          access.ValidColumn,
-			agent.Table:           agent.ValidColumn,
-			agentload.Table:       agentload.ValidColumn,
-			agentstatus.Table:     agentstatus.ValidColumn,
-			app.Table:             app.ValidColumn,
-			assignment.Table:      assignment.ValidColumn,
-			attachment.Table:      attachment.ValidColumn,
-			capacityprofile.Table: capacityprofile.ValidColumn,
-			channel.Table:         channel.ValidColumn,
-			conversation.Table:    conversation.ValidColumn,
-			counter.Table:         counter.ValidColumn,
-			customer.Table:        customer.ValidColumn,
-			event.Table:           event.ValidColumn,
-			idempotencykey.Table:  idempotencykey.ValidColumn,
-			identity.Table:        identity.ValidColumn,
-			interaction.Table:     interaction.ValidColumn,
-			job.Table:             job.ValidColumn,
-			lease.Table:           lease.ValidColumn,
-			loghead.Table:         loghead.ValidColumn,
-			message.Table:         message.ValidColumn,
-			offer.Table:           offer.ValidColumn,
-			outbox.Table:          outbox.ValidColumn,
-			participant.Table:     participant.ValidColumn,
-			presence.Table:        presence.ValidColumn,
-			queue.Table:           queue.ValidColumn,
-			rawinbound.Table:      rawinbound.ValidColumn,
-			role.Table:            role.ValidColumn,
-			routingdecision.Table: routingdecision.ValidColumn,
-			session.Table:         session.ValidColumn,
-			team.Table:            team.ValidColumn,
-			teammember.Table:      teammember.ValidColumn,
-			timelineitem.Table:    timelineitem.ValidColumn,
-			visitorsession.Table:  visitorsession.ValidColumn,
-			workspace.Table:       workspace.ValidColumn,
+			apikey.Table:            apikey.ValidColumn,
+			access.Table:            access.ValidColumn,
+			agent.Table:             agent.ValidColumn,
+			agentload.Table:         agentload.ValidColumn,
+			agentstatus.Table:       agentstatus.ValidColumn,
+			app.Table:               app.ValidColumn,
+			assignment.Table:        assignment.ValidColumn,
+			attachment.Table:        attachment.ValidColumn,
+			capacityprofile.Table:   capacityprofile.ValidColumn,
+			channel.Table:           channel.ValidColumn,
+			conversation.Table:      conversation.ValidColumn,
+			conversationmerge.Table: conversationmerge.ValidColumn,
+			counter.Table:           counter.ValidColumn,
+			customer.Table:          customer.ValidColumn,
+			customermerge.Table:     customermerge.ValidColumn,
+			customermergepart.Table: customermergepart.ValidColumn,
+			event.Table:             event.ValidColumn,
+			idempotencykey.Table:    idempotencykey.ValidColumn,
+			identity.Table:          identity.ValidColumn,
+			interaction.Table:       interaction.ValidColumn,
+			job.Table:               job.ValidColumn,
+			lease.Table:             lease.ValidColumn,
+			loghead.Table:           loghead.ValidColumn,
+			mergecandidacy.Table:    mergecandidacy.ValidColumn,
+			mergecandidate.Table:    mergecandidate.ValidColumn,
+			mergesuggestion.Table:   mergesuggestion.ValidColumn,
+			message.Table:           message.ValidColumn,
+			offer.Table:             offer.ValidColumn,
+			outbox.Table:            outbox.ValidColumn,
+			participant.Table:       participant.ValidColumn,
+			presence.Table:          presence.ValidColumn,
+			queue.Table:             queue.ValidColumn,
+			rawinbound.Table:        rawinbound.ValidColumn,
+			role.Table:              role.ValidColumn,
+			routingdecision.Table:   routingdecision.ValidColumn,
+			session.Table:           session.ValidColumn,
+			team.Table:              team.ValidColumn,
+			teammember.Table:        teammember.ValidColumn,
+			timelineitem.Table:      timelineitem.ValidColumn,
+			visitorsession.Table:    visitorsession.ValidColumn,
+			workspace.Table:         workspace.ValidColumn,
 		})
 	})
 	return columnCheck(t, c)

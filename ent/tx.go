@@ -34,10 +34,16 @@ type Tx struct {
 	Channel *ChannelClient
 	// Conversation is the client for interacting with the Conversation builders.
 	Conversation *ConversationClient
+	// ConversationMerge is the client for interacting with the ConversationMerge builders.
+	ConversationMerge *ConversationMergeClient
 	// Counter is the client for interacting with the Counter builders.
 	Counter *CounterClient
 	// Customer is the client for interacting with the Customer builders.
 	Customer *CustomerClient
+	// CustomerMerge is the client for interacting with the CustomerMerge builders.
+	CustomerMerge *CustomerMergeClient
+	// CustomerMergePart is the client for interacting with the CustomerMergePart builders.
+	CustomerMergePart *CustomerMergePartClient
 	// Event is the client for interacting with the Event builders.
 	Event *EventClient
 	// IdempotencyKey is the client for interacting with the IdempotencyKey builders.
@@ -52,6 +58,12 @@ type Tx struct {
 	Lease *LeaseClient
 	// LogHead is the client for interacting with the LogHead builders.
 	LogHead *LogHeadClient
+	// MergeCandidacy is the client for interacting with the MergeCandidacy builders.
+	MergeCandidacy *MergeCandidacyClient
+	// MergeCandidate is the client for interacting with the MergeCandidate builders.
+	MergeCandidate *MergeCandidateClient
+	// MergeSuggestion is the client for interacting with the MergeSuggestion builders.
+	MergeSuggestion *MergeSuggestionClient
 	// Message is the client for interacting with the Message builders.
 	Message *MessageClient
 	// Offer is the client for interacting with the Offer builders.
@@ -224,8 +236,11 @@ func (tx *Tx) init() {
 	tx.CapacityProfile = NewCapacityProfileClient(tx.config)
 	tx.Channel = NewChannelClient(tx.config)
 	tx.Conversation = NewConversationClient(tx.config)
+	tx.ConversationMerge = NewConversationMergeClient(tx.config)
 	tx.Counter = NewCounterClient(tx.config)
 	tx.Customer = NewCustomerClient(tx.config)
+	tx.CustomerMerge = NewCustomerMergeClient(tx.config)
+	tx.CustomerMergePart = NewCustomerMergePartClient(tx.config)
 	tx.Event = NewEventClient(tx.config)
 	tx.IdempotencyKey = NewIdempotencyKeyClient(tx.config)
 	tx.Identity = NewIdentityClient(tx.config)
@@ -233,6 +248,9 @@ func (tx *Tx) init() {
 	tx.Job = NewJobClient(tx.config)
 	tx.Lease = NewLeaseClient(tx.config)
 	tx.LogHead = NewLogHeadClient(tx.config)
+	tx.MergeCandidacy = NewMergeCandidacyClient(tx.config)
+	tx.MergeCandidate = NewMergeCandidateClient(tx.config)
+	tx.MergeSuggestion = NewMergeSuggestionClient(tx.config)
 	tx.Message = NewMessageClient(tx.config)
 	tx.Offer = NewOfferClient(tx.config)
 	tx.Outbox = NewOutboxClient(tx.config)

@@ -50,11 +50,20 @@ type Channel func(*sql.Selector)
 // Conversation is the predicate function for conversation builders.
 type Conversation func(*sql.Selector)
 
+// ConversationMerge is the predicate function for conversationmerge builders.
+type ConversationMerge func(*sql.Selector)
+
 // Counter is the predicate function for counter builders.
 type Counter func(*sql.Selector)
 
 // Customer is the predicate function for customer builders.
 type Customer func(*sql.Selector)
+
+// CustomerMerge is the predicate function for customermerge builders.
+type CustomerMerge func(*sql.Selector)
+
+// CustomerMergePart is the predicate function for customermergepart builders.
+type CustomerMergePart func(*sql.Selector)
 
 // Event is the predicate function for event builders.
 type Event func(*sql.Selector)
@@ -98,6 +107,15 @@ type Lease func(*sql.Selector)
 
 // LogHead is the predicate function for loghead builders.
 type LogHead func(*sql.Selector)
+
+// MergeCandidacy is the predicate function for mergecandidacy builders.
+type MergeCandidacy func(*sql.Selector)
+
+// MergeCandidate is the predicate function for mergecandidate builders.
+type MergeCandidate func(*sql.Selector)
+
+// MergeSuggestion is the predicate function for mergesuggestion builders.
+type MergeSuggestion func(*sql.Selector)
 
 // Message is the predicate function for message builders.
 type Message func(*sql.Selector)

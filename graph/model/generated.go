@@ -180,12 +180,52 @@ type ChannelUpdatePayload struct {
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
+// The outcome of `conversationMerge`.
+type ConversationMergePayload struct {
+	// As it is now; null if nothing came of it.
+	Conversation *ent.Conversation `json:"conversation,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `conversationMergeUndo`.
+type ConversationMergeUndoPayload struct {
+	// The one that is back; null if nothing came of it.
+	Conversation *ent.Conversation `json:"conversation,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
 // The outcome of `conversationResolve`.
 type ConversationResolvePayload struct {
 	// As it is now; null if nothing came of it.
 	Conversation *ent.Conversation `json:"conversation,omitempty"`
 	// With SERVED_BY_OTHERS: who.
 	ServedBy []*ent.Agent `json:"servedBy"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `conversationSplit`.
+type ConversationSplitPayload struct {
+	// The new one; null if nothing came of it.
+	Conversation *ent.Conversation `json:"conversation,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `customerMerge`.
+type CustomerMergePayload struct {
+	// As it is now; null if nothing came of it.
+	CustomerMerge *ent.CustomerMerge `json:"customerMerge,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `customerMergeUndo`.
+type CustomerMergeUndoPayload struct {
+	// As it is now; null if nothing came of it.
+	CustomerMerge *ent.CustomerMerge `json:"customerMerge,omitempty"`
 	// Why not. Empty: it is done.
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
@@ -320,6 +360,22 @@ type InvitationAcceptPayload struct {
 	Session *ent.Session `json:"session,omitempty"`
 	// The tokens.
 	Tokens *SessionTokens `json:"tokens,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `mergeCandidateAccept`.
+type MergeCandidateAcceptPayload struct {
+	// As it is now; null if nothing came of it.
+	CustomerMerge *ent.CustomerMerge `json:"customerMerge,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `mergeCandidateDismiss`.
+type MergeCandidateDismissPayload struct {
+	// As it is now; null if nothing came of it.
+	MergeCandidate *ent.MergeCandidate `json:"mergeCandidate,omitempty"`
 	// Why not. Empty: it is done.
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
@@ -480,6 +536,22 @@ type VisitorFrame struct {
 	CaughtUp bool `json:"caughtUp"`
 	// Set once when `after` cannot be served: query anew, then go on from this frame.
 	ResetReason *ResetReason `json:"resetReason,omitempty"`
+}
+
+// The outcome of `visitorIdentify`.
+type VisitorIdentifyPayload struct {
+	// As it is now; null if nothing came of it.
+	VisitorSession *desk.VisitorSession `json:"visitorSession,omitempty"`
+	// For `Authorization: Bearer` and `connection_init`; 15 minutes.
+	Token *string `json:"token,omitempty"`
+	// Keep it in the browser: it brings the visitor back. Null in the answer to a repeat.
+	VisitorToken *string `json:"visitorToken,omitempty"`
+	// When the token ends.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	// Where the log stands: read the messages anew, then subscribe after it.
+	EventCursor *page.EventCursor `json:"eventCursor,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
 // The outcome of `visitorMarkRead`.

@@ -54,12 +54,15 @@ const (
 	Bot
 	Other // rows the contract never shows
 	Event
+	MergeCandidate
+	CustomerMerge
 	end
 )
 
 var prefix = [end]string{
 	"", "wsp", "agt", "rol", "ses", "app", "key", "ast", "cap", "tea", "que", "chn", "cus", "idn", "cnv", "par", "int",
 	"msg", "att", "tli", "off", "asg", "rdc", "raw", "job", "vis", "bot", "row", "evt",
+	"mcd", "cmg",
 }
 
 var enc = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
