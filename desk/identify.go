@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,7 +14,11 @@ import (
 	"tributary/internal/crypt"
 	"tributary/internal/gid"
 	"tributary/internal/personal"
+	"tributary/internal/viewer"
 )
+
+// errStale answers a token whose visit has gone on as a known customer's: at the door, nobody.
+var errStale = fmt.Errorf("the visit goes on under another token: %w", viewer.ErrNone)
 
 // Identify proves who a visitor is in a running visit. The end is the same as if he had been known from the start: one
 // customer, one chat, all that he said. The visit goes on under a new session: whoever had the anonymous one's token or
@@ -96,7 +101,7 @@ func (d *Desk) comeBack(ctx context.Context, ch *ent.Channel, o *opened, secret 
 		id, err = w.identify(ctx, ch, old.ID, proved, name, hash[:])
 		return err
 	})
-	if _, no := RefusalOf(err); no || err == ErrUnauthenticated { //nolint:errorlint // ours, never wrapped
+	if _, no := RefusalOf(err); no || errors.Is(err, errStale) {
 		return nil, nil
 	}
 	if err != nil {
@@ -114,7 +119,7 @@ func (w *work) identify(ctx context.Context, ch *ent.Channel, sessionID gid.ID, 
 	}
 	anon := s.Edges.Identity
 	if s.RevokedAt != nil || anon.GivenToID != nil {
-		return gid.ID{}, ErrUnauthenticated
+		return gid.ID{}, errStale
 	}
 	proved, claimed := byProof(keys)
 	if anon.Kind == proved[0].Kind && anon.ValueBlind == blind(ch.WorkspaceID, proved[0].Value) { // proved before
@@ -285,7 +290,7 @@ func (w *work) regroupTalk(ctx context.Context, g *ground, t *talk) error {
 // was known is the only open one, that contact's.
 func (w *work) visitorThread(ctx context.Context, ch *ent.Channel, who *ent.Identity) (string, error) {
 	if who.GivenToID != nil {
-		return "", ErrUnauthenticated
+		return "", errStale
 	}
 	own := who.ID.String()
 	if who.Kind == visitorKind {

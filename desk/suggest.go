@@ -38,7 +38,7 @@ func (w *work) suggest(ctx context.Context, a, b *ent.Conversation) (*ent.Conver
 func (w *work) writeSuggestion(ctx context.Context, a, b gid.ID) error {
 	for _, pair := range [][2]gid.ID{{a, b}, {b, a}} {
 		err := w.tx.MergeSuggestion.Create().SetConversationID(pair[0]).SetMergeSuggestionID(pair[1]).SetAt(w.at).
-			OnConflictColumns(mergesuggestion.FieldWorkspaceID, mergesuggestion.FieldConversationID, mergesuggestion.FieldMergeSuggestionID).DoNothing().Exec(ctx)
+			OnConflictColumns(mergesuggestion.FieldConversationID, mergesuggestion.FieldMergeSuggestionID).DoNothing().Exec(ctx)
 		if err != nil && !isNoRows(err) {
 			return fmt.Errorf("write suggestion: %w", err)
 		}

@@ -703,14 +703,14 @@ var (
 		},
 		Indexes: []*schema.Index{
 			{
-				Name:    "customermergepart_customer_merge_id_customer_id",
-				Unique:  true,
-				Columns: []*schema.Column{CustomerMergePartsColumns[4], CustomerMergePartsColumns[5]},
-			},
-			{
 				Name:    "customermergepart_customer_id",
 				Unique:  false,
 				Columns: []*schema.Column{CustomerMergePartsColumns[5]},
+			},
+			{
+				Name:    "customermergepart_customer_merge_id_customer_id",
+				Unique:  true,
+				Columns: []*schema.Column{CustomerMergePartsColumns[4], CustomerMergePartsColumns[5]},
 			},
 		},
 	}
@@ -1120,14 +1120,14 @@ var (
 		},
 		Indexes: []*schema.Index{
 			{
-				Name:    "mergecandidacy_merge_candidate_id_customer_id",
-				Unique:  true,
-				Columns: []*schema.Column{MergeCandidaciesColumns[2], MergeCandidaciesColumns[3]},
-			},
-			{
 				Name:    "mergecandidacy_customer_id",
 				Unique:  false,
 				Columns: []*schema.Column{MergeCandidaciesColumns[3]},
+			},
+			{
+				Name:    "mergecandidacy_merge_candidate_id_customer_id",
+				Unique:  true,
+				Columns: []*schema.Column{MergeCandidaciesColumns[2], MergeCandidaciesColumns[3]},
 			},
 		},
 	}
@@ -1204,11 +1204,6 @@ var (
 			},
 		},
 		Indexes: []*schema.Index{
-			{
-				Name:    "mergesuggestion_workspace_id_conversation_id_merge_suggestion_id",
-				Unique:  true,
-				Columns: []*schema.Column{MergeSuggestionsColumns[1], MergeSuggestionsColumns[3], MergeSuggestionsColumns[4]},
-			},
 			{
 				Name:    "mergesuggestion_merge_suggestion_id",
 				Unique:  false,

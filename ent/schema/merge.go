@@ -76,7 +76,7 @@ func (MergeCandidacy) Edges() []ent.Edge {
 
 // Indexes of MergeCandidacy.
 func (MergeCandidacy) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("merge_candidate_id", "customer_id").Unique(), index.Fields("customer_id")}
+	return []ent.Index{index.Fields("customer_id")}
 }
 
 // CustomerMerge is two or more customers who became one. It destroys nothing: its parts say what went over.
@@ -137,7 +137,7 @@ func (CustomerMergePart) Edges() []ent.Edge {
 
 // Indexes of CustomerMergePart.
 func (CustomerMergePart) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("customer_merge_id", "customer_id").Unique(), index.Fields("customer_id")}
+	return []ent.Index{index.Fields("customer_id")}
 }
 
 // MergeSuggestion says that two conversations may be one matter; each pair has a row for either side.
@@ -161,7 +161,7 @@ func (MergeSuggestion) Edges() []ent.Edge {
 
 // Indexes of MergeSuggestion.
 func (MergeSuggestion) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("workspace_id", "conversation_id", "merge_suggestion_id").Unique(), index.Fields("merge_suggestion_id")}
+	return []ent.Index{index.Fields("merge_suggestion_id")}
 }
 
 // ConversationMerge is one conversation that went into another, with what it held and how it stood: what an undo needs.

@@ -183,8 +183,6 @@ CREATE TABLE "merge_suggestions" ("id" uuid NOT NULL, "workspace_id" uuid NOT NU
 CREATE UNIQUE INDEX "mergesuggestion_conversation_id_merge_suggestion_id" ON "merge_suggestions" ("conversation_id", "merge_suggestion_id");
 -- create index "mergesuggestion_merge_suggestion_id" to table: "merge_suggestions"
 CREATE INDEX "mergesuggestion_merge_suggestion_id" ON "merge_suggestions" ("merge_suggestion_id");
--- create index "mergesuggestion_workspace_id_c_76ea2a3e50dcfad1c8bfcb698dda733c" to table: "merge_suggestions"
-CREATE UNIQUE INDEX "mergesuggestion_workspace_id_c_76ea2a3e50dcfad1c8bfcb698dda733c" ON "merge_suggestions" ("workspace_id", "conversation_id", "merge_suggestion_id");
 -- create "messages" table
 CREATE TABLE "messages" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "channel_id" uuid NULL, "channel_kind" character varying NOT NULL, "direction" character varying NOT NULL, "number" bigint NOT NULL, "identity_id" uuid NULL, "visible_number" bigint NULL, "text" text NULL, "html" text NULL, "delivery" character varying NOT NULL, "steps" jsonb NOT NULL, "delivery_error" jsonb NULL, "sends" bigint NOT NULL DEFAULT 0, "automatic" boolean NOT NULL DEFAULT false, "external_id" character varying NULL, "caused_by_key" character varying NULL, "occurred_at" timestamptz NULL, "sent_at" timestamptz NULL, "edited_at" timestamptz NULL, "recalled_at" timestamptz NULL, "interaction_id" uuid NOT NULL, "conversation_id" uuid NOT NULL, "agent_id" uuid NULL, "customer_id" uuid NULL, "app_id" uuid NULL, "sender_id" uuid NULL, "in_reply_to_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "messages_messages_replies" FOREIGN KEY ("in_reply_to_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
 -- create index "message_conversation_id_id" to table: "messages"
@@ -491,8 +489,6 @@ DROP INDEX "message_interaction_number";
 DROP INDEX "message_conversation_id_id";
 -- reverse: create "messages" table
 DROP TABLE "messages";
--- reverse: create index "mergesuggestion_workspace_id_c_76ea2a3e50dcfad1c8bfcb698dda733c" to table: "merge_suggestions"
-DROP INDEX "mergesuggestion_workspace_id_c_76ea2a3e50dcfad1c8bfcb698dda733c";
 -- reverse: create index "mergesuggestion_merge_suggestion_id" to table: "merge_suggestions"
 DROP INDEX "mergesuggestion_merge_suggestion_id";
 -- reverse: create index "mergesuggestion_conversation_id_merge_suggestion_id" to table: "merge_suggestions"

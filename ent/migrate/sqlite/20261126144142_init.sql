@@ -99,10 +99,10 @@ CREATE INDEX `customermerge_workspace_id_id` ON `customer_merges` (`workspace_id
 CREATE INDEX `customermerge_into_id_at_id` ON `customer_merges` (`into_id`, `at`, `id`);
 -- create "customer_merge_parts" table
 CREATE TABLE `customer_merge_parts` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `identities` json NOT NULL, `conversations` json NOT NULL, `customer_merge_id` uuid NOT NULL, `customer_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `customer_merge_parts_customer_merges_merge` FOREIGN KEY (`customer_merge_id`) REFERENCES `customer_merges` (`id`) ON DELETE NO ACTION, CONSTRAINT `customer_merge_parts_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION);
--- create index "customermergepart_customer_merge_id_customer_id" to table: "customer_merge_parts"
-CREATE UNIQUE INDEX `customermergepart_customer_merge_id_customer_id` ON `customer_merge_parts` (`customer_merge_id`, `customer_id`);
 -- create index "customermergepart_customer_id" to table: "customer_merge_parts"
 CREATE INDEX `customermergepart_customer_id` ON `customer_merge_parts` (`customer_id`);
+-- create index "customermergepart_customer_merge_id_customer_id" to table: "customer_merge_parts"
+CREATE UNIQUE INDEX `customermergepart_customer_merge_id_customer_id` ON `customer_merge_parts` (`customer_merge_id`, `customer_id`);
 -- create "events" table
 CREATE TABLE `events` (`id` integer NOT NULL PRIMARY KEY AUTOINCREMENT, `workspace_id` uuid NOT NULL, `seq` integer NOT NULL, `type` text NOT NULL, `at` datetime NOT NULL, `subject_id` uuid NOT NULL, `subject_version` integer NOT NULL, `conversation_id` uuid NULL, `interaction_id` uuid NULL, `customer_id` uuid NULL, `queue_id` uuid NULL, `identity_id` uuid NULL, `actor_id` uuid NULL, `agent_id` uuid NULL, `changed` json NOT NULL, `audience` json NOT NULL, `private` bool NOT NULL DEFAULT (false), `caused_by_key` text NULL);
 -- create index "event_workspace_id_seq" to table: "events"
@@ -165,10 +165,10 @@ CREATE TABLE `log_heads` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `seq
 CREATE UNIQUE INDEX `loghead_workspace_id` ON `log_heads` (`workspace_id`);
 -- create "merge_candidacies" table
 CREATE TABLE `merge_candidacies` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `merge_candidate_id` uuid NOT NULL, `customer_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `merge_candidacies_merge_candidates_candidate` FOREIGN KEY (`merge_candidate_id`) REFERENCES `merge_candidates` (`id`) ON DELETE NO ACTION, CONSTRAINT `merge_candidacies_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION);
--- create index "mergecandidacy_merge_candidate_id_customer_id" to table: "merge_candidacies"
-CREATE UNIQUE INDEX `mergecandidacy_merge_candidate_id_customer_id` ON `merge_candidacies` (`merge_candidate_id`, `customer_id`);
 -- create index "mergecandidacy_customer_id" to table: "merge_candidacies"
 CREATE INDEX `mergecandidacy_customer_id` ON `merge_candidacies` (`customer_id`);
+-- create index "mergecandidacy_merge_candidate_id_customer_id" to table: "merge_candidacies"
+CREATE UNIQUE INDEX `mergecandidacy_merge_candidate_id_customer_id` ON `merge_candidacies` (`merge_candidate_id`, `customer_id`);
 -- create "merge_candidates" table
 CREATE TABLE `merge_candidates` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `pair` text NOT NULL, `confidence` real NOT NULL DEFAULT (0), `evidence` json NOT NULL, `dismissed` json NOT NULL, `state` text NOT NULL DEFAULT ('OPEN'), `decided_at` datetime NULL, `reason` text NULL, `created_at` datetime NOT NULL, `decided_by_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `merge_candidates_agents_decided_by` FOREIGN KEY (`decided_by_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL);
 -- create index "mergecandidate_workspace_id_id" to table: "merge_candidates"
@@ -179,8 +179,6 @@ CREATE UNIQUE INDEX `mergecandidate_workspace_id_pair` ON `merge_candidates` (`w
 CREATE INDEX `mergecandidate_workspace_id_state_id` ON `merge_candidates` (`workspace_id`, `state`, `id`);
 -- create "merge_suggestions" table
 CREATE TABLE `merge_suggestions` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `at` datetime NOT NULL, `conversation_id` uuid NOT NULL, `merge_suggestion_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `merge_suggestions_conversations_conversation` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `merge_suggestions_conversations_merge_suggestion` FOREIGN KEY (`merge_suggestion_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION);
--- create index "mergesuggestion_workspace_id_conversation_id_merge_suggestion_id" to table: "merge_suggestions"
-CREATE UNIQUE INDEX `mergesuggestion_workspace_id_conversation_id_merge_suggestion_id` ON `merge_suggestions` (`workspace_id`, `conversation_id`, `merge_suggestion_id`);
 -- create index "mergesuggestion_merge_suggestion_id" to table: "merge_suggestions"
 CREATE INDEX `mergesuggestion_merge_suggestion_id` ON `merge_suggestions` (`merge_suggestion_id`);
 -- create index "mergesuggestion_conversation_id_merge_suggestion_id" to table: "merge_suggestions"
@@ -383,8 +381,6 @@ DROP TABLE `messages`;
 DROP INDEX `mergesuggestion_conversation_id_merge_suggestion_id`;
 -- reverse: create index "mergesuggestion_merge_suggestion_id" to table: "merge_suggestions"
 DROP INDEX `mergesuggestion_merge_suggestion_id`;
--- reverse: create index "mergesuggestion_workspace_id_conversation_id_merge_suggestion_id" to table: "merge_suggestions"
-DROP INDEX `mergesuggestion_workspace_id_conversation_id_merge_suggestion_id`;
 -- reverse: create "merge_suggestions" table
 DROP TABLE `merge_suggestions`;
 -- reverse: create index "mergecandidate_workspace_id_state_id" to table: "merge_candidates"
@@ -395,10 +391,10 @@ DROP INDEX `mergecandidate_workspace_id_pair`;
 DROP INDEX `mergecandidate_workspace_id_id`;
 -- reverse: create "merge_candidates" table
 DROP TABLE `merge_candidates`;
--- reverse: create index "mergecandidacy_customer_id" to table: "merge_candidacies"
-DROP INDEX `mergecandidacy_customer_id`;
 -- reverse: create index "mergecandidacy_merge_candidate_id_customer_id" to table: "merge_candidacies"
 DROP INDEX `mergecandidacy_merge_candidate_id_customer_id`;
+-- reverse: create index "mergecandidacy_customer_id" to table: "merge_candidacies"
+DROP INDEX `mergecandidacy_customer_id`;
 -- reverse: create "merge_candidacies" table
 DROP TABLE `merge_candidacies`;
 -- reverse: create index "loghead_workspace_id" to table: "log_heads"
@@ -461,10 +457,10 @@ DROP INDEX `event_at`;
 DROP INDEX `event_workspace_id_seq`;
 -- reverse: create "events" table
 DROP TABLE `events`;
--- reverse: create index "customermergepart_customer_id" to table: "customer_merge_parts"
-DROP INDEX `customermergepart_customer_id`;
 -- reverse: create index "customermergepart_customer_merge_id_customer_id" to table: "customer_merge_parts"
 DROP INDEX `customermergepart_customer_merge_id_customer_id`;
+-- reverse: create index "customermergepart_customer_id" to table: "customer_merge_parts"
+DROP INDEX `customermergepart_customer_id`;
 -- reverse: create "customer_merge_parts" table
 DROP TABLE `customer_merge_parts`;
 -- reverse: create index "customermerge_into_id_at_id" to table: "customer_merges"
