@@ -199,7 +199,7 @@ func (w *work) become(ctx context.Context, ch *ent.Channel, anon *ent.Identity, 
 	if known, err = w.knownIdentities(ctx, ch, proved); err != nil {
 		return nil, err
 	}
-	if err := w.addProved(ctx, ch, cust, proved, known); err != nil {
+	if err := w.addProved(ctx, ch, cust, proved, known, name); err != nil {
 		return nil, err
 	}
 	if err := w.nameCustomer(ctx, cust, name); err != nil {

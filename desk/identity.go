@@ -48,7 +48,7 @@ func (w *work) sender(ctx context.Context, ch *ent.Channel, in channels.Inbound)
 	if cust, known, err = w.joinKnown(ctx, ch, cust, proved, known); err != nil {
 		return nil, err
 	}
-	if err := w.addProved(ctx, ch, cust, proved, known); err != nil {
+	if err := w.addProved(ctx, ch, cust, proved, known, in.SenderName); err != nil {
 		return nil, err
 	}
 	if err := w.claim(ctx, ch, cust, claimed); err != nil {
@@ -60,8 +60,10 @@ func (w *work) sender(ctx context.Context, ch *ent.Channel, in channels.Inbound)
 	return known[0], nil
 }
 
-// addProved gives the customer the proved values that are new, but those that say he is somebody else. known is filled.
-func (w *work) addProved(ctx context.Context, ch *ent.Channel, cust gid.ID, proved []channels.IdentityKey, known []*ent.Identity) error {
+// addProved gives the customer the proved values that are new, but those that say he is somebody else, and the name that
+// came with them where he has none. known is filled.
+func (w *work) addProved(ctx context.Context, ch *ent.Channel, cust gid.ID, proved []channels.IdentityKey, known []*ent.Identity, name string) error {
+	added := false
 	for n, k := range proved {
 		if known[n] != nil {
 			continue
@@ -73,6 +75,7 @@ func (w *work) addProved(ctx context.Context, ch *ent.Channel, cust gid.ID, prov
 		if other {
 			continue
 		}
+		added = true
 		if known[n], err = w.addIdentity(ctx, ch, cust, k, ""); err != nil {
 			return err
 		}
@@ -80,7 +83,10 @@ func (w *work) addProved(ctx context.Context, ch *ent.Channel, cust gid.ID, prov
 			return err
 		}
 	}
-	return nil
+	if !added {
+		return nil
+	}
+	return w.nameCustomer(ctx, cust, name)
 }
 
 // knownIdentities are the rows of proved keys, in their order; nil where a value is new.

@@ -221,9 +221,11 @@ func (w *work) takeBack(ctx context.Context, row *ent.ConversationMerge, into, f
 	if err != nil {
 		return nil, nil, err
 	}
-	u := w.tx.Conversation.UpdateOneID(from.ID).SetState(conversation.State(row.State)).ClearMergedIntoID().ClearResolvedAt().AddVersion(1).SetUpdatedAt(w.at)
+	u := w.tx.Conversation.UpdateOneID(from.ID).SetState(conversation.State(row.State)).ClearMergedIntoID().AddVersion(1).SetUpdatedAt(w.at)
 	if row.ResolvedAt != nil {
 		u.SetResolvedAt(*row.ResolvedAt)
+	} else {
+		u.ClearResolvedAt()
 	}
 	if from, err = u.Save(sys); err != nil {
 		return nil, nil, fmt.Errorf("open conversation: %w", err)

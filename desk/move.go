@@ -237,12 +237,15 @@ func (w *work) resettle(ctx context.Context, c *ent.Conversation) (*ent.Conversa
 		return nil, fmt.Errorf("read first answer: %w", err)
 	}
 	n, err := w.settle(ctx, c, func(u *ent.ConversationUpdateOne) {
-		u.ClearLastMessageID().ClearLastMessageAt().ClearFirstRespondedAt()
 		if last != nil {
 			u.SetLastMessageID(last.ID).SetLastMessageAt(last.CreatedAt)
+		} else {
+			u.ClearLastMessageID().ClearLastMessageAt()
 		}
 		if first != nil {
 			u.SetFirstRespondedAt(*first.FirstRespondedAt)
+		} else {
+			u.ClearFirstRespondedAt()
 		}
 	})
 	if err != nil {
