@@ -8,6 +8,7 @@ import (
 
 	"tributary/desk"
 	"tributary/ent"
+	"tributary/internal/gid"
 	"tributary/internal/viewer"
 )
 
@@ -46,4 +47,14 @@ func (v *Visitor) Identify(token string) (*Visitor, error) {
 		return nil, err
 	}
 	return &Visitor{Context: viewer.With(v.world.base, n), Token: got.Token, Secret: got.VisitorToken, world: v.world}, nil
+}
+
+// Sees asks whether an agent sees a conversation.
+func (w *World) Sees(a *Agent, conv gid.ID) bool {
+	w.T.Helper()
+	q, err := w.Desk.Conversation(a, conv)
+	w.ok(err)
+	there, err := q.Exist(a)
+	w.ok(err)
+	return there
 }
