@@ -2192,6 +2192,11 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 				each := sub.Clone().Where(p.Where)
 				each.modifiers = append(each.modifiers, p.PerParent(conversation.InteractionsColumn, ids))
 				each.after = sub.after
+				each.withNamedContinuedBy = sub.withNamedContinuedBy // Clone forgets it
+				each.withNamedMessages = sub.withNamedMessages       // Clone forgets it
+				each.withNamedOffers = sub.withNamedOffers           // Clone forgets it
+				each.withNamedAssignments = sub.withNamedAssignments // Clone forgets it
+				each.withNamedDecisions = sub.withNamedDecisions     // Clone forgets it
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[m.ConversationID].appendNamedInteractions(alias, m)
@@ -2883,6 +2888,14 @@ func (q *CustomerQuery) collect(ctx context.Context, oc *graphql.OperationContex
 				each := sub.Clone().Where(p.Where)
 				each.modifiers = append(each.modifiers, p.PerParent(customer.ConversationsColumn, ids))
 				each.after = sub.after
+				each.withNamedFollowedBy = sub.withNamedFollowedBy             // Clone forgets it
+				each.withNamedMergedFrom = sub.withNamedMergedFrom             // Clone forgets it
+				each.withNamedMergeSuggestions = sub.withNamedMergeSuggestions // Clone forgets it
+				each.withNamedInteractions = sub.withNamedInteractions         // Clone forgets it
+				each.withNamedParticipants = sub.withNamedParticipants         // Clone forgets it
+				each.withNamedTimeline = sub.withNamedTimeline                 // Clone forgets it
+				each.withNamedAccess = sub.withNamedAccess                     // Clone forgets it
+				each.withNamedSuggested = sub.withNamedSuggested               // Clone forgets it
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[m.CustomerID].appendNamedConversations(alias, m)
@@ -2978,6 +2991,8 @@ func (q *CustomerQuery) collect(ctx context.Context, oc *graphql.OperationContex
 				each := sub.Clone().Where(p.Where)
 				each.modifiers = append(each.modifiers, p.PerParent(customer.MergesColumn, ids))
 				each.after = sub.after
+				each.withNamedFrom = sub.withNamedFrom   // Clone forgets it
+				each.withNamedParts = sub.withNamedParts // Clone forgets it
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[m.IntoID].appendNamedMerges(alias, m)
@@ -4228,6 +4243,8 @@ func (q *InteractionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 				each := sub.Clone().Where(p.Where)
 				each.modifiers = append(each.modifiers, p.PerParent(interaction.MessagesColumn, ids))
 				each.after = sub.after
+				each.withNamedReplies = sub.withNamedReplies         // Clone forgets it
+				each.withNamedAttachments = sub.withNamedAttachments // Clone forgets it
 				got, err := each.All(ctx)
 				for _, m := range got {
 					byID[m.InteractionID].appendNamedMessages(alias, m)
