@@ -57,7 +57,9 @@ func matters(t *testing.T, w *desktest.World, v *desktest.Visitor) string {
 	}
 	slices.Sort(out)
 	if v != nil {
-		out = append(out, "visible: "+strings.Join(texts(t, w, v), "; "))
+		chat, err := w.Desk.VisitorChat(v)
+		ok(t, err)
+		out = append(out, fmt.Sprintf("visible: %s; %s, %d unread", strings.Join(texts(t, w, v), "; "), chat.State, chat.UnreadCount))
 	}
 	return strings.Join(out, "\n")
 }

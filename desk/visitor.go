@@ -407,7 +407,8 @@ func (d *Desk) VisitorChat(ctx context.Context) (*VisitorConversation, error) {
 	if err != nil {
 		return nil, err
 	}
-	i, err := d.db.Interaction.Query().Where(interaction.IdentityID(v.Identity), interaction.ChannelID(v.Channel)).Order(ent.Desc(interaction.FieldStartedAt, interaction.FieldID)).WithAgent().First(sys)
+	// What holds no word went into another contact when the visitor became known.
+	i, err := d.db.Interaction.Query().Where(interaction.IdentityID(v.Identity), interaction.ChannelID(v.Channel), interaction.LastNumberGT(0)).Order(ent.Desc(interaction.FieldStartedAt, interaction.FieldID)).WithAgent().First(sys)
 	if ent.IsNotFound(err) {
 		return nil, nil
 	}
