@@ -1,6 +1,7 @@
 package desk_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"entgo.io/ent/dialect"
 
 	"tributary/desk"
 	"tributary/desk/desktest"
@@ -546,3 +549,44 @@ func TestBrowsersIdentifyAtOnceWhileAllWrite(t *testing.T) {
 	})
 }
 
+// A word that was on its way when its visitor became known is refused, not said under the void identity: he says it again
+// under his new token.
+func TestAWordThatWaitsForTheProofIsRefused(t *testing.T) {
+	each(t, func(t *testing.T, w *desktest.World) {
+		if w.Store.Dialect != dialect.Postgres {
+			t.Skip("one writer at a time: nobody waits in the middle")
+		}
+		v := w.Visitor(w.SignedSite())
+		i := v.Say("hello")
+		waiting := func(want int) {
+			w.Eventually("they wait for the lock", func() bool {
+				n := 0
+				row := w.Store.DB.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+				ok(t, row.Scan(&n))
+				return n == want
+			})
+		}
+		var all sync.WaitGroup
+		var n *desktest.Visitor
+		var proof, word error
+		ok(t, w.Store.Tx(w.Sys, func(ctx context.Context, tx *ent.Tx) error {
+			if _, err := tx.Conversation.Query().Where(conversation.ID(i.ConversationID)).ForUpdate().Only(ctx); err != nil {
+				return err
+			}
+			all.Go(func() { n, proof = v.Identify(w.TokenOf("c-1", nil)) })
+			waiting(1)
+			all.Go(func() { _, word = w.Desk.VisitorSays(v, desk.VisitorMessageInput{Text: ptr("late")}, nil) })
+			waiting(2)
+			return nil
+		}))
+		all.Wait()
+		ok(t, proof)
+		if !errors.Is(word, viewer.ErrNone) {
+			t.Fatalf("the late word: %v", word)
+		}
+		n.Say("late")
+		if got := texts(t, w, n); !slices.Equal(got, []string{"hello", "late"}) {
+			t.Fatalf("reads %q", got)
+		}
+	})
+}

@@ -232,7 +232,6 @@ func TestAClaimedValueRaisesACandidateAndJoinsNobody(t *testing.T) {
 		_, err := w.Desk.DismissCandidate(w.Admin, list[0].ID, ptr("a shared phone"), nil)
 		ok(t, err)
 		from(t, w, b, "t3", desktest.M{"id": "b", "phone": phone})
-		from(t, w, b, "t4", desktest.M{"id": "a", "phone": phone, "phoneVerified": true})
 		if n := candidates(t, w, mergecandidate.StateOPEN); len(n) != 0 {
 			t.Fatal("a dismissed pair is raised by the same evidence")
 		}
@@ -257,6 +256,26 @@ func TestAClaimedValueRaisesACandidateAndJoinsNobody(t *testing.T) {
 		ok(t, err)
 		if whose(w, claims) == whose(w, proved) {
 			t.Fatal("an undo parts them")
+		}
+	})
+}
+
+// What a person has refused is not asked again when one of the two proves the value that both had claimed.
+func TestADismissedPairIsNotRaisedByTheSameValue(t *testing.T) {
+	each(t, func(t *testing.T, w *desktest.World) {
+		b := w.Bridge(nil)
+		const phone = "+8613800138000"
+		from(t, w, b, "t1", desktest.M{"id": "a", "phone": phone})
+		from(t, w, b, "t2", desktest.M{"id": "b", "phone": phone})
+		list := candidates(t, w, mergecandidate.StateOPEN)
+		if len(list) != 1 {
+			t.Fatalf("%d candidates", len(list))
+		}
+		_, err := w.Desk.DismissCandidate(w.Admin, list[0].ID, nil, nil)
+		ok(t, err)
+		from(t, w, b, "t3", desktest.M{"id": "a", "phone": phone, "phoneVerified": true})
+		if list := candidates(t, w, mergecandidate.StateOPEN); len(list) != 0 {
+			t.Fatalf("raised again: %+v", list[0].Evidence)
 		}
 	})
 }
