@@ -50,10 +50,7 @@ func (w *work) arrive(ctx context.Context, a arrival) (*ent.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.tx.Customer.UpdateOneID(c.CustomerID).SetLastContactAt(w.at).Exec(ctx); err != nil {
-		return nil, fmt.Errorf("touch customer: %w", err)
-	}
-	return m, nil
+	return m, w.touchCustomer(ctx, c.CustomerID)
 }
 
 // participate notes who takes part, once per identity.
@@ -75,6 +72,9 @@ func (w *work) inboundMessage(ctx context.Context, c *ent.Conversation, i *ent.I
 	who, err := w.tx.Identity.UpdateOneID(a.identity.ID).AddVisibleCount(1).SetLastSeenAt(w.at).Save(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("count identity's messages: %w", err)
+	}
+	if who.CustomerID != a.identity.CustomerID || who.GivenToID != nil { // joined another customer meanwhile
+		return nil, errAgain
 	}
 	row := w.tx.Message.Create().SetConversationID(c.ID).SetInteractionID(i.ID).SetNillableChannelID(i.ChannelID).SetChannelKind(i.ChannelKind).
 		SetDirection(message.DirectionINBOUND).SetNumber(i.LastNumber + 1).SetCustomerID(who.CustomerID).SetSenderID(who.ID).

@@ -45,20 +45,11 @@ func (w *work) sender(ctx context.Context, ch *ent.Channel, in channels.Inbound)
 	if err != nil {
 		return nil, err
 	}
-	for n, k := range proved {
-		if known[n] != nil {
-			continue
-		}
-		other, err := w.conflicts(ctx, cust, k)
-		if err != nil {
-			return nil, err
-		}
-		if other {
-			continue
-		}
-		if known[n], err = w.addIdentity(ctx, ch, cust, k, ""); err != nil {
-			return nil, err
-		}
+	if cust, known, err = w.joinKnown(ctx, ch, cust, proved, known); err != nil {
+		return nil, err
+	}
+	if err := w.addProved(ctx, ch, cust, proved, known, in.SenderName); err != nil {
+		return nil, err
 	}
 	if err := w.claim(ctx, ch, cust, claimed); err != nil {
 		return nil, err
@@ -67,6 +58,35 @@ func (w *work) sender(ctx context.Context, ch *ent.Channel, in channels.Inbound)
 		return nil, jobs.Permanent(errors.New("the sender's first identity belongs to somebody else"))
 	}
 	return known[0], nil
+}
+
+// addProved gives the customer the proved values that are new, but those that say he is somebody else, and the name that
+// came with them where he has none. known is filled.
+func (w *work) addProved(ctx context.Context, ch *ent.Channel, cust gid.ID, proved []channels.IdentityKey, known []*ent.Identity, name string) error {
+	added := false
+	for n, k := range proved {
+		if known[n] != nil {
+			continue
+		}
+		other, err := w.conflicts(ctx, cust, k)
+		if err != nil {
+			return err
+		}
+		if other {
+			continue
+		}
+		added = true
+		if known[n], err = w.addIdentity(ctx, ch, cust, k, ""); err != nil {
+			return err
+		}
+		if err := w.raise(ctx, known[n]); err != nil {
+			return err
+		}
+	}
+	if !added {
+		return nil
+	}
+	return w.nameCustomer(ctx, cust, name)
 }
 
 // knownIdentities are the rows of proved keys, in their order; nil where a value is new.
@@ -173,7 +193,11 @@ func (w *work) claim(ctx context.Context, ch *ent.Channel, cust gid.ID, keys []c
 			continue
 		}
 		k.Level = channels.Claimed
-		if _, err := w.addIdentity(ctx, ch, cust, k, cust.String()); err != nil {
+		row, err := w.addIdentity(ctx, ch, cust, k, cust.String())
+		if err != nil {
+			return err
+		}
+		if err := w.raise(ctx, row); err != nil {
 			return err
 		}
 	}

@@ -53,7 +53,7 @@ func (w *work) place(ctx context.Context, a arrival) (*ent.Conversation, *ent.In
 		if err != nil {
 			return nil, nil, fmt.Errorf("lock conversation: %w", err)
 		}
-		return c, p.last, nil
+		return c, p.last, stays(c)
 	}
 	return w.openInteraction(ctx, a, p)
 }
@@ -80,7 +80,7 @@ func (w *work) joinRule(ctx context.Context, a arrival, thread predicate.Interac
 	if err != nil {
 		return placing{}, fmt.Errorf("find open conversations: %w", err)
 	}
-	return chooseOpen(open, w.at.Add(-time.Duration(a.channel.JoinWithinHours)*time.Hour)), nil
+	return chooseOpen(open, w.at.Add(-hours(a.channel.JoinWithinHours))), nil
 }
 
 // continueThread is rule 1 for a thread that ended: back into its conversation while that may reopen, else a new one
@@ -146,6 +146,9 @@ func (w *work) openInteraction(ctx context.Context, a arrival, p placing) (*ent.
 	if c != nil {
 		if c, err = w.lockConversation(ctx, c.ID); err != nil {
 			return nil, nil, fmt.Errorf("lock conversation: %w", err)
+		}
+		if err := stays(c); err != nil {
+			return nil, nil, err
 		}
 	} else if c, err = w.newConversation(ctx, a, p); err != nil {
 		return nil, nil, err
@@ -219,3 +222,5 @@ func (w *work) queueOf(ctx context.Context, ch *ent.Channel) (*ent.Queue, error)
 	}
 	return q, nil
 }
+
+func hours(n int) time.Duration { return time.Duration(n) * time.Hour }

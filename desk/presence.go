@@ -115,6 +115,9 @@ func (w *work) visitorMoved(ctx context.Context, identityID gid.ID, online bool)
 	if err != nil {
 		return fmt.Errorf("read chats: %w", err)
 	}
+	if err := w.lockTheirs(ctx, open); err != nil {
+		return err
+	}
 	for _, id := range open {
 		c, i, err := w.lockInteraction(ctx, id)
 		if err != nil {

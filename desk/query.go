@@ -43,7 +43,7 @@ var Age = page.Order{Column: "id"}
 
 // Conversations within the viewer's reach.
 func (d *Desk) Conversations(ctx context.Context, f *ConversationFilter, o *ConversationOrder) (*ent.ConversationQuery, page.Order, error) {
-	q, order := d.db.Conversation.Query(), page.Order{Column: conversation.FieldUpdatedAt, Desc: true}
+	q, order := d.db.Conversation.Query().Where(conversation.MergedIntoIDIsNil()), page.Order{Column: conversation.FieldUpdatedAt, Desc: true}
 	if o != nil {
 		order.Desc = o.Direction == "DESC"
 		if o.Field == "OPENED_AT" {

@@ -50,14 +50,14 @@ func (w *work) lockQueue(ctx context.Context, id gid.ID, ifVersion *int) (*ent.Q
 	return q, fits(q.Version, ifVersion)
 }
 
-// openStates are all but ENDED, named so that the index on the state helps.
-var openStates = []interaction.State{
+// openContacts are all but ENDED, named so that the index on the state helps.
+var openContacts = []interaction.State{
 	interaction.StateIN_FLOW, interaction.StateQUEUED, interaction.StateOFFERED, interaction.StateACTIVE, interaction.StatePAUSED, interaction.StateWRAP_UP,
 }
 
 // queueFree refuses while something needs the queue.
 func (w *work) queueFree(ctx context.Context, id gid.ID) error {
-	i, err := w.tx.Interaction.Query().Where(interaction.QueueID(id), interaction.StateIn(openStates...)).FirstID(ctx)
+	i, err := w.tx.Interaction.Query().Where(interaction.QueueID(id), interaction.StateIn(openContacts...)).FirstID(ctx)
 	if err == nil {
 		return inUse("something is not over in this queue", i)
 	}

@@ -146,7 +146,7 @@ func (w *work) outbound(ctx context.Context, c *ent.Conversation, i *ent.Interac
 		return nil, err
 	}
 	if !o.surface() {
-		_, _, err = jobs.Enqueue(ctx, w.tx, jobs.New{Kind: jobSend, Group: "out|" + c.ID.String(), Unique: m.ID.String(), Args: sendArgs{m.ID}, Subject: m.ID, Channel: ch.ID})
+		_, _, err = jobs.Enqueue(ctx, w.tx, jobs.New{Kind: jobSend, Group: "out|" + i.ID.String(), Unique: m.ID.String(), Args: sendArgs{m.ID}, Subject: m.ID, Channel: ch.ID})
 		if err != nil {
 			return nil, err
 		}
@@ -261,7 +261,7 @@ func (d *Desk) SendAgain(ctx context.Context, id gid.ID, key *string) (gid.ID, e
 		if _, err := w.delivered(ctx, m, message.DeliveryQUEUED, nil, nil); err != nil {
 			return err
 		}
-		_, _, err := jobs.Enqueue(ctx, w.tx, jobs.New{Kind: jobSend, Group: "out|" + m.ConversationID.String(), Unique: m.ID.String(), Args: sendArgs{m.ID}, Subject: m.ID, Channel: *m.ChannelID})
+		_, _, err := jobs.Enqueue(ctx, w.tx, jobs.New{Kind: jobSend, Group: "out|" + m.InteractionID.String(), Unique: m.ID.String(), Args: sendArgs{m.ID}, Subject: m.ID, Channel: *m.ChannelID})
 		return err
 	})
 }

@@ -28,6 +28,8 @@ var scopeOf = map[string]viewer.Scope{
 	ent.TypeWorkspace: viewer.Self, ent.TypeAgent: viewer.Self, ent.TypeAgentStatus: viewer.Self, ent.TypeAgentLoad: viewer.Self,
 	ent.TypeCapacityProfile: viewer.Self, ent.TypeRole: viewer.Self, ent.TypeTeam: viewer.Self, ent.TypeTeamMember: viewer.Self,
 	ent.TypeSession: viewer.Self, ent.TypeApp: viewer.Self, ent.TypeAPIKey: viewer.APIWrite, ent.TypeQueue: viewer.Self,
+	ent.TypeMergeCandidate: viewer.CustomerRead, ent.TypeMergeCandidacy: viewer.CustomerRead,
+	ent.TypeCustomerMerge: viewer.CustomerRead, ent.TypeCustomerMergePart: viewer.CustomerRead, ent.TypeMergeSuggestion: viewer.ConversationRead,
 	ent.TypeCustomer: viewer.CustomerRead, ent.TypeIdentity: viewer.CustomerRead,
 	ent.TypeConversation: viewer.ConversationRead, ent.TypeParticipant: viewer.ConversationRead, ent.TypeInteraction: viewer.ConversationRead,
 	ent.TypeMessage: viewer.ConversationRead, ent.TypeNote: viewer.ConversationRead, ent.TypeAttachment: viewer.ConversationRead, ent.TypeTimelineItem: viewer.ConversationRead,

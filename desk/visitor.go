@@ -68,8 +68,8 @@ func (d *Desk) StartVisit(ctx context.Context, in VisitorSessionInput, remote, o
 		return nil, refuse(Required, "this site needs a signed token", "input", "identityToken")
 	}
 	ctx = within(viewer.System(ctx, ch.WorkspaceID))
-	if in.VisitorToken != nil && len(proved) == 0 {
-		out, err := d.continueVisit(ctx, ch, o, *in.VisitorToken)
+	if in.VisitorToken != nil {
+		out, err := d.comeBack(ctx, ch, o, *in.VisitorToken, proved, name)
 		if out != nil || err != nil {
 			return out, err
 		}
@@ -253,8 +253,12 @@ func (d *Desk) VisitorSays(ctx context.Context, in VisitorMessageInput, key *str
 		if !limit.Allows(text) || limit.Max == 0 && utf8.RuneCountInString(text) > maxText {
 			return gid.ID{}, refuse(TooLong, "the text is too long", "input", "text")
 		}
+		thread, err := w.visitorThread(sys, ch, who)
+		if err != nil {
+			return gid.ID{}, err
+		}
 		m, err := w.arrive(sys, arrival{channel: ch, identity: who, live: online, uploads: in.AttachmentIds, in: channels.Inbound{
-			Kind: channels.InboundMessage, ThreadKey: who.ID.String(), Parts: []channels.Part{{Type: channels.PartText, Text: text}},
+			Kind: channels.InboundMessage, ThreadKey: thread, Parts: []channels.Part{{Type: channels.PartText, Text: text}},
 		}})
 		if err != nil {
 			return gid.ID{}, err
@@ -366,26 +370,35 @@ func (d *Desk) VisitorLeaves(ctx context.Context, key *string) error {
 	}
 	_, err = d.once(ctx, key, []any{"visitorConversationEnd"}, func(ctx context.Context, w *work) (gid.ID, error) {
 		sys := asSystem(ctx)
-		id, err := w.tx.Interaction.Query().Where(interaction.IdentityID(v.Identity), interaction.ChannelID(v.Channel), interaction.StateNEQ(interaction.StateENDED)).FirstID(sys)
-		if ent.IsNotFound(err) {
-			return v.Identity, nil
+		ids, err := w.tx.Interaction.Query().Where(interaction.IdentityID(v.Identity), interaction.ChannelID(v.Channel), interaction.StateNEQ(interaction.StateENDED)).IDs(sys)
+		if err == nil {
+			err = w.lockTheirs(sys, ids)
 		}
 		if err != nil {
 			return gid.ID{}, fmt.Errorf("read chat: %w", err)
 		}
-		c, i, err := w.lockInteraction(sys, id)
-		if err != nil {
-			return gid.ID{}, err
+		for _, id := range ids { // one, but where two served ones came to be of one person
+			if err := w.visitorLeft(sys, id); err != nil {
+				return gid.ID{}, err
+			}
 		}
-		switch i.State {
-		case interaction.StateQUEUED, interaction.StateOFFERED, interaction.StateIN_FLOW:
-			err = w.abandon(sys, c, i)
-		case interaction.StateACTIVE, interaction.StatePAUSED:
-			err = w.end(sys, c, i)
-		}
-		return v.Identity, err
+		return v.Identity, nil
 	})
 	return err
+}
+
+func (w *work) visitorLeft(ctx context.Context, id gid.ID) error {
+	c, i, err := w.lockInteraction(ctx, id)
+	if err != nil {
+		return err
+	}
+	switch i.State {
+	case interaction.StateQUEUED, interaction.StateOFFERED, interaction.StateIN_FLOW:
+		return w.abandon(ctx, c, i)
+	case interaction.StateACTIVE, interaction.StatePAUSED:
+		return w.end(ctx, c, i)
+	}
+	return nil
 }
 
 // VisitorChat is the chat as its visitor sees it; nil before the first word.
@@ -394,7 +407,8 @@ func (d *Desk) VisitorChat(ctx context.Context) (*VisitorConversation, error) {
 	if err != nil {
 		return nil, err
 	}
-	i, err := d.db.Interaction.Query().Where(interaction.IdentityID(v.Identity), interaction.ChannelID(v.Channel)).Order(ent.Desc(interaction.FieldStartedAt, interaction.FieldID)).WithAgent().First(sys)
+	// What holds no word went into another contact when the visitor became known.
+	i, err := d.db.Interaction.Query().Where(interaction.IdentityID(v.Identity), interaction.ChannelID(v.Channel), interaction.LastNumberGT(0)).Order(ent.Desc(interaction.FieldStartedAt, interaction.FieldID)).WithAgent().First(sys)
 	if ent.IsNotFound(err) {
 		return nil, nil
 	}

@@ -121,8 +121,8 @@ func (d *Desk) do(ctx context.Context, key *string, f func(context.Context, *wor
 			}
 			return w.flush(ctx)
 		})
-		// Somebody made the same thread, identity or row meanwhile: the next try finds it.
-		if !ent.IsConstraintError(err) {
+		// Somebody made the same thread, identity or row meanwhile, or moved what this stood on: the next try finds it.
+		if !ent.IsConstraintError(err) && !errors.Is(err, errAgain) {
 			return err
 		}
 	}
@@ -177,12 +177,16 @@ func (d *Desk) onceFresh(ctx context.Context, key *string, input any, f func(con
 // first one's commit; SQLite lets one writer in at a time.
 func (w *work) claimKey(ctx context.Context, key, hash string) (gid.ID, *ent.IdempotencyKey, error) {
 	v, id := viewer.From(ctx), gid.Make(gid.Other)
-	err := w.tx.IdempotencyKey.Create().SetID(id).SetWorkspaceID(v.Workspace).SetActorID(v.Actor).SetKey(key).SetInputHash(hash).SetAt(w.at).
+	actor := v.Actor
+	if v.Kind == viewer.KindCustomer { // the customer may become another one between the tries
+		actor = v.Identity
+	}
+	err := w.tx.IdempotencyKey.Create().SetID(id).SetWorkspaceID(v.Workspace).SetActorID(actor).SetKey(key).SetInputHash(hash).SetAt(w.at).
 		OnConflictColumns(idempotencykey.FieldWorkspaceID, idempotencykey.FieldActorID, idempotencykey.FieldKey).DoNothing().Exec(ctx)
 	if err != nil && !errors.Is(err, stdsql.ErrNoRows) {
 		return id, nil, fmt.Errorf("claim idempotency key: %w", err)
 	}
-	row, err := w.tx.IdempotencyKey.Query().Where(idempotencykey.ActorID(v.Actor), idempotencykey.Key(key)).Only(ctx)
+	row, err := w.tx.IdempotencyKey.Query().Where(idempotencykey.ActorID(actor), idempotencykey.Key(key)).Only(ctx)
 	switch {
 	case err != nil:
 		return id, nil, fmt.Errorf("read idempotency key: %w", err)
@@ -233,8 +237,8 @@ func (w *work) lockInteraction(ctx context.Context, id gid.ID) (*ent.Conversatio
 	if i, err = w.tx.Interaction.Get(ctx, id); err != nil {
 		return nil, nil, fmt.Errorf("read interaction: %w", err)
 	}
-	if i.ConversationID != c.ID { // moved meanwhile
-		return w.lockInteraction(ctx, id)
+	if i.ConversationID != c.ID { // its conversation's lock must not be waited for under this one
+		return nil, nil, errAgain
 	}
 	return c, i, nil
 }

@@ -465,6 +465,24 @@ func (u *AttachmentUpsert) ClearMessageID() *AttachmentUpsert {
 	return u
 }
 
+// SetCreatorID sets the "creator_id" field.
+func (u *AttachmentUpsert) SetCreatorID(v gid.ID) *AttachmentUpsert {
+	u.Set(attachment.FieldCreatorID, v)
+	return u
+}
+
+// UpdateCreatorID sets the "creator_id" field to the value that was provided on create.
+func (u *AttachmentUpsert) UpdateCreatorID() *AttachmentUpsert {
+	u.SetExcluded(attachment.FieldCreatorID)
+	return u
+}
+
+// ClearCreatorID clears the value of the "creator_id" field.
+func (u *AttachmentUpsert) ClearCreatorID() *AttachmentUpsert {
+	u.SetNull(attachment.FieldCreatorID)
+	return u
+}
+
 // SetContentType sets the "content_type" field.
 func (u *AttachmentUpsert) SetContentType(v string) *AttachmentUpsert {
 	u.Set(attachment.FieldContentType, v)
@@ -587,9 +605,6 @@ func (u *AttachmentUpsertOne) UpdateNewValues() *AttachmentUpsertOne {
 		if _, exists := u.create.mutation.WorkspaceID(); exists {
 			s.SetIgnore(attachment.FieldWorkspaceID)
 		}
-		if _, exists := u.create.mutation.CreatorID(); exists {
-			s.SetIgnore(attachment.FieldCreatorID)
-		}
 		if _, exists := u.create.mutation.Name(); exists {
 			s.SetIgnore(attachment.FieldName)
 		}
@@ -645,6 +660,27 @@ func (u *AttachmentUpsertOne) UpdateMessageID() *AttachmentUpsertOne {
 func (u *AttachmentUpsertOne) ClearMessageID() *AttachmentUpsertOne {
 	return u.Update(func(s *AttachmentUpsert) {
 		s.ClearMessageID()
+	})
+}
+
+// SetCreatorID sets the "creator_id" field.
+func (u *AttachmentUpsertOne) SetCreatorID(v gid.ID) *AttachmentUpsertOne {
+	return u.Update(func(s *AttachmentUpsert) {
+		s.SetCreatorID(v)
+	})
+}
+
+// UpdateCreatorID sets the "creator_id" field to the value that was provided on create.
+func (u *AttachmentUpsertOne) UpdateCreatorID() *AttachmentUpsertOne {
+	return u.Update(func(s *AttachmentUpsert) {
+		s.UpdateCreatorID()
+	})
+}
+
+// ClearCreatorID clears the value of the "creator_id" field.
+func (u *AttachmentUpsertOne) ClearCreatorID() *AttachmentUpsertOne {
+	return u.Update(func(s *AttachmentUpsert) {
+		s.ClearCreatorID()
 	})
 }
 
@@ -953,9 +989,6 @@ func (u *AttachmentUpsertBulk) UpdateNewValues() *AttachmentUpsertBulk {
 			if _, exists := b.mutation.WorkspaceID(); exists {
 				s.SetIgnore(attachment.FieldWorkspaceID)
 			}
-			if _, exists := b.mutation.CreatorID(); exists {
-				s.SetIgnore(attachment.FieldCreatorID)
-			}
 			if _, exists := b.mutation.Name(); exists {
 				s.SetIgnore(attachment.FieldName)
 			}
@@ -1012,6 +1045,27 @@ func (u *AttachmentUpsertBulk) UpdateMessageID() *AttachmentUpsertBulk {
 func (u *AttachmentUpsertBulk) ClearMessageID() *AttachmentUpsertBulk {
 	return u.Update(func(s *AttachmentUpsert) {
 		s.ClearMessageID()
+	})
+}
+
+// SetCreatorID sets the "creator_id" field.
+func (u *AttachmentUpsertBulk) SetCreatorID(v gid.ID) *AttachmentUpsertBulk {
+	return u.Update(func(s *AttachmentUpsert) {
+		s.SetCreatorID(v)
+	})
+}
+
+// UpdateCreatorID sets the "creator_id" field to the value that was provided on create.
+func (u *AttachmentUpsertBulk) UpdateCreatorID() *AttachmentUpsertBulk {
+	return u.Update(func(s *AttachmentUpsert) {
+		s.UpdateCreatorID()
+	})
+}
+
+// ClearCreatorID clears the value of the "creator_id" field.
+func (u *AttachmentUpsertBulk) ClearCreatorID() *AttachmentUpsertBulk {
+	return u.Update(func(s *AttachmentUpsert) {
+		s.ClearCreatorID()
 	})
 }
 

@@ -50,6 +50,26 @@ func (_u *AttachmentUpdate) ClearMessageID() *AttachmentUpdate {
 	return _u
 }
 
+// SetCreatorID sets the "creator_id" field.
+func (_u *AttachmentUpdate) SetCreatorID(v gid.ID) *AttachmentUpdate {
+	_u.mutation.SetCreatorID(v)
+	return _u
+}
+
+// SetNillableCreatorID sets the "creator_id" field if the given value is not nil.
+func (_u *AttachmentUpdate) SetNillableCreatorID(v *gid.ID) *AttachmentUpdate {
+	if v != nil {
+		_u.SetCreatorID(*v)
+	}
+	return _u
+}
+
+// ClearCreatorID clears the value of the "creator_id" field.
+func (_u *AttachmentUpdate) ClearCreatorID() *AttachmentUpdate {
+	_u.mutation.ClearCreatorID()
+	return _u
+}
+
 // SetContentType sets the "content_type" field.
 func (_u *AttachmentUpdate) SetContentType(v string) *AttachmentUpdate {
 	_u.mutation.SetContentType(v)
@@ -235,6 +255,9 @@ func (_u *AttachmentUpdate) sqlSave(ctx context.Context) (_node int, err error) 
 			}
 		}
 	}
+	if value, ok := _u.mutation.CreatorID(); ok {
+		_spec.SetField(attachment.FieldCreatorID, field.TypeUUID, value)
+	}
 	if _u.mutation.CreatorIDCleared() {
 		_spec.ClearField(attachment.FieldCreatorID, field.TypeUUID)
 	}
@@ -336,6 +359,26 @@ func (_u *AttachmentUpdateOne) SetNillableMessageID(v *gid.ID) *AttachmentUpdate
 // ClearMessageID clears the value of the "message_id" field.
 func (_u *AttachmentUpdateOne) ClearMessageID() *AttachmentUpdateOne {
 	_u.mutation.ClearMessageID()
+	return _u
+}
+
+// SetCreatorID sets the "creator_id" field.
+func (_u *AttachmentUpdateOne) SetCreatorID(v gid.ID) *AttachmentUpdateOne {
+	_u.mutation.SetCreatorID(v)
+	return _u
+}
+
+// SetNillableCreatorID sets the "creator_id" field if the given value is not nil.
+func (_u *AttachmentUpdateOne) SetNillableCreatorID(v *gid.ID) *AttachmentUpdateOne {
+	if v != nil {
+		_u.SetCreatorID(*v)
+	}
+	return _u
+}
+
+// ClearCreatorID clears the value of the "creator_id" field.
+func (_u *AttachmentUpdateOne) ClearCreatorID() *AttachmentUpdateOne {
+	_u.mutation.ClearCreatorID()
 	return _u
 }
 
@@ -553,6 +596,9 @@ func (_u *AttachmentUpdateOne) sqlSave(ctx context.Context) (_node *Attachment, 
 				ps[i](selector)
 			}
 		}
+	}
+	if value, ok := _u.mutation.CreatorID(); ok {
+		_spec.SetField(attachment.FieldCreatorID, field.TypeUUID, value)
 	}
 	if _u.mutation.CreatorIDCleared() {
 		_spec.ClearField(attachment.FieldCreatorID, field.TypeUUID)

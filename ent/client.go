@@ -25,8 +25,11 @@ import (
 	"tributary/ent/channel"
 	"tributary/ent/consultant"
 	"tributary/ent/conversation"
+	"tributary/ent/conversationmerge"
 	"tributary/ent/counter"
 	"tributary/ent/customer"
+	"tributary/ent/customermerge"
+	"tributary/ent/customermergepart"
 	"tributary/ent/event"
 	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
@@ -36,6 +39,9 @@ import (
 	"tributary/ent/lease"
 	"tributary/ent/loghead"
 	"tributary/ent/mention"
+	"tributary/ent/mergecandidacy"
+	"tributary/ent/mergecandidate"
+	"tributary/ent/mergesuggestion"
 	"tributary/ent/message"
 	"tributary/ent/note"
 	"tributary/ent/offer"
@@ -93,10 +99,16 @@ type Client struct {
 	Consultant *ConsultantClient
 	// Conversation is the client for interacting with the Conversation builders.
 	Conversation *ConversationClient
+	// ConversationMerge is the client for interacting with the ConversationMerge builders.
+	ConversationMerge *ConversationMergeClient
 	// Counter is the client for interacting with the Counter builders.
 	Counter *CounterClient
 	// Customer is the client for interacting with the Customer builders.
 	Customer *CustomerClient
+	// CustomerMerge is the client for interacting with the CustomerMerge builders.
+	CustomerMerge *CustomerMergeClient
+	// CustomerMergePart is the client for interacting with the CustomerMergePart builders.
+	CustomerMergePart *CustomerMergePartClient
 	// Event is the client for interacting with the Event builders.
 	Event *EventClient
 	// Follower is the client for interacting with the Follower builders.
@@ -115,6 +127,12 @@ type Client struct {
 	LogHead *LogHeadClient
 	// Mention is the client for interacting with the Mention builders.
 	Mention *MentionClient
+	// MergeCandidacy is the client for interacting with the MergeCandidacy builders.
+	MergeCandidacy *MergeCandidacyClient
+	// MergeCandidate is the client for interacting with the MergeCandidate builders.
+	MergeCandidate *MergeCandidateClient
+	// MergeSuggestion is the client for interacting with the MergeSuggestion builders.
+	MergeSuggestion *MergeSuggestionClient
 	// Message is the client for interacting with the Message builders.
 	Message *MessageClient
 	// Note is the client for interacting with the Note builders.
@@ -177,8 +195,11 @@ func (c *Client) init() {
 	c.Channel = NewChannelClient(c.config)
 	c.Consultant = NewConsultantClient(c.config)
 	c.Conversation = NewConversationClient(c.config)
+	c.ConversationMerge = NewConversationMergeClient(c.config)
 	c.Counter = NewCounterClient(c.config)
 	c.Customer = NewCustomerClient(c.config)
+	c.CustomerMerge = NewCustomerMergeClient(c.config)
+	c.CustomerMergePart = NewCustomerMergePartClient(c.config)
 	c.Event = NewEventClient(c.config)
 	c.Follower = NewFollowerClient(c.config)
 	c.IdempotencyKey = NewIdempotencyKeyClient(c.config)
@@ -188,6 +209,9 @@ func (c *Client) init() {
 	c.Lease = NewLeaseClient(c.config)
 	c.LogHead = NewLogHeadClient(c.config)
 	c.Mention = NewMentionClient(c.config)
+	c.MergeCandidacy = NewMergeCandidacyClient(c.config)
+	c.MergeCandidate = NewMergeCandidateClient(c.config)
+	c.MergeSuggestion = NewMergeSuggestionClient(c.config)
 	c.Message = NewMessageClient(c.config)
 	c.Note = NewNoteClient(c.config)
 	c.Offer = NewOfferClient(c.config)
@@ -297,51 +321,57 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 	cfg := c.config
 	cfg.driver = tx
 	return &Tx{
-		ctx:             ctx,
-		config:          cfg,
-		APIKey:          NewAPIKeyClient(cfg),
-		Access:          NewAccessClient(cfg),
-		Agent:           NewAgentClient(cfg),
-		AgentLoad:       NewAgentLoadClient(cfg),
-		AgentSkill:      NewAgentSkillClient(cfg),
-		AgentStatus:     NewAgentStatusClient(cfg),
-		App:             NewAppClient(cfg),
-		Assignment:      NewAssignmentClient(cfg),
-		Attachment:      NewAttachmentClient(cfg),
-		CapacityProfile: NewCapacityProfileClient(cfg),
-		Channel:         NewChannelClient(cfg),
-		Consultant:      NewConsultantClient(cfg),
-		Conversation:    NewConversationClient(cfg),
-		Counter:         NewCounterClient(cfg),
-		Customer:        NewCustomerClient(cfg),
-		Event:           NewEventClient(cfg),
-		Follower:        NewFollowerClient(cfg),
-		IdempotencyKey:  NewIdempotencyKeyClient(cfg),
-		Identity:        NewIdentityClient(cfg),
-		Interaction:     NewInteractionClient(cfg),
-		Job:             NewJobClient(cfg),
-		Lease:           NewLeaseClient(cfg),
-		LogHead:         NewLogHeadClient(cfg),
-		Mention:         NewMentionClient(cfg),
-		Message:         NewMessageClient(cfg),
-		Note:            NewNoteClient(cfg),
-		Offer:           NewOfferClient(cfg),
-		Outbox:          NewOutboxClient(cfg),
-		Participant:     NewParticipantClient(cfg),
-		Presence:        NewPresenceClient(cfg),
-		Queue:           NewQueueClient(cfg),
-		RawInbound:      NewRawInboundClient(cfg),
-		Role:            NewRoleClient(cfg),
-		RoutingDecision: NewRoutingDecisionClient(cfg),
-		Session:         NewSessionClient(cfg),
-		Skill:           NewSkillClient(cfg),
-		SkillNeed:       NewSkillNeedClient(cfg),
-		StatusReason:    NewStatusReasonClient(cfg),
-		Team:            NewTeamClient(cfg),
-		TeamMember:      NewTeamMemberClient(cfg),
-		TimelineItem:    NewTimelineItemClient(cfg),
-		VisitorSession:  NewVisitorSessionClient(cfg),
-		Workspace:       NewWorkspaceClient(cfg),
+		ctx:               ctx,
+		config:            cfg,
+		APIKey:            NewAPIKeyClient(cfg),
+		Access:            NewAccessClient(cfg),
+		Agent:             NewAgentClient(cfg),
+		AgentLoad:         NewAgentLoadClient(cfg),
+		AgentSkill:        NewAgentSkillClient(cfg),
+		AgentStatus:       NewAgentStatusClient(cfg),
+		App:               NewAppClient(cfg),
+		Assignment:        NewAssignmentClient(cfg),
+		Attachment:        NewAttachmentClient(cfg),
+		CapacityProfile:   NewCapacityProfileClient(cfg),
+		Channel:           NewChannelClient(cfg),
+		Consultant:        NewConsultantClient(cfg),
+		Conversation:      NewConversationClient(cfg),
+		ConversationMerge: NewConversationMergeClient(cfg),
+		Counter:           NewCounterClient(cfg),
+		Customer:          NewCustomerClient(cfg),
+		CustomerMerge:     NewCustomerMergeClient(cfg),
+		CustomerMergePart: NewCustomerMergePartClient(cfg),
+		Event:             NewEventClient(cfg),
+		Follower:          NewFollowerClient(cfg),
+		IdempotencyKey:    NewIdempotencyKeyClient(cfg),
+		Identity:          NewIdentityClient(cfg),
+		Interaction:       NewInteractionClient(cfg),
+		Job:               NewJobClient(cfg),
+		Lease:             NewLeaseClient(cfg),
+		LogHead:           NewLogHeadClient(cfg),
+		Mention:           NewMentionClient(cfg),
+		MergeCandidacy:    NewMergeCandidacyClient(cfg),
+		MergeCandidate:    NewMergeCandidateClient(cfg),
+		MergeSuggestion:   NewMergeSuggestionClient(cfg),
+		Message:           NewMessageClient(cfg),
+		Note:              NewNoteClient(cfg),
+		Offer:             NewOfferClient(cfg),
+		Outbox:            NewOutboxClient(cfg),
+		Participant:       NewParticipantClient(cfg),
+		Presence:          NewPresenceClient(cfg),
+		Queue:             NewQueueClient(cfg),
+		RawInbound:        NewRawInboundClient(cfg),
+		Role:              NewRoleClient(cfg),
+		RoutingDecision:   NewRoutingDecisionClient(cfg),
+		Session:           NewSessionClient(cfg),
+		Skill:             NewSkillClient(cfg),
+		SkillNeed:         NewSkillNeedClient(cfg),
+		StatusReason:      NewStatusReasonClient(cfg),
+		Team:              NewTeamClient(cfg),
+		TeamMember:        NewTeamMemberClient(cfg),
+		TimelineItem:      NewTimelineItemClient(cfg),
+		VisitorSession:    NewVisitorSessionClient(cfg),
+		Workspace:         NewWorkspaceClient(cfg),
 	}, nil
 }
 
@@ -359,51 +389,57 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 	cfg := c.config
 	cfg.driver = &txDriver{tx: tx, drv: c.driver}
 	return &Tx{
-		ctx:             ctx,
-		config:          cfg,
-		APIKey:          NewAPIKeyClient(cfg),
-		Access:          NewAccessClient(cfg),
-		Agent:           NewAgentClient(cfg),
-		AgentLoad:       NewAgentLoadClient(cfg),
-		AgentSkill:      NewAgentSkillClient(cfg),
-		AgentStatus:     NewAgentStatusClient(cfg),
-		App:             NewAppClient(cfg),
-		Assignment:      NewAssignmentClient(cfg),
-		Attachment:      NewAttachmentClient(cfg),
-		CapacityProfile: NewCapacityProfileClient(cfg),
-		Channel:         NewChannelClient(cfg),
-		Consultant:      NewConsultantClient(cfg),
-		Conversation:    NewConversationClient(cfg),
-		Counter:         NewCounterClient(cfg),
-		Customer:        NewCustomerClient(cfg),
-		Event:           NewEventClient(cfg),
-		Follower:        NewFollowerClient(cfg),
-		IdempotencyKey:  NewIdempotencyKeyClient(cfg),
-		Identity:        NewIdentityClient(cfg),
-		Interaction:     NewInteractionClient(cfg),
-		Job:             NewJobClient(cfg),
-		Lease:           NewLeaseClient(cfg),
-		LogHead:         NewLogHeadClient(cfg),
-		Mention:         NewMentionClient(cfg),
-		Message:         NewMessageClient(cfg),
-		Note:            NewNoteClient(cfg),
-		Offer:           NewOfferClient(cfg),
-		Outbox:          NewOutboxClient(cfg),
-		Participant:     NewParticipantClient(cfg),
-		Presence:        NewPresenceClient(cfg),
-		Queue:           NewQueueClient(cfg),
-		RawInbound:      NewRawInboundClient(cfg),
-		Role:            NewRoleClient(cfg),
-		RoutingDecision: NewRoutingDecisionClient(cfg),
-		Session:         NewSessionClient(cfg),
-		Skill:           NewSkillClient(cfg),
-		SkillNeed:       NewSkillNeedClient(cfg),
-		StatusReason:    NewStatusReasonClient(cfg),
-		Team:            NewTeamClient(cfg),
-		TeamMember:      NewTeamMemberClient(cfg),
-		TimelineItem:    NewTimelineItemClient(cfg),
-		VisitorSession:  NewVisitorSessionClient(cfg),
-		Workspace:       NewWorkspaceClient(cfg),
+		ctx:               ctx,
+		config:            cfg,
+		APIKey:            NewAPIKeyClient(cfg),
+		Access:            NewAccessClient(cfg),
+		Agent:             NewAgentClient(cfg),
+		AgentLoad:         NewAgentLoadClient(cfg),
+		AgentSkill:        NewAgentSkillClient(cfg),
+		AgentStatus:       NewAgentStatusClient(cfg),
+		App:               NewAppClient(cfg),
+		Assignment:        NewAssignmentClient(cfg),
+		Attachment:        NewAttachmentClient(cfg),
+		CapacityProfile:   NewCapacityProfileClient(cfg),
+		Channel:           NewChannelClient(cfg),
+		Consultant:        NewConsultantClient(cfg),
+		Conversation:      NewConversationClient(cfg),
+		ConversationMerge: NewConversationMergeClient(cfg),
+		Counter:           NewCounterClient(cfg),
+		Customer:          NewCustomerClient(cfg),
+		CustomerMerge:     NewCustomerMergeClient(cfg),
+		CustomerMergePart: NewCustomerMergePartClient(cfg),
+		Event:             NewEventClient(cfg),
+		Follower:          NewFollowerClient(cfg),
+		IdempotencyKey:    NewIdempotencyKeyClient(cfg),
+		Identity:          NewIdentityClient(cfg),
+		Interaction:       NewInteractionClient(cfg),
+		Job:               NewJobClient(cfg),
+		Lease:             NewLeaseClient(cfg),
+		LogHead:           NewLogHeadClient(cfg),
+		Mention:           NewMentionClient(cfg),
+		MergeCandidacy:    NewMergeCandidacyClient(cfg),
+		MergeCandidate:    NewMergeCandidateClient(cfg),
+		MergeSuggestion:   NewMergeSuggestionClient(cfg),
+		Message:           NewMessageClient(cfg),
+		Note:              NewNoteClient(cfg),
+		Offer:             NewOfferClient(cfg),
+		Outbox:            NewOutboxClient(cfg),
+		Participant:       NewParticipantClient(cfg),
+		Presence:          NewPresenceClient(cfg),
+		Queue:             NewQueueClient(cfg),
+		RawInbound:        NewRawInboundClient(cfg),
+		Role:              NewRoleClient(cfg),
+		RoutingDecision:   NewRoutingDecisionClient(cfg),
+		Session:           NewSessionClient(cfg),
+		Skill:             NewSkillClient(cfg),
+		SkillNeed:         NewSkillNeedClient(cfg),
+		StatusReason:      NewStatusReasonClient(cfg),
+		Team:              NewTeamClient(cfg),
+		TeamMember:        NewTeamMemberClient(cfg),
+		TimelineItem:      NewTimelineItemClient(cfg),
+		VisitorSession:    NewVisitorSessionClient(cfg),
+		Workspace:         NewWorkspaceClient(cfg),
 	}, nil
 }
 
@@ -435,11 +471,13 @@ func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
 		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentSkill, c.AgentStatus, c.App,
 		c.Assignment, c.Attachment, c.CapacityProfile, c.Channel, c.Consultant,
-		c.Conversation, c.Counter, c.Customer, c.Event, c.Follower, c.IdempotencyKey,
-		c.Identity, c.Interaction, c.Job, c.Lease, c.LogHead, c.Mention, c.Message,
-		c.Note, c.Offer, c.Outbox, c.Participant, c.Presence, c.Queue, c.RawInbound,
-		c.Role, c.RoutingDecision, c.Session, c.Skill, c.SkillNeed, c.StatusReason,
-		c.Team, c.TeamMember, c.TimelineItem, c.VisitorSession, c.Workspace,
+		c.Conversation, c.ConversationMerge, c.Counter, c.Customer, c.CustomerMerge,
+		c.CustomerMergePart, c.Event, c.Follower, c.IdempotencyKey, c.Identity,
+		c.Interaction, c.Job, c.Lease, c.LogHead, c.Mention, c.MergeCandidacy,
+		c.MergeCandidate, c.MergeSuggestion, c.Message, c.Note, c.Offer, c.Outbox,
+		c.Participant, c.Presence, c.Queue, c.RawInbound, c.Role, c.RoutingDecision,
+		c.Session, c.Skill, c.SkillNeed, c.StatusReason, c.Team, c.TeamMember,
+		c.TimelineItem, c.VisitorSession, c.Workspace,
 	} {
 		n.Use(hooks...)
 	}
@@ -451,11 +489,13 @@ func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
 		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentSkill, c.AgentStatus, c.App,
 		c.Assignment, c.Attachment, c.CapacityProfile, c.Channel, c.Consultant,
-		c.Conversation, c.Counter, c.Customer, c.Event, c.Follower, c.IdempotencyKey,
-		c.Identity, c.Interaction, c.Job, c.Lease, c.LogHead, c.Mention, c.Message,
-		c.Note, c.Offer, c.Outbox, c.Participant, c.Presence, c.Queue, c.RawInbound,
-		c.Role, c.RoutingDecision, c.Session, c.Skill, c.SkillNeed, c.StatusReason,
-		c.Team, c.TeamMember, c.TimelineItem, c.VisitorSession, c.Workspace,
+		c.Conversation, c.ConversationMerge, c.Counter, c.Customer, c.CustomerMerge,
+		c.CustomerMergePart, c.Event, c.Follower, c.IdempotencyKey, c.Identity,
+		c.Interaction, c.Job, c.Lease, c.LogHead, c.Mention, c.MergeCandidacy,
+		c.MergeCandidate, c.MergeSuggestion, c.Message, c.Note, c.Offer, c.Outbox,
+		c.Participant, c.Presence, c.Queue, c.RawInbound, c.Role, c.RoutingDecision,
+		c.Session, c.Skill, c.SkillNeed, c.StatusReason, c.Team, c.TeamMember,
+		c.TimelineItem, c.VisitorSession, c.Workspace,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -490,10 +530,16 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Consultant.mutate(ctx, m)
 	case *ConversationMutation:
 		return c.Conversation.mutate(ctx, m)
+	case *ConversationMergeMutation:
+		return c.ConversationMerge.mutate(ctx, m)
 	case *CounterMutation:
 		return c.Counter.mutate(ctx, m)
 	case *CustomerMutation:
 		return c.Customer.mutate(ctx, m)
+	case *CustomerMergeMutation:
+		return c.CustomerMerge.mutate(ctx, m)
+	case *CustomerMergePartMutation:
+		return c.CustomerMergePart.mutate(ctx, m)
 	case *EventMutation:
 		return c.Event.mutate(ctx, m)
 	case *FollowerMutation:
@@ -512,6 +558,12 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.LogHead.mutate(ctx, m)
 	case *MentionMutation:
 		return c.Mention.mutate(ctx, m)
+	case *MergeCandidacyMutation:
+		return c.MergeCandidacy.mutate(ctx, m)
+	case *MergeCandidateMutation:
+		return c.MergeCandidate.mutate(ctx, m)
+	case *MergeSuggestionMutation:
+		return c.MergeSuggestion.mutate(ctx, m)
 	case *MessageMutation:
 		return c.Message.mutate(ctx, m)
 	case *NoteMutation:
@@ -2859,6 +2911,54 @@ func (c *ConversationClient) QueryFollowedBy(_m *Conversation) *ConversationQuer
 	return query
 }
 
+// QueryMergedInto queries the merged_into edge of a Conversation.
+func (c *ConversationClient) QueryMergedInto(_m *Conversation) *ConversationQuery {
+	query := (&ConversationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, id),
+			sqlgraph.To(conversation.Table, conversation.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, conversation.MergedIntoTable, conversation.MergedIntoColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryMergedFrom queries the merged_from edge of a Conversation.
+func (c *ConversationClient) QueryMergedFrom(_m *Conversation) *ConversationQuery {
+	query := (&ConversationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, id),
+			sqlgraph.To(conversation.Table, conversation.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, conversation.MergedFromTable, conversation.MergedFromColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryMergeSuggestions queries the merge_suggestions edge of a Conversation.
+func (c *ConversationClient) QueryMergeSuggestions(_m *Conversation) *ConversationQuery {
+	query := (&ConversationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, id),
+			sqlgraph.To(conversation.Table, conversation.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, conversation.MergeSuggestionsTable, conversation.MergeSuggestionsPrimaryKey...),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // QueryLastMessage queries the last_message edge of a Conversation.
 func (c *ConversationClient) QueryLastMessage(_m *Conversation) *MessageQuery {
 	query := (&MessageClient{config: c.config}).Query()
@@ -2971,6 +3071,22 @@ func (c *ConversationClient) QueryAccess(_m *Conversation) *AccessQuery {
 	return query
 }
 
+// QuerySuggested queries the suggested edge of a Conversation.
+func (c *ConversationClient) QuerySuggested(_m *Conversation) *MergeSuggestionQuery {
+	query := (&MergeSuggestionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, id),
+			sqlgraph.To(mergesuggestion.Table, mergesuggestion.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, conversation.SuggestedTable, conversation.SuggestedColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // QueryFollowerRows queries the follower_rows edge of a Conversation.
 func (c *ConversationClient) QueryFollowerRows(_m *Conversation) *FollowerQuery {
 	query := (&FollowerClient{config: c.config}).Query()
@@ -3011,6 +3127,141 @@ func (c *ConversationClient) mutate(ctx context.Context, m *ConversationMutation
 		return (&ConversationDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown Conversation mutation op: %q", m.Op())
+	}
+}
+
+// ConversationMergeClient is a client for the ConversationMerge schema.
+type ConversationMergeClient struct {
+	config
+}
+
+// NewConversationMergeClient returns a client for the ConversationMerge from the given config.
+func NewConversationMergeClient(c config) *ConversationMergeClient {
+	return &ConversationMergeClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `conversationmerge.Hooks(f(g(h())))`.
+func (c *ConversationMergeClient) Use(hooks ...Hook) {
+	c.hooks.ConversationMerge = append(c.hooks.ConversationMerge, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `conversationmerge.Intercept(f(g(h())))`.
+func (c *ConversationMergeClient) Intercept(interceptors ...Interceptor) {
+	c.inters.ConversationMerge = append(c.inters.ConversationMerge, interceptors...)
+}
+
+// Create returns a builder for creating a ConversationMerge entity.
+func (c *ConversationMergeClient) Create() *ConversationMergeCreate {
+	mutation := newConversationMergeMutation(c.config, OpCreate)
+	return &ConversationMergeCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of ConversationMerge entities.
+func (c *ConversationMergeClient) CreateBulk(builders ...*ConversationMergeCreate) *ConversationMergeCreateBulk {
+	return &ConversationMergeCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ConversationMergeClient) MapCreateBulk(slice any, setFunc func(*ConversationMergeCreate, int)) *ConversationMergeCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ConversationMergeCreateBulk{err: fmt.Errorf("calling to ConversationMergeClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ConversationMergeCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ConversationMergeCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for ConversationMerge.
+func (c *ConversationMergeClient) Update() *ConversationMergeUpdate {
+	mutation := newConversationMergeMutation(c.config, OpUpdate)
+	return &ConversationMergeUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ConversationMergeClient) UpdateOne(_m *ConversationMerge) *ConversationMergeUpdateOne {
+	mutation := newConversationMergeMutation(c.config, OpUpdateOne, withConversationMerge(_m))
+	return &ConversationMergeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ConversationMergeClient) UpdateOneID(id gid.ID) *ConversationMergeUpdateOne {
+	mutation := newConversationMergeMutation(c.config, OpUpdateOne, withConversationMergeID(id))
+	return &ConversationMergeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for ConversationMerge.
+func (c *ConversationMergeClient) Delete() *ConversationMergeDelete {
+	mutation := newConversationMergeMutation(c.config, OpDelete)
+	return &ConversationMergeDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ConversationMergeClient) DeleteOne(_m *ConversationMerge) *ConversationMergeDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ConversationMergeClient) DeleteOneID(id gid.ID) *ConversationMergeDeleteOne {
+	builder := c.Delete().Where(conversationmerge.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ConversationMergeDeleteOne{builder}
+}
+
+// Query returns a query builder for ConversationMerge.
+func (c *ConversationMergeClient) Query() *ConversationMergeQuery {
+	return &ConversationMergeQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeConversationMerge},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a ConversationMerge entity by its id.
+func (c *ConversationMergeClient) Get(ctx context.Context, id gid.ID) (*ConversationMerge, error) {
+	return c.Query().Where(conversationmerge.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ConversationMergeClient) GetX(ctx context.Context, id gid.ID) *ConversationMerge {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *ConversationMergeClient) Hooks() []Hook {
+	hooks := c.hooks.ConversationMerge
+	return append(hooks[:len(hooks):len(hooks)], conversationmerge.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *ConversationMergeClient) Interceptors() []Interceptor {
+	inters := c.inters.ConversationMerge
+	return append(inters[:len(inters):len(inters)], conversationmerge.Interceptors[:]...)
+}
+
+func (c *ConversationMergeClient) mutate(ctx context.Context, m *ConversationMergeMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ConversationMergeCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ConversationMergeUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ConversationMergeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ConversationMergeDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown ConversationMerge mutation op: %q", m.Op())
 	}
 }
 
@@ -3305,6 +3556,118 @@ func (c *CustomerClient) QueryTimeline(_m *Customer) *TimelineItemQuery {
 	return query
 }
 
+// QueryMergedInto queries the merged_into edge of a Customer.
+func (c *CustomerClient) QueryMergedInto(_m *Customer) *CustomerQuery {
+	query := (&CustomerClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, id),
+			sqlgraph.To(customer.Table, customer.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, customer.MergedIntoTable, customer.MergedIntoColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryMergedFrom queries the merged_from edge of a Customer.
+func (c *CustomerClient) QueryMergedFrom(_m *Customer) *CustomerQuery {
+	query := (&CustomerClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, id),
+			sqlgraph.To(customer.Table, customer.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, customer.MergedFromTable, customer.MergedFromColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryMerges queries the merges edge of a Customer.
+func (c *CustomerClient) QueryMerges(_m *Customer) *CustomerMergeQuery {
+	query := (&CustomerMergeClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, id),
+			sqlgraph.To(customermerge.Table, customermerge.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, customer.MergesTable, customer.MergesColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryMergeCandidates queries the merge_candidates edge of a Customer.
+func (c *CustomerClient) QueryMergeCandidates(_m *Customer) *MergeCandidateQuery {
+	query := (&MergeCandidateClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, id),
+			sqlgraph.To(mergecandidate.Table, mergecandidate.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, customer.MergeCandidatesTable, customer.MergeCandidatesPrimaryKey...),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryMergedAway queries the merged_away edge of a Customer.
+func (c *CustomerClient) QueryMergedAway(_m *Customer) *CustomerMergeQuery {
+	query := (&CustomerMergeClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, id),
+			sqlgraph.To(customermerge.Table, customermerge.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, customer.MergedAwayTable, customer.MergedAwayPrimaryKey...),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryCandidacies queries the candidacies edge of a Customer.
+func (c *CustomerClient) QueryCandidacies(_m *Customer) *MergeCandidacyQuery {
+	query := (&MergeCandidacyClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, id),
+			sqlgraph.To(mergecandidacy.Table, mergecandidacy.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, customer.CandidaciesTable, customer.CandidaciesColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryMergeParts queries the merge_parts edge of a Customer.
+func (c *CustomerClient) QueryMergeParts(_m *Customer) *CustomerMergePartQuery {
+	query := (&CustomerMergePartClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, id),
+			sqlgraph.To(customermergepart.Table, customermergepart.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, customer.MergePartsTable, customer.MergePartsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // Hooks returns the client hooks.
 func (c *CustomerClient) Hooks() []Hook {
 	hooks := c.hooks.Customer
@@ -3329,6 +3692,388 @@ func (c *CustomerClient) mutate(ctx context.Context, m *CustomerMutation) (Value
 		return (&CustomerDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown Customer mutation op: %q", m.Op())
+	}
+}
+
+// CustomerMergeClient is a client for the CustomerMerge schema.
+type CustomerMergeClient struct {
+	config
+}
+
+// NewCustomerMergeClient returns a client for the CustomerMerge from the given config.
+func NewCustomerMergeClient(c config) *CustomerMergeClient {
+	return &CustomerMergeClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `customermerge.Hooks(f(g(h())))`.
+func (c *CustomerMergeClient) Use(hooks ...Hook) {
+	c.hooks.CustomerMerge = append(c.hooks.CustomerMerge, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `customermerge.Intercept(f(g(h())))`.
+func (c *CustomerMergeClient) Intercept(interceptors ...Interceptor) {
+	c.inters.CustomerMerge = append(c.inters.CustomerMerge, interceptors...)
+}
+
+// Create returns a builder for creating a CustomerMerge entity.
+func (c *CustomerMergeClient) Create() *CustomerMergeCreate {
+	mutation := newCustomerMergeMutation(c.config, OpCreate)
+	return &CustomerMergeCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of CustomerMerge entities.
+func (c *CustomerMergeClient) CreateBulk(builders ...*CustomerMergeCreate) *CustomerMergeCreateBulk {
+	return &CustomerMergeCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *CustomerMergeClient) MapCreateBulk(slice any, setFunc func(*CustomerMergeCreate, int)) *CustomerMergeCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &CustomerMergeCreateBulk{err: fmt.Errorf("calling to CustomerMergeClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*CustomerMergeCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &CustomerMergeCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for CustomerMerge.
+func (c *CustomerMergeClient) Update() *CustomerMergeUpdate {
+	mutation := newCustomerMergeMutation(c.config, OpUpdate)
+	return &CustomerMergeUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *CustomerMergeClient) UpdateOne(_m *CustomerMerge) *CustomerMergeUpdateOne {
+	mutation := newCustomerMergeMutation(c.config, OpUpdateOne, withCustomerMerge(_m))
+	return &CustomerMergeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *CustomerMergeClient) UpdateOneID(id gid.ID) *CustomerMergeUpdateOne {
+	mutation := newCustomerMergeMutation(c.config, OpUpdateOne, withCustomerMergeID(id))
+	return &CustomerMergeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for CustomerMerge.
+func (c *CustomerMergeClient) Delete() *CustomerMergeDelete {
+	mutation := newCustomerMergeMutation(c.config, OpDelete)
+	return &CustomerMergeDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *CustomerMergeClient) DeleteOne(_m *CustomerMerge) *CustomerMergeDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *CustomerMergeClient) DeleteOneID(id gid.ID) *CustomerMergeDeleteOne {
+	builder := c.Delete().Where(customermerge.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &CustomerMergeDeleteOne{builder}
+}
+
+// Query returns a query builder for CustomerMerge.
+func (c *CustomerMergeClient) Query() *CustomerMergeQuery {
+	return &CustomerMergeQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeCustomerMerge},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a CustomerMerge entity by its id.
+func (c *CustomerMergeClient) Get(ctx context.Context, id gid.ID) (*CustomerMerge, error) {
+	return c.Query().Where(customermerge.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *CustomerMergeClient) GetX(ctx context.Context, id gid.ID) *CustomerMerge {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryInto queries the into edge of a CustomerMerge.
+func (c *CustomerMergeClient) QueryInto(_m *CustomerMerge) *CustomerQuery {
+	query := (&CustomerClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customermerge.Table, customermerge.FieldID, id),
+			sqlgraph.To(customer.Table, customer.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, customermerge.IntoTable, customermerge.IntoColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryFrom queries the from edge of a CustomerMerge.
+func (c *CustomerMergeClient) QueryFrom(_m *CustomerMerge) *CustomerQuery {
+	query := (&CustomerClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customermerge.Table, customermerge.FieldID, id),
+			sqlgraph.To(customer.Table, customer.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, customermerge.FromTable, customermerge.FromPrimaryKey...),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryAgent queries the agent edge of a CustomerMerge.
+func (c *CustomerMergeClient) QueryAgent(_m *CustomerMerge) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customermerge.Table, customermerge.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, customermerge.AgentTable, customermerge.AgentColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryApp queries the app edge of a CustomerMerge.
+func (c *CustomerMergeClient) QueryApp(_m *CustomerMerge) *AppQuery {
+	query := (&AppClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customermerge.Table, customermerge.FieldID, id),
+			sqlgraph.To(app.Table, app.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, customermerge.AppTable, customermerge.AppColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryParts queries the parts edge of a CustomerMerge.
+func (c *CustomerMergeClient) QueryParts(_m *CustomerMerge) *CustomerMergePartQuery {
+	query := (&CustomerMergePartClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customermerge.Table, customermerge.FieldID, id),
+			sqlgraph.To(customermergepart.Table, customermergepart.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, customermerge.PartsTable, customermerge.PartsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *CustomerMergeClient) Hooks() []Hook {
+	hooks := c.hooks.CustomerMerge
+	return append(hooks[:len(hooks):len(hooks)], customermerge.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *CustomerMergeClient) Interceptors() []Interceptor {
+	inters := c.inters.CustomerMerge
+	return append(inters[:len(inters):len(inters)], customermerge.Interceptors[:]...)
+}
+
+func (c *CustomerMergeClient) mutate(ctx context.Context, m *CustomerMergeMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&CustomerMergeCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&CustomerMergeUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&CustomerMergeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&CustomerMergeDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown CustomerMerge mutation op: %q", m.Op())
+	}
+}
+
+// CustomerMergePartClient is a client for the CustomerMergePart schema.
+type CustomerMergePartClient struct {
+	config
+}
+
+// NewCustomerMergePartClient returns a client for the CustomerMergePart from the given config.
+func NewCustomerMergePartClient(c config) *CustomerMergePartClient {
+	return &CustomerMergePartClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `customermergepart.Hooks(f(g(h())))`.
+func (c *CustomerMergePartClient) Use(hooks ...Hook) {
+	c.hooks.CustomerMergePart = append(c.hooks.CustomerMergePart, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `customermergepart.Intercept(f(g(h())))`.
+func (c *CustomerMergePartClient) Intercept(interceptors ...Interceptor) {
+	c.inters.CustomerMergePart = append(c.inters.CustomerMergePart, interceptors...)
+}
+
+// Create returns a builder for creating a CustomerMergePart entity.
+func (c *CustomerMergePartClient) Create() *CustomerMergePartCreate {
+	mutation := newCustomerMergePartMutation(c.config, OpCreate)
+	return &CustomerMergePartCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of CustomerMergePart entities.
+func (c *CustomerMergePartClient) CreateBulk(builders ...*CustomerMergePartCreate) *CustomerMergePartCreateBulk {
+	return &CustomerMergePartCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *CustomerMergePartClient) MapCreateBulk(slice any, setFunc func(*CustomerMergePartCreate, int)) *CustomerMergePartCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &CustomerMergePartCreateBulk{err: fmt.Errorf("calling to CustomerMergePartClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*CustomerMergePartCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &CustomerMergePartCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for CustomerMergePart.
+func (c *CustomerMergePartClient) Update() *CustomerMergePartUpdate {
+	mutation := newCustomerMergePartMutation(c.config, OpUpdate)
+	return &CustomerMergePartUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *CustomerMergePartClient) UpdateOne(_m *CustomerMergePart) *CustomerMergePartUpdateOne {
+	mutation := newCustomerMergePartMutation(c.config, OpUpdateOne, withCustomerMergePart(_m))
+	return &CustomerMergePartUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *CustomerMergePartClient) UpdateOneID(id gid.ID) *CustomerMergePartUpdateOne {
+	mutation := newCustomerMergePartMutation(c.config, OpUpdateOne, withCustomerMergePartID(id))
+	return &CustomerMergePartUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for CustomerMergePart.
+func (c *CustomerMergePartClient) Delete() *CustomerMergePartDelete {
+	mutation := newCustomerMergePartMutation(c.config, OpDelete)
+	return &CustomerMergePartDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *CustomerMergePartClient) DeleteOne(_m *CustomerMergePart) *CustomerMergePartDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *CustomerMergePartClient) DeleteOneID(id gid.ID) *CustomerMergePartDeleteOne {
+	builder := c.Delete().Where(customermergepart.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &CustomerMergePartDeleteOne{builder}
+}
+
+// Query returns a query builder for CustomerMergePart.
+func (c *CustomerMergePartClient) Query() *CustomerMergePartQuery {
+	return &CustomerMergePartQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeCustomerMergePart},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a CustomerMergePart entity by its id.
+func (c *CustomerMergePartClient) Get(ctx context.Context, id gid.ID) (*CustomerMergePart, error) {
+	return c.Query().Where(customermergepart.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *CustomerMergePartClient) GetX(ctx context.Context, id gid.ID) *CustomerMergePart {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryMerge queries the merge edge of a CustomerMergePart.
+func (c *CustomerMergePartClient) QueryMerge(_m *CustomerMergePart) *CustomerMergeQuery {
+	query := (&CustomerMergeClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customermergepart.Table, customermergepart.FieldID, id),
+			sqlgraph.To(customermerge.Table, customermerge.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, customermergepart.MergeTable, customermergepart.MergeColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryCustomer queries the customer edge of a CustomerMergePart.
+func (c *CustomerMergePartClient) QueryCustomer(_m *CustomerMergePart) *CustomerQuery {
+	query := (&CustomerClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customermergepart.Table, customermergepart.FieldID, id),
+			sqlgraph.To(customer.Table, customer.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, customermergepart.CustomerTable, customermergepart.CustomerColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *CustomerMergePartClient) Hooks() []Hook {
+	hooks := c.hooks.CustomerMergePart
+	return append(hooks[:len(hooks):len(hooks)], customermergepart.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *CustomerMergePartClient) Interceptors() []Interceptor {
+	inters := c.inters.CustomerMergePart
+	return append(inters[:len(inters):len(inters)], customermergepart.Interceptors[:]...)
+}
+
+func (c *CustomerMergePartClient) mutate(ctx context.Context, m *CustomerMergePartMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&CustomerMergePartCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&CustomerMergePartUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&CustomerMergePartUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&CustomerMergePartDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown CustomerMergePart mutation op: %q", m.Op())
 	}
 }
 
@@ -4910,6 +5655,523 @@ func (c *MentionClient) mutate(ctx context.Context, m *MentionMutation) (Value, 
 		return (&MentionDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown Mention mutation op: %q", m.Op())
+	}
+}
+
+// MergeCandidacyClient is a client for the MergeCandidacy schema.
+type MergeCandidacyClient struct {
+	config
+}
+
+// NewMergeCandidacyClient returns a client for the MergeCandidacy from the given config.
+func NewMergeCandidacyClient(c config) *MergeCandidacyClient {
+	return &MergeCandidacyClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `mergecandidacy.Hooks(f(g(h())))`.
+func (c *MergeCandidacyClient) Use(hooks ...Hook) {
+	c.hooks.MergeCandidacy = append(c.hooks.MergeCandidacy, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `mergecandidacy.Intercept(f(g(h())))`.
+func (c *MergeCandidacyClient) Intercept(interceptors ...Interceptor) {
+	c.inters.MergeCandidacy = append(c.inters.MergeCandidacy, interceptors...)
+}
+
+// Create returns a builder for creating a MergeCandidacy entity.
+func (c *MergeCandidacyClient) Create() *MergeCandidacyCreate {
+	mutation := newMergeCandidacyMutation(c.config, OpCreate)
+	return &MergeCandidacyCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of MergeCandidacy entities.
+func (c *MergeCandidacyClient) CreateBulk(builders ...*MergeCandidacyCreate) *MergeCandidacyCreateBulk {
+	return &MergeCandidacyCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *MergeCandidacyClient) MapCreateBulk(slice any, setFunc func(*MergeCandidacyCreate, int)) *MergeCandidacyCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &MergeCandidacyCreateBulk{err: fmt.Errorf("calling to MergeCandidacyClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*MergeCandidacyCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &MergeCandidacyCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for MergeCandidacy.
+func (c *MergeCandidacyClient) Update() *MergeCandidacyUpdate {
+	mutation := newMergeCandidacyMutation(c.config, OpUpdate)
+	return &MergeCandidacyUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *MergeCandidacyClient) UpdateOne(_m *MergeCandidacy) *MergeCandidacyUpdateOne {
+	mutation := newMergeCandidacyMutation(c.config, OpUpdateOne, withMergeCandidacy(_m))
+	return &MergeCandidacyUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *MergeCandidacyClient) UpdateOneID(id gid.ID) *MergeCandidacyUpdateOne {
+	mutation := newMergeCandidacyMutation(c.config, OpUpdateOne, withMergeCandidacyID(id))
+	return &MergeCandidacyUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for MergeCandidacy.
+func (c *MergeCandidacyClient) Delete() *MergeCandidacyDelete {
+	mutation := newMergeCandidacyMutation(c.config, OpDelete)
+	return &MergeCandidacyDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *MergeCandidacyClient) DeleteOne(_m *MergeCandidacy) *MergeCandidacyDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *MergeCandidacyClient) DeleteOneID(id gid.ID) *MergeCandidacyDeleteOne {
+	builder := c.Delete().Where(mergecandidacy.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &MergeCandidacyDeleteOne{builder}
+}
+
+// Query returns a query builder for MergeCandidacy.
+func (c *MergeCandidacyClient) Query() *MergeCandidacyQuery {
+	return &MergeCandidacyQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeMergeCandidacy},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a MergeCandidacy entity by its id.
+func (c *MergeCandidacyClient) Get(ctx context.Context, id gid.ID) (*MergeCandidacy, error) {
+	return c.Query().Where(mergecandidacy.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *MergeCandidacyClient) GetX(ctx context.Context, id gid.ID) *MergeCandidacy {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryCandidate queries the candidate edge of a MergeCandidacy.
+func (c *MergeCandidacyClient) QueryCandidate(_m *MergeCandidacy) *MergeCandidateQuery {
+	query := (&MergeCandidateClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(mergecandidacy.Table, mergecandidacy.FieldID, id),
+			sqlgraph.To(mergecandidate.Table, mergecandidate.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, mergecandidacy.CandidateTable, mergecandidacy.CandidateColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryCustomer queries the customer edge of a MergeCandidacy.
+func (c *MergeCandidacyClient) QueryCustomer(_m *MergeCandidacy) *CustomerQuery {
+	query := (&CustomerClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(mergecandidacy.Table, mergecandidacy.FieldID, id),
+			sqlgraph.To(customer.Table, customer.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, mergecandidacy.CustomerTable, mergecandidacy.CustomerColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *MergeCandidacyClient) Hooks() []Hook {
+	hooks := c.hooks.MergeCandidacy
+	return append(hooks[:len(hooks):len(hooks)], mergecandidacy.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *MergeCandidacyClient) Interceptors() []Interceptor {
+	inters := c.inters.MergeCandidacy
+	return append(inters[:len(inters):len(inters)], mergecandidacy.Interceptors[:]...)
+}
+
+func (c *MergeCandidacyClient) mutate(ctx context.Context, m *MergeCandidacyMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&MergeCandidacyCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&MergeCandidacyUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&MergeCandidacyUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&MergeCandidacyDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown MergeCandidacy mutation op: %q", m.Op())
+	}
+}
+
+// MergeCandidateClient is a client for the MergeCandidate schema.
+type MergeCandidateClient struct {
+	config
+}
+
+// NewMergeCandidateClient returns a client for the MergeCandidate from the given config.
+func NewMergeCandidateClient(c config) *MergeCandidateClient {
+	return &MergeCandidateClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `mergecandidate.Hooks(f(g(h())))`.
+func (c *MergeCandidateClient) Use(hooks ...Hook) {
+	c.hooks.MergeCandidate = append(c.hooks.MergeCandidate, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `mergecandidate.Intercept(f(g(h())))`.
+func (c *MergeCandidateClient) Intercept(interceptors ...Interceptor) {
+	c.inters.MergeCandidate = append(c.inters.MergeCandidate, interceptors...)
+}
+
+// Create returns a builder for creating a MergeCandidate entity.
+func (c *MergeCandidateClient) Create() *MergeCandidateCreate {
+	mutation := newMergeCandidateMutation(c.config, OpCreate)
+	return &MergeCandidateCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of MergeCandidate entities.
+func (c *MergeCandidateClient) CreateBulk(builders ...*MergeCandidateCreate) *MergeCandidateCreateBulk {
+	return &MergeCandidateCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *MergeCandidateClient) MapCreateBulk(slice any, setFunc func(*MergeCandidateCreate, int)) *MergeCandidateCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &MergeCandidateCreateBulk{err: fmt.Errorf("calling to MergeCandidateClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*MergeCandidateCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &MergeCandidateCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for MergeCandidate.
+func (c *MergeCandidateClient) Update() *MergeCandidateUpdate {
+	mutation := newMergeCandidateMutation(c.config, OpUpdate)
+	return &MergeCandidateUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *MergeCandidateClient) UpdateOne(_m *MergeCandidate) *MergeCandidateUpdateOne {
+	mutation := newMergeCandidateMutation(c.config, OpUpdateOne, withMergeCandidate(_m))
+	return &MergeCandidateUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *MergeCandidateClient) UpdateOneID(id gid.ID) *MergeCandidateUpdateOne {
+	mutation := newMergeCandidateMutation(c.config, OpUpdateOne, withMergeCandidateID(id))
+	return &MergeCandidateUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for MergeCandidate.
+func (c *MergeCandidateClient) Delete() *MergeCandidateDelete {
+	mutation := newMergeCandidateMutation(c.config, OpDelete)
+	return &MergeCandidateDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *MergeCandidateClient) DeleteOne(_m *MergeCandidate) *MergeCandidateDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *MergeCandidateClient) DeleteOneID(id gid.ID) *MergeCandidateDeleteOne {
+	builder := c.Delete().Where(mergecandidate.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &MergeCandidateDeleteOne{builder}
+}
+
+// Query returns a query builder for MergeCandidate.
+func (c *MergeCandidateClient) Query() *MergeCandidateQuery {
+	return &MergeCandidateQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeMergeCandidate},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a MergeCandidate entity by its id.
+func (c *MergeCandidateClient) Get(ctx context.Context, id gid.ID) (*MergeCandidate, error) {
+	return c.Query().Where(mergecandidate.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *MergeCandidateClient) GetX(ctx context.Context, id gid.ID) *MergeCandidate {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryCustomers queries the customers edge of a MergeCandidate.
+func (c *MergeCandidateClient) QueryCustomers(_m *MergeCandidate) *CustomerQuery {
+	query := (&CustomerClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(mergecandidate.Table, mergecandidate.FieldID, id),
+			sqlgraph.To(customer.Table, customer.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, mergecandidate.CustomersTable, mergecandidate.CustomersPrimaryKey...),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryDecidedBy queries the decided_by edge of a MergeCandidate.
+func (c *MergeCandidateClient) QueryDecidedBy(_m *MergeCandidate) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(mergecandidate.Table, mergecandidate.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, mergecandidate.DecidedByTable, mergecandidate.DecidedByColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryCandidacies queries the candidacies edge of a MergeCandidate.
+func (c *MergeCandidateClient) QueryCandidacies(_m *MergeCandidate) *MergeCandidacyQuery {
+	query := (&MergeCandidacyClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(mergecandidate.Table, mergecandidate.FieldID, id),
+			sqlgraph.To(mergecandidacy.Table, mergecandidacy.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, mergecandidate.CandidaciesTable, mergecandidate.CandidaciesColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *MergeCandidateClient) Hooks() []Hook {
+	hooks := c.hooks.MergeCandidate
+	return append(hooks[:len(hooks):len(hooks)], mergecandidate.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *MergeCandidateClient) Interceptors() []Interceptor {
+	inters := c.inters.MergeCandidate
+	return append(inters[:len(inters):len(inters)], mergecandidate.Interceptors[:]...)
+}
+
+func (c *MergeCandidateClient) mutate(ctx context.Context, m *MergeCandidateMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&MergeCandidateCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&MergeCandidateUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&MergeCandidateUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&MergeCandidateDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown MergeCandidate mutation op: %q", m.Op())
+	}
+}
+
+// MergeSuggestionClient is a client for the MergeSuggestion schema.
+type MergeSuggestionClient struct {
+	config
+}
+
+// NewMergeSuggestionClient returns a client for the MergeSuggestion from the given config.
+func NewMergeSuggestionClient(c config) *MergeSuggestionClient {
+	return &MergeSuggestionClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `mergesuggestion.Hooks(f(g(h())))`.
+func (c *MergeSuggestionClient) Use(hooks ...Hook) {
+	c.hooks.MergeSuggestion = append(c.hooks.MergeSuggestion, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `mergesuggestion.Intercept(f(g(h())))`.
+func (c *MergeSuggestionClient) Intercept(interceptors ...Interceptor) {
+	c.inters.MergeSuggestion = append(c.inters.MergeSuggestion, interceptors...)
+}
+
+// Create returns a builder for creating a MergeSuggestion entity.
+func (c *MergeSuggestionClient) Create() *MergeSuggestionCreate {
+	mutation := newMergeSuggestionMutation(c.config, OpCreate)
+	return &MergeSuggestionCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of MergeSuggestion entities.
+func (c *MergeSuggestionClient) CreateBulk(builders ...*MergeSuggestionCreate) *MergeSuggestionCreateBulk {
+	return &MergeSuggestionCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *MergeSuggestionClient) MapCreateBulk(slice any, setFunc func(*MergeSuggestionCreate, int)) *MergeSuggestionCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &MergeSuggestionCreateBulk{err: fmt.Errorf("calling to MergeSuggestionClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*MergeSuggestionCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &MergeSuggestionCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for MergeSuggestion.
+func (c *MergeSuggestionClient) Update() *MergeSuggestionUpdate {
+	mutation := newMergeSuggestionMutation(c.config, OpUpdate)
+	return &MergeSuggestionUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *MergeSuggestionClient) UpdateOne(_m *MergeSuggestion) *MergeSuggestionUpdateOne {
+	mutation := newMergeSuggestionMutation(c.config, OpUpdateOne, withMergeSuggestion(_m))
+	return &MergeSuggestionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *MergeSuggestionClient) UpdateOneID(id gid.ID) *MergeSuggestionUpdateOne {
+	mutation := newMergeSuggestionMutation(c.config, OpUpdateOne, withMergeSuggestionID(id))
+	return &MergeSuggestionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for MergeSuggestion.
+func (c *MergeSuggestionClient) Delete() *MergeSuggestionDelete {
+	mutation := newMergeSuggestionMutation(c.config, OpDelete)
+	return &MergeSuggestionDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *MergeSuggestionClient) DeleteOne(_m *MergeSuggestion) *MergeSuggestionDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *MergeSuggestionClient) DeleteOneID(id gid.ID) *MergeSuggestionDeleteOne {
+	builder := c.Delete().Where(mergesuggestion.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &MergeSuggestionDeleteOne{builder}
+}
+
+// Query returns a query builder for MergeSuggestion.
+func (c *MergeSuggestionClient) Query() *MergeSuggestionQuery {
+	return &MergeSuggestionQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeMergeSuggestion},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a MergeSuggestion entity by its id.
+func (c *MergeSuggestionClient) Get(ctx context.Context, id gid.ID) (*MergeSuggestion, error) {
+	return c.Query().Where(mergesuggestion.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *MergeSuggestionClient) GetX(ctx context.Context, id gid.ID) *MergeSuggestion {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryConversation queries the conversation edge of a MergeSuggestion.
+func (c *MergeSuggestionClient) QueryConversation(_m *MergeSuggestion) *ConversationQuery {
+	query := (&ConversationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(mergesuggestion.Table, mergesuggestion.FieldID, id),
+			sqlgraph.To(conversation.Table, conversation.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, mergesuggestion.ConversationTable, mergesuggestion.ConversationColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryMergeSuggestion queries the merge_suggestion edge of a MergeSuggestion.
+func (c *MergeSuggestionClient) QueryMergeSuggestion(_m *MergeSuggestion) *ConversationQuery {
+	query := (&ConversationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(mergesuggestion.Table, mergesuggestion.FieldID, id),
+			sqlgraph.To(conversation.Table, conversation.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, mergesuggestion.MergeSuggestionTable, mergesuggestion.MergeSuggestionColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *MergeSuggestionClient) Hooks() []Hook {
+	hooks := c.hooks.MergeSuggestion
+	return append(hooks[:len(hooks):len(hooks)], mergesuggestion.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *MergeSuggestionClient) Interceptors() []Interceptor {
+	inters := c.inters.MergeSuggestion
+	return append(inters[:len(inters):len(inters)], mergesuggestion.Interceptors[:]...)
+}
+
+func (c *MergeSuggestionClient) mutate(ctx context.Context, m *MergeSuggestionMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&MergeSuggestionCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&MergeSuggestionUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&MergeSuggestionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&MergeSuggestionDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown MergeSuggestion mutation op: %q", m.Op())
 	}
 }
 
@@ -8266,18 +9528,22 @@ func (c *WorkspaceClient) mutate(ctx context.Context, m *WorkspaceMutation) (Val
 type (
 	hooks struct {
 		APIKey, Access, Agent, AgentLoad, AgentSkill, AgentStatus, App, Assignment,
-		Attachment, CapacityProfile, Channel, Consultant, Conversation, Counter,
-		Customer, Event, Follower, IdempotencyKey, Identity, Interaction, Job, Lease,
-		LogHead, Mention, Message, Note, Offer, Outbox, Participant, Presence, Queue,
-		RawInbound, Role, RoutingDecision, Session, Skill, SkillNeed, StatusReason,
-		Team, TeamMember, TimelineItem, VisitorSession, Workspace []ent.Hook
+		Attachment, CapacityProfile, Channel, Consultant, Conversation,
+		ConversationMerge, Counter, Customer, CustomerMerge, CustomerMergePart, Event,
+		Follower, IdempotencyKey, Identity, Interaction, Job, Lease, LogHead, Mention,
+		MergeCandidacy, MergeCandidate, MergeSuggestion, Message, Note, Offer, Outbox,
+		Participant, Presence, Queue, RawInbound, Role, RoutingDecision, Session,
+		Skill, SkillNeed, StatusReason, Team, TeamMember, TimelineItem, VisitorSession,
+		Workspace []ent.Hook
 	}
 	inters struct {
 		APIKey, Access, Agent, AgentLoad, AgentSkill, AgentStatus, App, Assignment,
-		Attachment, CapacityProfile, Channel, Consultant, Conversation, Counter,
-		Customer, Event, Follower, IdempotencyKey, Identity, Interaction, Job, Lease,
-		LogHead, Mention, Message, Note, Offer, Outbox, Participant, Presence, Queue,
-		RawInbound, Role, RoutingDecision, Session, Skill, SkillNeed, StatusReason,
-		Team, TeamMember, TimelineItem, VisitorSession, Workspace []ent.Interceptor
+		Attachment, CapacityProfile, Channel, Consultant, Conversation,
+		ConversationMerge, Counter, Customer, CustomerMerge, CustomerMergePart, Event,
+		Follower, IdempotencyKey, Identity, Interaction, Job, Lease, LogHead, Mention,
+		MergeCandidacy, MergeCandidate, MergeSuggestion, Message, Note, Offer, Outbox,
+		Participant, Presence, Queue, RawInbound, Role, RoutingDecision, Session,
+		Skill, SkillNeed, StatusReason, Team, TeamMember, TimelineItem, VisitorSession,
+		Workspace []ent.Interceptor
 	}
 )

@@ -47,6 +47,8 @@ type Conversation struct {
 	OwnerID *gid.ID `json:"owner_id,omitempty"`
 	// RelatedID holds the value of the "related_id" field.
 	RelatedID *gid.ID `json:"related_id,omitempty"`
+	// MergedIntoID holds the value of the "merged_into_id" field.
+	MergedIntoID *gid.ID `json:"merged_into_id,omitempty"`
 	// Audience holds the value of the "audience" field.
 	Audience []gid.ID `json:"audience,omitempty"`
 	// LastMessageID holds the value of the "last_message_id" field.
@@ -83,6 +85,12 @@ type ConversationEdges struct {
 	RelatedTo *Conversation `json:"related_to,omitempty"`
 	// FollowedBy holds the value of the followed_by edge.
 	FollowedBy []*Conversation `json:"followed_by,omitempty"`
+	// MergedInto holds the value of the merged_into edge.
+	MergedInto *Conversation `json:"merged_into,omitempty"`
+	// MergedFrom holds the value of the merged_from edge.
+	MergedFrom []*Conversation `json:"merged_from,omitempty"`
+	// MergeSuggestions holds the value of the merge_suggestions edge.
+	MergeSuggestions []*Conversation `json:"merge_suggestions,omitempty"`
 	// LastMessage holds the value of the last_message edge.
 	LastMessage *Message `json:"last_message,omitempty"`
 	// Interactions holds the value of the interactions edge.
@@ -97,19 +105,24 @@ type ConversationEdges struct {
 	Followers []*Agent `json:"followers,omitempty"`
 	// Access holds the value of the access edge.
 	Access []*Access `json:"access,omitempty"`
+	// Suggested holds the value of the suggested edge.
+	Suggested []*MergeSuggestion `json:"suggested,omitempty"`
 	// FollowerRows holds the value of the follower_rows edge.
 	FollowerRows []*Follower `json:"follower_rows,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes       [13]bool
-	namedFollowedBy   map[string][]*Conversation
-	namedInteractions map[string][]*Interaction
-	namedParticipants map[string][]*Participant
-	namedTimeline     map[string][]*TimelineItem
-	namedNotes        map[string][]*Note
-	namedFollowers    map[string][]*Agent
-	namedAccess       map[string][]*Access
-	namedFollowerRows map[string][]*Follower
+	loadedTypes           [17]bool
+	namedFollowedBy       map[string][]*Conversation
+	namedMergedFrom       map[string][]*Conversation
+	namedMergeSuggestions map[string][]*Conversation
+	namedInteractions     map[string][]*Interaction
+	namedParticipants     map[string][]*Participant
+	namedTimeline         map[string][]*TimelineItem
+	namedNotes            map[string][]*Note
+	namedFollowers        map[string][]*Agent
+	namedAccess           map[string][]*Access
+	namedSuggested        map[string][]*MergeSuggestion
+	namedFollowerRows     map[string][]*Follower
 }
 
 // CustomerOrErr returns the Customer value or an error if the edge
@@ -165,12 +178,41 @@ func (e ConversationEdges) FollowedByOrErr() ([]*Conversation, error) {
 	return nil, &NotLoadedError{edge: "followed_by"}
 }
 
+// MergedIntoOrErr returns the MergedInto value or an error if the edge
+// was not loaded in eager-loading, or loaded but was not found.
+func (e ConversationEdges) MergedIntoOrErr() (*Conversation, error) {
+	if e.MergedInto != nil {
+		return e.MergedInto, nil
+	} else if e.loadedTypes[5] {
+		return nil, &NotFoundError{label: conversation.Label}
+	}
+	return nil, &NotLoadedError{edge: "merged_into"}
+}
+
+// MergedFromOrErr returns the MergedFrom value or an error if the edge
+// was not loaded in eager-loading.
+func (e ConversationEdges) MergedFromOrErr() ([]*Conversation, error) {
+	if e.loadedTypes[6] {
+		return e.MergedFrom, nil
+	}
+	return nil, &NotLoadedError{edge: "merged_from"}
+}
+
+// MergeSuggestionsOrErr returns the MergeSuggestions value or an error if the edge
+// was not loaded in eager-loading.
+func (e ConversationEdges) MergeSuggestionsOrErr() ([]*Conversation, error) {
+	if e.loadedTypes[7] {
+		return e.MergeSuggestions, nil
+	}
+	return nil, &NotLoadedError{edge: "merge_suggestions"}
+}
+
 // LastMessageOrErr returns the LastMessage value or an error if the edge
 // was not loaded in eager-loading, or loaded but was not found.
 func (e ConversationEdges) LastMessageOrErr() (*Message, error) {
 	if e.LastMessage != nil {
 		return e.LastMessage, nil
-	} else if e.loadedTypes[5] {
+	} else if e.loadedTypes[8] {
 		return nil, &NotFoundError{label: message.Label}
 	}
 	return nil, &NotLoadedError{edge: "last_message"}
@@ -179,7 +221,7 @@ func (e ConversationEdges) LastMessageOrErr() (*Message, error) {
 // InteractionsOrErr returns the Interactions value or an error if the edge
 // was not loaded in eager-loading.
 func (e ConversationEdges) InteractionsOrErr() ([]*Interaction, error) {
-	if e.loadedTypes[6] {
+	if e.loadedTypes[9] {
 		return e.Interactions, nil
 	}
 	return nil, &NotLoadedError{edge: "interactions"}
@@ -188,7 +230,7 @@ func (e ConversationEdges) InteractionsOrErr() ([]*Interaction, error) {
 // ParticipantsOrErr returns the Participants value or an error if the edge
 // was not loaded in eager-loading.
 func (e ConversationEdges) ParticipantsOrErr() ([]*Participant, error) {
-	if e.loadedTypes[7] {
+	if e.loadedTypes[10] {
 		return e.Participants, nil
 	}
 	return nil, &NotLoadedError{edge: "participants"}
@@ -197,7 +239,7 @@ func (e ConversationEdges) ParticipantsOrErr() ([]*Participant, error) {
 // TimelineOrErr returns the Timeline value or an error if the edge
 // was not loaded in eager-loading.
 func (e ConversationEdges) TimelineOrErr() ([]*TimelineItem, error) {
-	if e.loadedTypes[8] {
+	if e.loadedTypes[11] {
 		return e.Timeline, nil
 	}
 	return nil, &NotLoadedError{edge: "timeline"}
@@ -206,7 +248,7 @@ func (e ConversationEdges) TimelineOrErr() ([]*TimelineItem, error) {
 // NotesOrErr returns the Notes value or an error if the edge
 // was not loaded in eager-loading.
 func (e ConversationEdges) NotesOrErr() ([]*Note, error) {
-	if e.loadedTypes[9] {
+	if e.loadedTypes[12] {
 		return e.Notes, nil
 	}
 	return nil, &NotLoadedError{edge: "notes"}
@@ -215,7 +257,7 @@ func (e ConversationEdges) NotesOrErr() ([]*Note, error) {
 // FollowersOrErr returns the Followers value or an error if the edge
 // was not loaded in eager-loading.
 func (e ConversationEdges) FollowersOrErr() ([]*Agent, error) {
-	if e.loadedTypes[10] {
+	if e.loadedTypes[13] {
 		return e.Followers, nil
 	}
 	return nil, &NotLoadedError{edge: "followers"}
@@ -224,16 +266,25 @@ func (e ConversationEdges) FollowersOrErr() ([]*Agent, error) {
 // AccessOrErr returns the Access value or an error if the edge
 // was not loaded in eager-loading.
 func (e ConversationEdges) AccessOrErr() ([]*Access, error) {
-	if e.loadedTypes[11] {
+	if e.loadedTypes[14] {
 		return e.Access, nil
 	}
 	return nil, &NotLoadedError{edge: "access"}
 }
 
+// SuggestedOrErr returns the Suggested value or an error if the edge
+// was not loaded in eager-loading.
+func (e ConversationEdges) SuggestedOrErr() ([]*MergeSuggestion, error) {
+	if e.loadedTypes[15] {
+		return e.Suggested, nil
+	}
+	return nil, &NotLoadedError{edge: "suggested"}
+}
+
 // FollowerRowsOrErr returns the FollowerRows value or an error if the edge
 // was not loaded in eager-loading.
 func (e ConversationEdges) FollowerRowsOrErr() ([]*Follower, error) {
-	if e.loadedTypes[12] {
+	if e.loadedTypes[16] {
 		return e.FollowerRows, nil
 	}
 	return nil, &NotLoadedError{edge: "follower_rows"}
@@ -244,7 +295,7 @@ func (*Conversation) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case conversation.FieldTeamID, conversation.FieldOwnerID, conversation.FieldRelatedID, conversation.FieldLastMessageID:
+		case conversation.FieldTeamID, conversation.FieldOwnerID, conversation.FieldRelatedID, conversation.FieldMergedIntoID, conversation.FieldLastMessageID:
 			values[i] = &sql.NullScanner{S: new(gid.ID)}
 		case conversation.FieldAudience:
 			values[i] = new([]byte)
@@ -353,6 +404,13 @@ func (_m *Conversation) assignValues(columns []string, values []any) error {
 				_m.RelatedID = new(gid.ID)
 				*_m.RelatedID = *value.S.(*gid.ID)
 			}
+		case conversation.FieldMergedIntoID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field merged_into_id", values[i])
+			} else if value.Valid {
+				_m.MergedIntoID = new(gid.ID)
+				*_m.MergedIntoID = *value.S.(*gid.ID)
+			}
 		case conversation.FieldAudience:
 			if value, ok := values[i].(*[]byte); !ok {
 				return fmt.Errorf("unexpected type %T for field audience", values[i])
@@ -454,6 +512,21 @@ func (_m *Conversation) QueryFollowedBy() *ConversationQuery {
 	return NewConversationClient(_m.config).QueryFollowedBy(_m)
 }
 
+// QueryMergedInto queries the "merged_into" edge of the Conversation entity.
+func (_m *Conversation) QueryMergedInto() *ConversationQuery {
+	return NewConversationClient(_m.config).QueryMergedInto(_m)
+}
+
+// QueryMergedFrom queries the "merged_from" edge of the Conversation entity.
+func (_m *Conversation) QueryMergedFrom() *ConversationQuery {
+	return NewConversationClient(_m.config).QueryMergedFrom(_m)
+}
+
+// QueryMergeSuggestions queries the "merge_suggestions" edge of the Conversation entity.
+func (_m *Conversation) QueryMergeSuggestions() *ConversationQuery {
+	return NewConversationClient(_m.config).QueryMergeSuggestions(_m)
+}
+
 // QueryLastMessage queries the "last_message" edge of the Conversation entity.
 func (_m *Conversation) QueryLastMessage() *MessageQuery {
 	return NewConversationClient(_m.config).QueryLastMessage(_m)
@@ -487,6 +560,11 @@ func (_m *Conversation) QueryFollowers() *AgentQuery {
 // QueryAccess queries the "access" edge of the Conversation entity.
 func (_m *Conversation) QueryAccess() *AccessQuery {
 	return NewConversationClient(_m.config).QueryAccess(_m)
+}
+
+// QuerySuggested queries the "suggested" edge of the Conversation entity.
+func (_m *Conversation) QuerySuggested() *MergeSuggestionQuery {
+	return NewConversationClient(_m.config).QuerySuggested(_m)
 }
 
 // QueryFollowerRows queries the "follower_rows" edge of the Conversation entity.
@@ -561,6 +639,11 @@ func (_m *Conversation) String() string {
 		builder.WriteString(fmt.Sprintf("%v", *v))
 	}
 	builder.WriteString(", ")
+	if v := _m.MergedIntoID; v != nil {
+		builder.WriteString("merged_into_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
+	builder.WriteString(", ")
 	builder.WriteString("audience=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Audience))
 	builder.WriteString(", ")
@@ -626,6 +709,54 @@ func (_m *Conversation) appendNamedFollowedBy(name string, edges ...*Conversatio
 		_m.Edges.namedFollowedBy[name] = []*Conversation{}
 	} else {
 		_m.Edges.namedFollowedBy[name] = append(_m.Edges.namedFollowedBy[name], edges...)
+	}
+}
+
+// NamedMergedFrom returns the MergedFrom named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Conversation) NamedMergedFrom(name string) ([]*Conversation, error) {
+	if _m.Edges.namedMergedFrom == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedMergedFrom[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Conversation) appendNamedMergedFrom(name string, edges ...*Conversation) {
+	if _m.Edges.namedMergedFrom == nil {
+		_m.Edges.namedMergedFrom = make(map[string][]*Conversation)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedMergedFrom[name] = []*Conversation{}
+	} else {
+		_m.Edges.namedMergedFrom[name] = append(_m.Edges.namedMergedFrom[name], edges...)
+	}
+}
+
+// NamedMergeSuggestions returns the MergeSuggestions named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Conversation) NamedMergeSuggestions(name string) ([]*Conversation, error) {
+	if _m.Edges.namedMergeSuggestions == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedMergeSuggestions[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Conversation) appendNamedMergeSuggestions(name string, edges ...*Conversation) {
+	if _m.Edges.namedMergeSuggestions == nil {
+		_m.Edges.namedMergeSuggestions = make(map[string][]*Conversation)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedMergeSuggestions[name] = []*Conversation{}
+	} else {
+		_m.Edges.namedMergeSuggestions[name] = append(_m.Edges.namedMergeSuggestions[name], edges...)
 	}
 }
 
@@ -770,6 +901,30 @@ func (_m *Conversation) appendNamedAccess(name string, edges ...*Access) {
 		_m.Edges.namedAccess[name] = []*Access{}
 	} else {
 		_m.Edges.namedAccess[name] = append(_m.Edges.namedAccess[name], edges...)
+	}
+}
+
+// NamedSuggested returns the Suggested named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Conversation) NamedSuggested(name string) ([]*MergeSuggestion, error) {
+	if _m.Edges.namedSuggested == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedSuggested[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Conversation) appendNamedSuggested(name string, edges ...*MergeSuggestion) {
+	if _m.Edges.namedSuggested == nil {
+		_m.Edges.namedSuggested = make(map[string][]*MergeSuggestion)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedSuggested[name] = []*MergeSuggestion{}
+	} else {
+		_m.Edges.namedSuggested[name] = append(_m.Edges.namedSuggested[name], edges...)
 	}
 }
 

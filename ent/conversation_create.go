@@ -13,6 +13,7 @@ import (
 	"tributary/ent/customer"
 	"tributary/ent/follower"
 	"tributary/ent/interaction"
+	"tributary/ent/mergesuggestion"
 	"tributary/ent/message"
 	"tributary/ent/note"
 	"tributary/ent/participant"
@@ -174,6 +175,20 @@ func (_c *ConversationCreate) SetRelatedID(v gid.ID) *ConversationCreate {
 func (_c *ConversationCreate) SetNillableRelatedID(v *gid.ID) *ConversationCreate {
 	if v != nil {
 		_c.SetRelatedID(*v)
+	}
+	return _c
+}
+
+// SetMergedIntoID sets the "merged_into_id" field.
+func (_c *ConversationCreate) SetMergedIntoID(v gid.ID) *ConversationCreate {
+	_c.mutation.SetMergedIntoID(v)
+	return _c
+}
+
+// SetNillableMergedIntoID sets the "merged_into_id" field if the given value is not nil.
+func (_c *ConversationCreate) SetNillableMergedIntoID(v *gid.ID) *ConversationCreate {
+	if v != nil {
+		_c.SetMergedIntoID(*v)
 	}
 	return _c
 }
@@ -359,6 +374,41 @@ func (_c *ConversationCreate) AddFollowedBy(v ...*Conversation) *ConversationCre
 	return _c.AddFollowedByIDs(ids...)
 }
 
+// SetMergedInto sets the "merged_into" edge to the Conversation entity.
+func (_c *ConversationCreate) SetMergedInto(v *Conversation) *ConversationCreate {
+	return _c.SetMergedIntoID(v.ID)
+}
+
+// AddMergedFromIDs adds the "merged_from" edge to the Conversation entity by IDs.
+func (_c *ConversationCreate) AddMergedFromIDs(ids ...gid.ID) *ConversationCreate {
+	_c.mutation.AddMergedFromIDs(ids...)
+	return _c
+}
+
+// AddMergedFrom adds the "merged_from" edges to the Conversation entity.
+func (_c *ConversationCreate) AddMergedFrom(v ...*Conversation) *ConversationCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddMergedFromIDs(ids...)
+}
+
+// AddMergeSuggestionIDs adds the "merge_suggestions" edge to the Conversation entity by IDs.
+func (_c *ConversationCreate) AddMergeSuggestionIDs(ids ...gid.ID) *ConversationCreate {
+	_c.mutation.AddMergeSuggestionIDs(ids...)
+	return _c
+}
+
+// AddMergeSuggestions adds the "merge_suggestions" edges to the Conversation entity.
+func (_c *ConversationCreate) AddMergeSuggestions(v ...*Conversation) *ConversationCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddMergeSuggestionIDs(ids...)
+}
+
 // SetLastMessage sets the "last_message" edge to the Message entity.
 func (_c *ConversationCreate) SetLastMessage(v *Message) *ConversationCreate {
 	return _c.SetLastMessageID(v.ID)
@@ -452,6 +502,21 @@ func (_c *ConversationCreate) AddAccess(v ...*Access) *ConversationCreate {
 		ids[i] = v[i].ID
 	}
 	return _c.AddAccesIDs(ids...)
+}
+
+// AddSuggestedIDs adds the "suggested" edge to the MergeSuggestion entity by IDs.
+func (_c *ConversationCreate) AddSuggestedIDs(ids ...gid.ID) *ConversationCreate {
+	_c.mutation.AddSuggestedIDs(ids...)
+	return _c
+}
+
+// AddSuggested adds the "suggested" edges to the MergeSuggestion entity.
+func (_c *ConversationCreate) AddSuggested(v ...*MergeSuggestion) *ConversationCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddSuggestedIDs(ids...)
 }
 
 // AddFollowerRowIDs adds the "follower_rows" edge to the Follower entity by IDs.
@@ -782,6 +847,62 @@ func (_c *ConversationCreate) createSpec() (*Conversation, *sqlgraph.CreateSpec)
 		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}
+	if nodes := _c.mutation.MergedIntoIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   conversation.MergedIntoTable,
+			Columns: []string{conversation.MergedIntoColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_node.MergedIntoID = &nodes[0]
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.MergedFromIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.MergedFromTable,
+			Columns: []string{conversation.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.MergeSuggestionsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.MergeSuggestionsTable,
+			Columns: conversation.MergeSuggestionsPrimaryKey,
+			Bidi:    true,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MergeSuggestionCreate{config: _c.config, mutation: newMergeSuggestionMutation(_c.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
 	if nodes := _c.mutation.LastMessageIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
@@ -895,6 +1016,22 @@ func (_c *ConversationCreate) createSpec() (*Conversation, *sqlgraph.CreateSpec)
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(access.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.SuggestedIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.SuggestedTable,
+			Columns: []string{conversation.SuggestedColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergesuggestion.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -1087,6 +1224,24 @@ func (u *ConversationUpsert) UpdateOwnerID() *ConversationUpsert {
 // ClearOwnerID clears the value of the "owner_id" field.
 func (u *ConversationUpsert) ClearOwnerID() *ConversationUpsert {
 	u.SetNull(conversation.FieldOwnerID)
+	return u
+}
+
+// SetMergedIntoID sets the "merged_into_id" field.
+func (u *ConversationUpsert) SetMergedIntoID(v gid.ID) *ConversationUpsert {
+	u.Set(conversation.FieldMergedIntoID, v)
+	return u
+}
+
+// UpdateMergedIntoID sets the "merged_into_id" field to the value that was provided on create.
+func (u *ConversationUpsert) UpdateMergedIntoID() *ConversationUpsert {
+	u.SetExcluded(conversation.FieldMergedIntoID)
+	return u
+}
+
+// ClearMergedIntoID clears the value of the "merged_into_id" field.
+func (u *ConversationUpsert) ClearMergedIntoID() *ConversationUpsert {
+	u.SetNull(conversation.FieldMergedIntoID)
 	return u
 }
 
@@ -1428,6 +1583,27 @@ func (u *ConversationUpsertOne) UpdateOwnerID() *ConversationUpsertOne {
 func (u *ConversationUpsertOne) ClearOwnerID() *ConversationUpsertOne {
 	return u.Update(func(s *ConversationUpsert) {
 		s.ClearOwnerID()
+	})
+}
+
+// SetMergedIntoID sets the "merged_into_id" field.
+func (u *ConversationUpsertOne) SetMergedIntoID(v gid.ID) *ConversationUpsertOne {
+	return u.Update(func(s *ConversationUpsert) {
+		s.SetMergedIntoID(v)
+	})
+}
+
+// UpdateMergedIntoID sets the "merged_into_id" field to the value that was provided on create.
+func (u *ConversationUpsertOne) UpdateMergedIntoID() *ConversationUpsertOne {
+	return u.Update(func(s *ConversationUpsert) {
+		s.UpdateMergedIntoID()
+	})
+}
+
+// ClearMergedIntoID clears the value of the "merged_into_id" field.
+func (u *ConversationUpsertOne) ClearMergedIntoID() *ConversationUpsertOne {
+	return u.Update(func(s *ConversationUpsert) {
+		s.ClearMergedIntoID()
 	})
 }
 
@@ -1959,6 +2135,27 @@ func (u *ConversationUpsertBulk) UpdateOwnerID() *ConversationUpsertBulk {
 func (u *ConversationUpsertBulk) ClearOwnerID() *ConversationUpsertBulk {
 	return u.Update(func(s *ConversationUpsert) {
 		s.ClearOwnerID()
+	})
+}
+
+// SetMergedIntoID sets the "merged_into_id" field.
+func (u *ConversationUpsertBulk) SetMergedIntoID(v gid.ID) *ConversationUpsertBulk {
+	return u.Update(func(s *ConversationUpsert) {
+		s.SetMergedIntoID(v)
+	})
+}
+
+// UpdateMergedIntoID sets the "merged_into_id" field to the value that was provided on create.
+func (u *ConversationUpsertBulk) UpdateMergedIntoID() *ConversationUpsertBulk {
+	return u.Update(func(s *ConversationUpsert) {
+		s.UpdateMergedIntoID()
+	})
+}
+
+// ClearMergedIntoID clears the value of the "merged_into_id" field.
+func (u *ConversationUpsertBulk) ClearMergedIntoID() *ConversationUpsertBulk {
+	return u.Update(func(s *ConversationUpsert) {
+		s.ClearMergedIntoID()
 	})
 }
 

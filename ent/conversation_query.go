@@ -14,6 +14,7 @@ import (
 	"tributary/ent/customer"
 	"tributary/ent/follower"
 	"tributary/ent/interaction"
+	"tributary/ent/mergesuggestion"
 	"tributary/ent/message"
 	"tributary/ent/note"
 	"tributary/ent/participant"
@@ -32,33 +33,40 @@ import (
 // ConversationQuery is the builder for querying Conversation entities.
 type ConversationQuery struct {
 	config
-	ctx                   *QueryContext
-	order                 []conversation.OrderOption
-	inters                []Interceptor
-	predicates            []predicate.Conversation
-	withCustomer          *CustomerQuery
-	withOwner             *AgentQuery
-	withTeam              *TeamQuery
-	withRelatedTo         *ConversationQuery
-	withFollowedBy        *ConversationQuery
-	withLastMessage       *MessageQuery
-	withInteractions      *InteractionQuery
-	withParticipants      *ParticipantQuery
-	withTimeline          *TimelineItemQuery
-	withNotes             *NoteQuery
-	withFollowers         *AgentQuery
-	withAccess            *AccessQuery
-	withFollowerRows      *FollowerQuery
-	after                 []func(context.Context, []*Conversation) error
-	modifiers             []func(*sql.Selector)
-	withNamedFollowedBy   map[string]*ConversationQuery
-	withNamedInteractions map[string]*InteractionQuery
-	withNamedParticipants map[string]*ParticipantQuery
-	withNamedTimeline     map[string]*TimelineItemQuery
-	withNamedNotes        map[string]*NoteQuery
-	withNamedFollowers    map[string]*AgentQuery
-	withNamedAccess       map[string]*AccessQuery
-	withNamedFollowerRows map[string]*FollowerQuery
+	ctx                       *QueryContext
+	order                     []conversation.OrderOption
+	inters                    []Interceptor
+	predicates                []predicate.Conversation
+	withCustomer              *CustomerQuery
+	withOwner                 *AgentQuery
+	withTeam                  *TeamQuery
+	withRelatedTo             *ConversationQuery
+	withFollowedBy            *ConversationQuery
+	withMergedInto            *ConversationQuery
+	withMergedFrom            *ConversationQuery
+	withMergeSuggestions      *ConversationQuery
+	withLastMessage           *MessageQuery
+	withInteractions          *InteractionQuery
+	withParticipants          *ParticipantQuery
+	withTimeline              *TimelineItemQuery
+	withNotes                 *NoteQuery
+	withFollowers             *AgentQuery
+	withAccess                *AccessQuery
+	withSuggested             *MergeSuggestionQuery
+	withFollowerRows          *FollowerQuery
+	after                     []func(context.Context, []*Conversation) error
+	modifiers                 []func(*sql.Selector)
+	withNamedFollowedBy       map[string]*ConversationQuery
+	withNamedMergedFrom       map[string]*ConversationQuery
+	withNamedMergeSuggestions map[string]*ConversationQuery
+	withNamedInteractions     map[string]*InteractionQuery
+	withNamedParticipants     map[string]*ParticipantQuery
+	withNamedTimeline         map[string]*TimelineItemQuery
+	withNamedNotes            map[string]*NoteQuery
+	withNamedFollowers        map[string]*AgentQuery
+	withNamedAccess           map[string]*AccessQuery
+	withNamedSuggested        map[string]*MergeSuggestionQuery
+	withNamedFollowerRows     map[string]*FollowerQuery
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
 	path func(context.Context) (*sql.Selector, error)
@@ -198,6 +206,72 @@ func (_q *ConversationQuery) QueryFollowedBy() *ConversationQuery {
 			sqlgraph.From(conversation.Table, conversation.FieldID, selector),
 			sqlgraph.To(conversation.Table, conversation.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, conversation.FollowedByTable, conversation.FollowedByColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryMergedInto chains the current query on the "merged_into" edge.
+func (_q *ConversationQuery) QueryMergedInto() *ConversationQuery {
+	query := (&ConversationClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, selector),
+			sqlgraph.To(conversation.Table, conversation.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, conversation.MergedIntoTable, conversation.MergedIntoColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryMergedFrom chains the current query on the "merged_from" edge.
+func (_q *ConversationQuery) QueryMergedFrom() *ConversationQuery {
+	query := (&ConversationClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, selector),
+			sqlgraph.To(conversation.Table, conversation.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, conversation.MergedFromTable, conversation.MergedFromColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryMergeSuggestions chains the current query on the "merge_suggestions" edge.
+func (_q *ConversationQuery) QueryMergeSuggestions() *ConversationQuery {
+	query := (&ConversationClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, selector),
+			sqlgraph.To(conversation.Table, conversation.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, conversation.MergeSuggestionsTable, conversation.MergeSuggestionsPrimaryKey...),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -352,6 +426,28 @@ func (_q *ConversationQuery) QueryAccess() *AccessQuery {
 			sqlgraph.From(conversation.Table, conversation.FieldID, selector),
 			sqlgraph.To(access.Table, access.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, conversation.AccessTable, conversation.AccessColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QuerySuggested chains the current query on the "suggested" edge.
+func (_q *ConversationQuery) QuerySuggested() *MergeSuggestionQuery {
+	query := (&MergeSuggestionClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(conversation.Table, conversation.FieldID, selector),
+			sqlgraph.To(mergesuggestion.Table, mergesuggestion.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, conversation.SuggestedTable, conversation.SuggestedColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -568,24 +664,28 @@ func (_q *ConversationQuery) Clone() *ConversationQuery {
 		return nil
 	}
 	return &ConversationQuery{
-		config:           _q.config,
-		ctx:              _q.ctx.Clone(),
-		order:            append([]conversation.OrderOption{}, _q.order...),
-		inters:           append([]Interceptor{}, _q.inters...),
-		predicates:       append([]predicate.Conversation{}, _q.predicates...),
-		withCustomer:     _q.withCustomer.Clone(),
-		withOwner:        _q.withOwner.Clone(),
-		withTeam:         _q.withTeam.Clone(),
-		withRelatedTo:    _q.withRelatedTo.Clone(),
-		withFollowedBy:   _q.withFollowedBy.Clone(),
-		withLastMessage:  _q.withLastMessage.Clone(),
-		withInteractions: _q.withInteractions.Clone(),
-		withParticipants: _q.withParticipants.Clone(),
-		withTimeline:     _q.withTimeline.Clone(),
-		withNotes:        _q.withNotes.Clone(),
-		withFollowers:    _q.withFollowers.Clone(),
-		withAccess:       _q.withAccess.Clone(),
-		withFollowerRows: _q.withFollowerRows.Clone(),
+		config:               _q.config,
+		ctx:                  _q.ctx.Clone(),
+		order:                append([]conversation.OrderOption{}, _q.order...),
+		inters:               append([]Interceptor{}, _q.inters...),
+		predicates:           append([]predicate.Conversation{}, _q.predicates...),
+		withCustomer:         _q.withCustomer.Clone(),
+		withOwner:            _q.withOwner.Clone(),
+		withTeam:             _q.withTeam.Clone(),
+		withRelatedTo:        _q.withRelatedTo.Clone(),
+		withFollowedBy:       _q.withFollowedBy.Clone(),
+		withMergedInto:       _q.withMergedInto.Clone(),
+		withMergedFrom:       _q.withMergedFrom.Clone(),
+		withMergeSuggestions: _q.withMergeSuggestions.Clone(),
+		withLastMessage:      _q.withLastMessage.Clone(),
+		withInteractions:     _q.withInteractions.Clone(),
+		withParticipants:     _q.withParticipants.Clone(),
+		withTimeline:         _q.withTimeline.Clone(),
+		withNotes:            _q.withNotes.Clone(),
+		withFollowers:        _q.withFollowers.Clone(),
+		withAccess:           _q.withAccess.Clone(),
+		withSuggested:        _q.withSuggested.Clone(),
+		withFollowerRows:     _q.withFollowerRows.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -645,6 +745,39 @@ func (_q *ConversationQuery) WithFollowedBy(opts ...func(*ConversationQuery)) *C
 		opt(query)
 	}
 	_q.withFollowedBy = query
+	return _q
+}
+
+// WithMergedInto tells the query-builder to eager-load the nodes that are connected to
+// the "merged_into" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *ConversationQuery) WithMergedInto(opts ...func(*ConversationQuery)) *ConversationQuery {
+	query := (&ConversationClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withMergedInto = query
+	return _q
+}
+
+// WithMergedFrom tells the query-builder to eager-load the nodes that are connected to
+// the "merged_from" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *ConversationQuery) WithMergedFrom(opts ...func(*ConversationQuery)) *ConversationQuery {
+	query := (&ConversationClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withMergedFrom = query
+	return _q
+}
+
+// WithMergeSuggestions tells the query-builder to eager-load the nodes that are connected to
+// the "merge_suggestions" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *ConversationQuery) WithMergeSuggestions(opts ...func(*ConversationQuery)) *ConversationQuery {
+	query := (&ConversationClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withMergeSuggestions = query
 	return _q
 }
 
@@ -722,6 +855,17 @@ func (_q *ConversationQuery) WithAccess(opts ...func(*AccessQuery)) *Conversatio
 		opt(query)
 	}
 	_q.withAccess = query
+	return _q
+}
+
+// WithSuggested tells the query-builder to eager-load the nodes that are connected to
+// the "suggested" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *ConversationQuery) WithSuggested(opts ...func(*MergeSuggestionQuery)) *ConversationQuery {
+	query := (&MergeSuggestionClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withSuggested = query
 	return _q
 }
 
@@ -820,12 +964,15 @@ func (_q *ConversationQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 	var (
 		nodes       = []*Conversation{}
 		_spec       = _q.querySpec()
-		loadedTypes = [13]bool{
+		loadedTypes = [17]bool{
 			_q.withCustomer != nil,
 			_q.withOwner != nil,
 			_q.withTeam != nil,
 			_q.withRelatedTo != nil,
 			_q.withFollowedBy != nil,
+			_q.withMergedInto != nil,
+			_q.withMergedFrom != nil,
+			_q.withMergeSuggestions != nil,
 			_q.withLastMessage != nil,
 			_q.withInteractions != nil,
 			_q.withParticipants != nil,
@@ -833,6 +980,7 @@ func (_q *ConversationQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 			_q.withNotes != nil,
 			_q.withFollowers != nil,
 			_q.withAccess != nil,
+			_q.withSuggested != nil,
 			_q.withFollowerRows != nil,
 		}
 	)
@@ -888,6 +1036,26 @@ func (_q *ConversationQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 			return nil, err
 		}
 	}
+	if query := _q.withMergedInto; query != nil {
+		if err := _q.loadMergedInto(ctx, query, nodes, nil,
+			func(n *Conversation, e *Conversation) { n.Edges.MergedInto = e }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withMergedFrom; query != nil {
+		if err := _q.loadMergedFrom(ctx, query, nodes,
+			func(n *Conversation) { n.Edges.MergedFrom = []*Conversation{} },
+			func(n *Conversation, e *Conversation) { n.Edges.MergedFrom = append(n.Edges.MergedFrom, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withMergeSuggestions; query != nil {
+		if err := _q.loadMergeSuggestions(ctx, query, nodes,
+			func(n *Conversation) { n.Edges.MergeSuggestions = []*Conversation{} },
+			func(n *Conversation, e *Conversation) { n.Edges.MergeSuggestions = append(n.Edges.MergeSuggestions, e) }); err != nil {
+			return nil, err
+		}
+	}
 	if query := _q.withLastMessage; query != nil {
 		if err := _q.loadLastMessage(ctx, query, nodes, nil,
 			func(n *Conversation, e *Message) { n.Edges.LastMessage = e }); err != nil {
@@ -936,6 +1104,13 @@ func (_q *ConversationQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 			return nil, err
 		}
 	}
+	if query := _q.withSuggested; query != nil {
+		if err := _q.loadSuggested(ctx, query, nodes,
+			func(n *Conversation) { n.Edges.Suggested = []*MergeSuggestion{} },
+			func(n *Conversation, e *MergeSuggestion) { n.Edges.Suggested = append(n.Edges.Suggested, e) }); err != nil {
+			return nil, err
+		}
+	}
 	if query := _q.withFollowerRows; query != nil {
 		if err := _q.loadFollowerRows(ctx, query, nodes,
 			func(n *Conversation) { n.Edges.FollowerRows = []*Follower{} },
@@ -947,6 +1122,20 @@ func (_q *ConversationQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 		if err := _q.loadFollowedBy(ctx, query, nodes,
 			func(n *Conversation) { n.appendNamedFollowedBy(name) },
 			func(n *Conversation, e *Conversation) { n.appendNamedFollowedBy(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedMergedFrom {
+		if err := _q.loadMergedFrom(ctx, query, nodes,
+			func(n *Conversation) { n.appendNamedMergedFrom(name) },
+			func(n *Conversation, e *Conversation) { n.appendNamedMergedFrom(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedMergeSuggestions {
+		if err := _q.loadMergeSuggestions(ctx, query, nodes,
+			func(n *Conversation) { n.appendNamedMergeSuggestions(name) },
+			func(n *Conversation, e *Conversation) { n.appendNamedMergeSuggestions(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -989,6 +1178,13 @@ func (_q *ConversationQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 		if err := _q.loadAccess(ctx, query, nodes,
 			func(n *Conversation) { n.appendNamedAccess(name) },
 			func(n *Conversation, e *Access) { n.appendNamedAccess(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedSuggested {
+		if err := _q.loadSuggested(ctx, query, nodes,
+			func(n *Conversation) { n.appendNamedSuggested(name) },
+			func(n *Conversation, e *MergeSuggestion) { n.appendNamedSuggested(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -1162,6 +1358,132 @@ func (_q *ConversationQuery) loadFollowedBy(ctx context.Context, query *Conversa
 			return fmt.Errorf(`unexpected referenced foreign-key "related_id" returned %v for node %v`, *fk, n.ID)
 		}
 		assign(node, n)
+	}
+	return nil
+}
+func (_q *ConversationQuery) loadMergedInto(ctx context.Context, query *ConversationQuery, nodes []*Conversation, init func(*Conversation), assign func(*Conversation, *Conversation)) error {
+	ids := make([]gid.ID, 0, len(nodes))
+	nodeids := make(map[gid.ID][]*Conversation)
+	for i := range nodes {
+		if nodes[i].MergedIntoID == nil {
+			continue
+		}
+		fk := *nodes[i].MergedIntoID
+		if _, ok := nodeids[fk]; !ok {
+			ids = append(ids, fk)
+		}
+		nodeids[fk] = append(nodeids[fk], nodes[i])
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	query.Where(conversation.IDIn(ids...))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nodeids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected foreign-key "merged_into_id" returned %v`, n.ID)
+		}
+		for i := range nodes {
+			assign(nodes[i], n)
+		}
+	}
+	return nil
+}
+func (_q *ConversationQuery) loadMergedFrom(ctx context.Context, query *ConversationQuery, nodes []*Conversation, init func(*Conversation), assign func(*Conversation, *Conversation)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Conversation)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(conversation.FieldMergedIntoID)
+	}
+	query.Where(predicate.Conversation(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(conversation.MergedFromColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.MergedIntoID
+		if fk == nil {
+			return fmt.Errorf(`foreign-key "merged_into_id" is nil for node %v`, n.ID)
+		}
+		node, ok := nodeids[*fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "merged_into_id" returned %v for node %v`, *fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *ConversationQuery) loadMergeSuggestions(ctx context.Context, query *ConversationQuery, nodes []*Conversation, init func(*Conversation), assign func(*Conversation, *Conversation)) error {
+	edgeIDs := make([]driver.Value, len(nodes))
+	byID := make(map[gid.ID]*Conversation)
+	nids := make(map[gid.ID]map[*Conversation]struct{})
+	for i, node := range nodes {
+		edgeIDs[i] = node.ID
+		byID[node.ID] = node
+		if init != nil {
+			init(node)
+		}
+	}
+	query.Where(func(s *sql.Selector) {
+		joinT := sql.Table(conversation.MergeSuggestionsTable)
+		s.Join(joinT).On(s.C(conversation.FieldID), joinT.C(conversation.MergeSuggestionsPrimaryKey[1]))
+		s.Where(sql.InValues(joinT.C(conversation.MergeSuggestionsPrimaryKey[0]), edgeIDs...))
+		columns := s.SelectedColumns()
+		s.Select(joinT.C(conversation.MergeSuggestionsPrimaryKey[0]))
+		s.AppendSelect(columns...)
+		s.SetDistinct(false)
+	})
+	if err := query.prepareQuery(ctx); err != nil {
+		return err
+	}
+	qr := QuerierFunc(func(ctx context.Context, q Query) (Value, error) {
+		return query.sqlAll(ctx, func(_ context.Context, spec *sqlgraph.QuerySpec) {
+			assign := spec.Assign
+			values := spec.ScanValues
+			spec.ScanValues = func(columns []string) ([]any, error) {
+				values, err := values(columns[1:])
+				if err != nil {
+					return nil, err
+				}
+				return append([]any{new(gid.ID)}, values...), nil
+			}
+			spec.Assign = func(columns []string, values []any) error {
+				outValue := *values[0].(*gid.ID)
+				inValue := *values[1].(*gid.ID)
+				if nids[inValue] == nil {
+					nids[inValue] = map[*Conversation]struct{}{byID[outValue]: {}}
+					return assign(columns[1:], values[1:])
+				}
+				nids[inValue][byID[outValue]] = struct{}{}
+				return nil
+			}
+		})
+	})
+	neighbors, err := withInterceptors[[]*Conversation](ctx, query, qr, query.inters)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected "merge_suggestions" node returned %v`, n.ID)
+		}
+		for kn := range nodes {
+			assign(kn, n)
+		}
 	}
 	return nil
 }
@@ -1408,6 +1730,36 @@ func (_q *ConversationQuery) loadAccess(ctx context.Context, query *AccessQuery,
 	}
 	return nil
 }
+func (_q *ConversationQuery) loadSuggested(ctx context.Context, query *MergeSuggestionQuery, nodes []*Conversation, init func(*Conversation), assign func(*Conversation, *MergeSuggestion)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Conversation)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(mergesuggestion.FieldConversationID)
+	}
+	query.Where(predicate.MergeSuggestion(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(conversation.SuggestedColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.ConversationID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "conversation_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
 func (_q *ConversationQuery) loadFollowerRows(ctx context.Context, query *FollowerQuery, nodes []*Conversation, init func(*Conversation), assign func(*Conversation, *Follower)) error {
 	fks := make([]driver.Value, 0, len(nodes))
 	nodeids := make(map[gid.ID]*Conversation)
@@ -1478,6 +1830,9 @@ func (_q *ConversationQuery) querySpec() *sqlgraph.QuerySpec {
 		}
 		if _q.withRelatedTo != nil {
 			_spec.Node.AddColumnOnce(conversation.FieldRelatedID)
+		}
+		if _q.withMergedInto != nil {
+			_spec.Node.AddColumnOnce(conversation.FieldMergedIntoID)
 		}
 		if _q.withLastMessage != nil {
 			_spec.Node.AddColumnOnce(conversation.FieldLastMessageID)
@@ -1587,6 +1942,34 @@ func (_q *ConversationQuery) WithNamedFollowedBy(name string, opts ...func(*Conv
 	return _q
 }
 
+// WithNamedMergedFrom tells the query-builder to eager-load the nodes that are connected to the "merged_from"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *ConversationQuery) WithNamedMergedFrom(name string, opts ...func(*ConversationQuery)) *ConversationQuery {
+	query := (&ConversationClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedMergedFrom == nil {
+		_q.withNamedMergedFrom = make(map[string]*ConversationQuery)
+	}
+	_q.withNamedMergedFrom[name] = query
+	return _q
+}
+
+// WithNamedMergeSuggestions tells the query-builder to eager-load the nodes that are connected to the "merge_suggestions"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *ConversationQuery) WithNamedMergeSuggestions(name string, opts ...func(*ConversationQuery)) *ConversationQuery {
+	query := (&ConversationClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedMergeSuggestions == nil {
+		_q.withNamedMergeSuggestions = make(map[string]*ConversationQuery)
+	}
+	_q.withNamedMergeSuggestions[name] = query
+	return _q
+}
+
 // WithNamedInteractions tells the query-builder to eager-load the nodes that are connected to the "interactions"
 // edge with the given name. The optional arguments are used to configure the query builder of the edge.
 func (_q *ConversationQuery) WithNamedInteractions(name string, opts ...func(*InteractionQuery)) *ConversationQuery {
@@ -1668,6 +2051,20 @@ func (_q *ConversationQuery) WithNamedAccess(name string, opts ...func(*AccessQu
 		_q.withNamedAccess = make(map[string]*AccessQuery)
 	}
 	_q.withNamedAccess[name] = query
+	return _q
+}
+
+// WithNamedSuggested tells the query-builder to eager-load the nodes that are connected to the "suggested"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *ConversationQuery) WithNamedSuggested(name string, opts ...func(*MergeSuggestionQuery)) *ConversationQuery {
+	query := (&MergeSuggestionClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedSuggested == nil {
+		_q.withNamedSuggested = make(map[string]*MergeSuggestionQuery)
+	}
+	_q.withNamedSuggested[name] = query
 	return _q
 }
 

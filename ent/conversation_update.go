@@ -13,6 +13,7 @@ import (
 	"tributary/ent/customer"
 	"tributary/ent/follower"
 	"tributary/ent/interaction"
+	"tributary/ent/mergesuggestion"
 	"tributary/ent/message"
 	"tributary/ent/note"
 	"tributary/ent/participant"
@@ -167,6 +168,26 @@ func (_u *ConversationUpdate) SetNillableOwnerID(v *gid.ID) *ConversationUpdate 
 // ClearOwnerID clears the value of the "owner_id" field.
 func (_u *ConversationUpdate) ClearOwnerID() *ConversationUpdate {
 	_u.mutation.ClearOwnerID()
+	return _u
+}
+
+// SetMergedIntoID sets the "merged_into_id" field.
+func (_u *ConversationUpdate) SetMergedIntoID(v gid.ID) *ConversationUpdate {
+	_u.mutation.SetMergedIntoID(v)
+	return _u
+}
+
+// SetNillableMergedIntoID sets the "merged_into_id" field if the given value is not nil.
+func (_u *ConversationUpdate) SetNillableMergedIntoID(v *gid.ID) *ConversationUpdate {
+	if v != nil {
+		_u.SetMergedIntoID(*v)
+	}
+	return _u
+}
+
+// ClearMergedIntoID clears the value of the "merged_into_id" field.
+func (_u *ConversationUpdate) ClearMergedIntoID() *ConversationUpdate {
+	_u.mutation.ClearMergedIntoID()
 	return _u
 }
 
@@ -352,6 +373,41 @@ func (_u *ConversationUpdate) AddFollowedBy(v ...*Conversation) *ConversationUpd
 	return _u.AddFollowedByIDs(ids...)
 }
 
+// SetMergedInto sets the "merged_into" edge to the Conversation entity.
+func (_u *ConversationUpdate) SetMergedInto(v *Conversation) *ConversationUpdate {
+	return _u.SetMergedIntoID(v.ID)
+}
+
+// AddMergedFromIDs adds the "merged_from" edge to the Conversation entity by IDs.
+func (_u *ConversationUpdate) AddMergedFromIDs(ids ...gid.ID) *ConversationUpdate {
+	_u.mutation.AddMergedFromIDs(ids...)
+	return _u
+}
+
+// AddMergedFrom adds the "merged_from" edges to the Conversation entity.
+func (_u *ConversationUpdate) AddMergedFrom(v ...*Conversation) *ConversationUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergedFromIDs(ids...)
+}
+
+// AddMergeSuggestionIDs adds the "merge_suggestions" edge to the Conversation entity by IDs.
+func (_u *ConversationUpdate) AddMergeSuggestionIDs(ids ...gid.ID) *ConversationUpdate {
+	_u.mutation.AddMergeSuggestionIDs(ids...)
+	return _u
+}
+
+// AddMergeSuggestions adds the "merge_suggestions" edges to the Conversation entity.
+func (_u *ConversationUpdate) AddMergeSuggestions(v ...*Conversation) *ConversationUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergeSuggestionIDs(ids...)
+}
+
 // SetLastMessage sets the "last_message" edge to the Message entity.
 func (_u *ConversationUpdate) SetLastMessage(v *Message) *ConversationUpdate {
 	return _u.SetLastMessageID(v.ID)
@@ -447,6 +503,21 @@ func (_u *ConversationUpdate) AddAccess(v ...*Access) *ConversationUpdate {
 	return _u.AddAccesIDs(ids...)
 }
 
+// AddSuggestedIDs adds the "suggested" edge to the MergeSuggestion entity by IDs.
+func (_u *ConversationUpdate) AddSuggestedIDs(ids ...gid.ID) *ConversationUpdate {
+	_u.mutation.AddSuggestedIDs(ids...)
+	return _u
+}
+
+// AddSuggested adds the "suggested" edges to the MergeSuggestion entity.
+func (_u *ConversationUpdate) AddSuggested(v ...*MergeSuggestion) *ConversationUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddSuggestedIDs(ids...)
+}
+
 // AddFollowerRowIDs adds the "follower_rows" edge to the Follower entity by IDs.
 func (_u *ConversationUpdate) AddFollowerRowIDs(ids ...gid.ID) *ConversationUpdate {
 	_u.mutation.AddFollowerRowIDs(ids...)
@@ -504,6 +575,54 @@ func (_u *ConversationUpdate) RemoveFollowedBy(v ...*Conversation) *Conversation
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveFollowedByIDs(ids...)
+}
+
+// ClearMergedInto clears the "merged_into" edge to the Conversation entity.
+func (_u *ConversationUpdate) ClearMergedInto() *ConversationUpdate {
+	_u.mutation.ClearMergedInto()
+	return _u
+}
+
+// ClearMergedFrom clears all "merged_from" edges to the Conversation entity.
+func (_u *ConversationUpdate) ClearMergedFrom() *ConversationUpdate {
+	_u.mutation.ClearMergedFrom()
+	return _u
+}
+
+// RemoveMergedFromIDs removes the "merged_from" edge to Conversation entities by IDs.
+func (_u *ConversationUpdate) RemoveMergedFromIDs(ids ...gid.ID) *ConversationUpdate {
+	_u.mutation.RemoveMergedFromIDs(ids...)
+	return _u
+}
+
+// RemoveMergedFrom removes "merged_from" edges to Conversation entities.
+func (_u *ConversationUpdate) RemoveMergedFrom(v ...*Conversation) *ConversationUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergedFromIDs(ids...)
+}
+
+// ClearMergeSuggestions clears all "merge_suggestions" edges to the Conversation entity.
+func (_u *ConversationUpdate) ClearMergeSuggestions() *ConversationUpdate {
+	_u.mutation.ClearMergeSuggestions()
+	return _u
+}
+
+// RemoveMergeSuggestionIDs removes the "merge_suggestions" edge to Conversation entities by IDs.
+func (_u *ConversationUpdate) RemoveMergeSuggestionIDs(ids ...gid.ID) *ConversationUpdate {
+	_u.mutation.RemoveMergeSuggestionIDs(ids...)
+	return _u
+}
+
+// RemoveMergeSuggestions removes "merge_suggestions" edges to Conversation entities.
+func (_u *ConversationUpdate) RemoveMergeSuggestions(v ...*Conversation) *ConversationUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergeSuggestionIDs(ids...)
 }
 
 // ClearLastMessage clears the "last_message" edge to the Message entity.
@@ -636,6 +755,27 @@ func (_u *ConversationUpdate) RemoveAccess(v ...*Access) *ConversationUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveAccesIDs(ids...)
+}
+
+// ClearSuggested clears all "suggested" edges to the MergeSuggestion entity.
+func (_u *ConversationUpdate) ClearSuggested() *ConversationUpdate {
+	_u.mutation.ClearSuggested()
+	return _u
+}
+
+// RemoveSuggestedIDs removes the "suggested" edge to MergeSuggestion entities by IDs.
+func (_u *ConversationUpdate) RemoveSuggestedIDs(ids ...gid.ID) *ConversationUpdate {
+	_u.mutation.RemoveSuggestedIDs(ids...)
+	return _u
+}
+
+// RemoveSuggested removes "suggested" edges to MergeSuggestion entities.
+func (_u *ConversationUpdate) RemoveSuggested(v ...*MergeSuggestion) *ConversationUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveSuggestedIDs(ids...)
 }
 
 // ClearFollowerRows clears all "follower_rows" edges to the Follower entity.
@@ -931,6 +1071,146 @@ func (_u *ConversationUpdate) sqlSave(ctx context.Context) (_node int, err error
 		}
 		for _, k := range nodes {
 			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergedIntoCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   conversation.MergedIntoTable,
+			Columns: []string{conversation.MergedIntoColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergedIntoIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   conversation.MergedIntoTable,
+			Columns: []string{conversation.MergedIntoColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergedFromCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.MergedFromTable,
+			Columns: []string{conversation.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergedFromIDs(); len(nodes) > 0 && !_u.mutation.MergedFromCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.MergedFromTable,
+			Columns: []string{conversation.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergedFromIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.MergedFromTable,
+			Columns: []string{conversation.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergeSuggestionsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.MergeSuggestionsTable,
+			Columns: conversation.MergeSuggestionsPrimaryKey,
+			Bidi:    true,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &MergeSuggestionCreate{config: _u.config, mutation: newMergeSuggestionMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergeSuggestionsIDs(); len(nodes) > 0 && !_u.mutation.MergeSuggestionsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.MergeSuggestionsTable,
+			Columns: conversation.MergeSuggestionsPrimaryKey,
+			Bidi:    true,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MergeSuggestionCreate{config: _u.config, mutation: newMergeSuggestionMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergeSuggestionsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.MergeSuggestionsTable,
+			Columns: conversation.MergeSuggestionsPrimaryKey,
+			Bidi:    true,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MergeSuggestionCreate{config: _u.config, mutation: newMergeSuggestionMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
@@ -1254,6 +1534,51 @@ func (_u *ConversationUpdate) sqlSave(ctx context.Context) (_node int, err error
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.SuggestedCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.SuggestedTable,
+			Columns: []string{conversation.SuggestedColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergesuggestion.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedSuggestedIDs(); len(nodes) > 0 && !_u.mutation.SuggestedCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.SuggestedTable,
+			Columns: []string{conversation.SuggestedColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergesuggestion.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.SuggestedIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.SuggestedTable,
+			Columns: []string{conversation.SuggestedColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergesuggestion.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	if _u.mutation.FollowerRowsCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -1450,6 +1775,26 @@ func (_u *ConversationUpdateOne) ClearOwnerID() *ConversationUpdateOne {
 	return _u
 }
 
+// SetMergedIntoID sets the "merged_into_id" field.
+func (_u *ConversationUpdateOne) SetMergedIntoID(v gid.ID) *ConversationUpdateOne {
+	_u.mutation.SetMergedIntoID(v)
+	return _u
+}
+
+// SetNillableMergedIntoID sets the "merged_into_id" field if the given value is not nil.
+func (_u *ConversationUpdateOne) SetNillableMergedIntoID(v *gid.ID) *ConversationUpdateOne {
+	if v != nil {
+		_u.SetMergedIntoID(*v)
+	}
+	return _u
+}
+
+// ClearMergedIntoID clears the value of the "merged_into_id" field.
+func (_u *ConversationUpdateOne) ClearMergedIntoID() *ConversationUpdateOne {
+	_u.mutation.ClearMergedIntoID()
+	return _u
+}
+
 // SetAudience sets the "audience" field.
 func (_u *ConversationUpdateOne) SetAudience(v []gid.ID) *ConversationUpdateOne {
 	_u.mutation.SetAudience(v)
@@ -1632,6 +1977,41 @@ func (_u *ConversationUpdateOne) AddFollowedBy(v ...*Conversation) *Conversation
 	return _u.AddFollowedByIDs(ids...)
 }
 
+// SetMergedInto sets the "merged_into" edge to the Conversation entity.
+func (_u *ConversationUpdateOne) SetMergedInto(v *Conversation) *ConversationUpdateOne {
+	return _u.SetMergedIntoID(v.ID)
+}
+
+// AddMergedFromIDs adds the "merged_from" edge to the Conversation entity by IDs.
+func (_u *ConversationUpdateOne) AddMergedFromIDs(ids ...gid.ID) *ConversationUpdateOne {
+	_u.mutation.AddMergedFromIDs(ids...)
+	return _u
+}
+
+// AddMergedFrom adds the "merged_from" edges to the Conversation entity.
+func (_u *ConversationUpdateOne) AddMergedFrom(v ...*Conversation) *ConversationUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergedFromIDs(ids...)
+}
+
+// AddMergeSuggestionIDs adds the "merge_suggestions" edge to the Conversation entity by IDs.
+func (_u *ConversationUpdateOne) AddMergeSuggestionIDs(ids ...gid.ID) *ConversationUpdateOne {
+	_u.mutation.AddMergeSuggestionIDs(ids...)
+	return _u
+}
+
+// AddMergeSuggestions adds the "merge_suggestions" edges to the Conversation entity.
+func (_u *ConversationUpdateOne) AddMergeSuggestions(v ...*Conversation) *ConversationUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergeSuggestionIDs(ids...)
+}
+
 // SetLastMessage sets the "last_message" edge to the Message entity.
 func (_u *ConversationUpdateOne) SetLastMessage(v *Message) *ConversationUpdateOne {
 	return _u.SetLastMessageID(v.ID)
@@ -1727,6 +2107,21 @@ func (_u *ConversationUpdateOne) AddAccess(v ...*Access) *ConversationUpdateOne 
 	return _u.AddAccesIDs(ids...)
 }
 
+// AddSuggestedIDs adds the "suggested" edge to the MergeSuggestion entity by IDs.
+func (_u *ConversationUpdateOne) AddSuggestedIDs(ids ...gid.ID) *ConversationUpdateOne {
+	_u.mutation.AddSuggestedIDs(ids...)
+	return _u
+}
+
+// AddSuggested adds the "suggested" edges to the MergeSuggestion entity.
+func (_u *ConversationUpdateOne) AddSuggested(v ...*MergeSuggestion) *ConversationUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddSuggestedIDs(ids...)
+}
+
 // AddFollowerRowIDs adds the "follower_rows" edge to the Follower entity by IDs.
 func (_u *ConversationUpdateOne) AddFollowerRowIDs(ids ...gid.ID) *ConversationUpdateOne {
 	_u.mutation.AddFollowerRowIDs(ids...)
@@ -1784,6 +2179,54 @@ func (_u *ConversationUpdateOne) RemoveFollowedBy(v ...*Conversation) *Conversat
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveFollowedByIDs(ids...)
+}
+
+// ClearMergedInto clears the "merged_into" edge to the Conversation entity.
+func (_u *ConversationUpdateOne) ClearMergedInto() *ConversationUpdateOne {
+	_u.mutation.ClearMergedInto()
+	return _u
+}
+
+// ClearMergedFrom clears all "merged_from" edges to the Conversation entity.
+func (_u *ConversationUpdateOne) ClearMergedFrom() *ConversationUpdateOne {
+	_u.mutation.ClearMergedFrom()
+	return _u
+}
+
+// RemoveMergedFromIDs removes the "merged_from" edge to Conversation entities by IDs.
+func (_u *ConversationUpdateOne) RemoveMergedFromIDs(ids ...gid.ID) *ConversationUpdateOne {
+	_u.mutation.RemoveMergedFromIDs(ids...)
+	return _u
+}
+
+// RemoveMergedFrom removes "merged_from" edges to Conversation entities.
+func (_u *ConversationUpdateOne) RemoveMergedFrom(v ...*Conversation) *ConversationUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergedFromIDs(ids...)
+}
+
+// ClearMergeSuggestions clears all "merge_suggestions" edges to the Conversation entity.
+func (_u *ConversationUpdateOne) ClearMergeSuggestions() *ConversationUpdateOne {
+	_u.mutation.ClearMergeSuggestions()
+	return _u
+}
+
+// RemoveMergeSuggestionIDs removes the "merge_suggestions" edge to Conversation entities by IDs.
+func (_u *ConversationUpdateOne) RemoveMergeSuggestionIDs(ids ...gid.ID) *ConversationUpdateOne {
+	_u.mutation.RemoveMergeSuggestionIDs(ids...)
+	return _u
+}
+
+// RemoveMergeSuggestions removes "merge_suggestions" edges to Conversation entities.
+func (_u *ConversationUpdateOne) RemoveMergeSuggestions(v ...*Conversation) *ConversationUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergeSuggestionIDs(ids...)
 }
 
 // ClearLastMessage clears the "last_message" edge to the Message entity.
@@ -1916,6 +2359,27 @@ func (_u *ConversationUpdateOne) RemoveAccess(v ...*Access) *ConversationUpdateO
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveAccesIDs(ids...)
+}
+
+// ClearSuggested clears all "suggested" edges to the MergeSuggestion entity.
+func (_u *ConversationUpdateOne) ClearSuggested() *ConversationUpdateOne {
+	_u.mutation.ClearSuggested()
+	return _u
+}
+
+// RemoveSuggestedIDs removes the "suggested" edge to MergeSuggestion entities by IDs.
+func (_u *ConversationUpdateOne) RemoveSuggestedIDs(ids ...gid.ID) *ConversationUpdateOne {
+	_u.mutation.RemoveSuggestedIDs(ids...)
+	return _u
+}
+
+// RemoveSuggested removes "suggested" edges to MergeSuggestion entities.
+func (_u *ConversationUpdateOne) RemoveSuggested(v ...*MergeSuggestion) *ConversationUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveSuggestedIDs(ids...)
 }
 
 // ClearFollowerRows clears all "follower_rows" edges to the Follower entity.
@@ -2244,6 +2708,146 @@ func (_u *ConversationUpdateOne) sqlSave(ctx context.Context) (_node *Conversati
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.MergedIntoCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   conversation.MergedIntoTable,
+			Columns: []string{conversation.MergedIntoColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergedIntoIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   conversation.MergedIntoTable,
+			Columns: []string{conversation.MergedIntoColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergedFromCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.MergedFromTable,
+			Columns: []string{conversation.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergedFromIDs(); len(nodes) > 0 && !_u.mutation.MergedFromCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.MergedFromTable,
+			Columns: []string{conversation.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergedFromIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   conversation.MergedFromTable,
+			Columns: []string{conversation.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergeSuggestionsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.MergeSuggestionsTable,
+			Columns: conversation.MergeSuggestionsPrimaryKey,
+			Bidi:    true,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &MergeSuggestionCreate{config: _u.config, mutation: newMergeSuggestionMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergeSuggestionsIDs(); len(nodes) > 0 && !_u.mutation.MergeSuggestionsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.MergeSuggestionsTable,
+			Columns: conversation.MergeSuggestionsPrimaryKey,
+			Bidi:    true,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MergeSuggestionCreate{config: _u.config, mutation: newMergeSuggestionMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergeSuggestionsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: false,
+			Table:   conversation.MergeSuggestionsTable,
+			Columns: conversation.MergeSuggestionsPrimaryKey,
+			Bidi:    true,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(conversation.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MergeSuggestionCreate{config: _u.config, mutation: newMergeSuggestionMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	if _u.mutation.LastMessageCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
@@ -2557,6 +3161,51 @@ func (_u *ConversationUpdateOne) sqlSave(ctx context.Context) (_node *Conversati
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(access.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.SuggestedCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.SuggestedTable,
+			Columns: []string{conversation.SuggestedColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergesuggestion.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedSuggestedIDs(); len(nodes) > 0 && !_u.mutation.SuggestedCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.SuggestedTable,
+			Columns: []string{conversation.SuggestedColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergesuggestion.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.SuggestedIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   conversation.SuggestedTable,
+			Columns: []string{conversation.SuggestedColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergesuggestion.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

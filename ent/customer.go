@@ -32,6 +32,8 @@ type Customer struct {
 	Locale *string `json:"locale,omitempty"`
 	// LastContactAt holds the value of the "last_contact_at" field.
 	LastContactAt *time.Time `json:"last_contact_at,omitempty"`
+	// MergedIntoID holds the value of the "merged_into_id" field.
+	MergedIntoID *gid.ID `json:"merged_into_id,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the CustomerQuery when eager-loading is set.
 	Edges        CustomerEdges `json:"edges"`
@@ -46,12 +48,32 @@ type CustomerEdges struct {
 	Conversations []*Conversation `json:"conversations,omitempty"`
 	// Timeline holds the value of the timeline edge.
 	Timeline []*TimelineItem `json:"timeline,omitempty"`
+	// MergedInto holds the value of the merged_into edge.
+	MergedInto *Customer `json:"merged_into,omitempty"`
+	// MergedFrom holds the value of the merged_from edge.
+	MergedFrom []*Customer `json:"merged_from,omitempty"`
+	// Merges holds the value of the merges edge.
+	Merges []*CustomerMerge `json:"merges,omitempty"`
+	// MergeCandidates holds the value of the merge_candidates edge.
+	MergeCandidates []*MergeCandidate `json:"merge_candidates,omitempty"`
+	// MergedAway holds the value of the merged_away edge.
+	MergedAway []*CustomerMerge `json:"merged_away,omitempty"`
+	// Candidacies holds the value of the candidacies edge.
+	Candidacies []*MergeCandidacy `json:"candidacies,omitempty"`
+	// MergeParts holds the value of the merge_parts edge.
+	MergeParts []*CustomerMergePart `json:"merge_parts,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes        [3]bool
-	namedIdentities    map[string][]*Identity
-	namedConversations map[string][]*Conversation
-	namedTimeline      map[string][]*TimelineItem
+	loadedTypes          [10]bool
+	namedIdentities      map[string][]*Identity
+	namedConversations   map[string][]*Conversation
+	namedTimeline        map[string][]*TimelineItem
+	namedMergedFrom      map[string][]*Customer
+	namedMerges          map[string][]*CustomerMerge
+	namedMergeCandidates map[string][]*MergeCandidate
+	namedMergedAway      map[string][]*CustomerMerge
+	namedCandidacies     map[string][]*MergeCandidacy
+	namedMergeParts      map[string][]*CustomerMergePart
 }
 
 // IdentitiesOrErr returns the Identities value or an error if the edge
@@ -81,11 +103,78 @@ func (e CustomerEdges) TimelineOrErr() ([]*TimelineItem, error) {
 	return nil, &NotLoadedError{edge: "timeline"}
 }
 
+// MergedIntoOrErr returns the MergedInto value or an error if the edge
+// was not loaded in eager-loading, or loaded but was not found.
+func (e CustomerEdges) MergedIntoOrErr() (*Customer, error) {
+	if e.MergedInto != nil {
+		return e.MergedInto, nil
+	} else if e.loadedTypes[3] {
+		return nil, &NotFoundError{label: customer.Label}
+	}
+	return nil, &NotLoadedError{edge: "merged_into"}
+}
+
+// MergedFromOrErr returns the MergedFrom value or an error if the edge
+// was not loaded in eager-loading.
+func (e CustomerEdges) MergedFromOrErr() ([]*Customer, error) {
+	if e.loadedTypes[4] {
+		return e.MergedFrom, nil
+	}
+	return nil, &NotLoadedError{edge: "merged_from"}
+}
+
+// MergesOrErr returns the Merges value or an error if the edge
+// was not loaded in eager-loading.
+func (e CustomerEdges) MergesOrErr() ([]*CustomerMerge, error) {
+	if e.loadedTypes[5] {
+		return e.Merges, nil
+	}
+	return nil, &NotLoadedError{edge: "merges"}
+}
+
+// MergeCandidatesOrErr returns the MergeCandidates value or an error if the edge
+// was not loaded in eager-loading.
+func (e CustomerEdges) MergeCandidatesOrErr() ([]*MergeCandidate, error) {
+	if e.loadedTypes[6] {
+		return e.MergeCandidates, nil
+	}
+	return nil, &NotLoadedError{edge: "merge_candidates"}
+}
+
+// MergedAwayOrErr returns the MergedAway value or an error if the edge
+// was not loaded in eager-loading.
+func (e CustomerEdges) MergedAwayOrErr() ([]*CustomerMerge, error) {
+	if e.loadedTypes[7] {
+		return e.MergedAway, nil
+	}
+	return nil, &NotLoadedError{edge: "merged_away"}
+}
+
+// CandidaciesOrErr returns the Candidacies value or an error if the edge
+// was not loaded in eager-loading.
+func (e CustomerEdges) CandidaciesOrErr() ([]*MergeCandidacy, error) {
+	if e.loadedTypes[8] {
+		return e.Candidacies, nil
+	}
+	return nil, &NotLoadedError{edge: "candidacies"}
+}
+
+// MergePartsOrErr returns the MergeParts value or an error if the edge
+// was not loaded in eager-loading.
+func (e CustomerEdges) MergePartsOrErr() ([]*CustomerMergePart, error) {
+	if e.loadedTypes[9] {
+		return e.MergeParts, nil
+	}
+	return nil, &NotLoadedError{edge: "merge_parts"}
+}
+
 // scanValues returns the types for scanning values from sql.Rows.
 func (*Customer) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
+		case customer.FieldMergedIntoID:
+			values[i] = &sql.NullScanner{S: new(gid.ID)}
 		case customer.FieldID, customer.FieldWorkspaceID:
 			values[i] = new(gid.ID)
 		case customer.FieldVersion:
@@ -159,6 +248,13 @@ func (_m *Customer) assignValues(columns []string, values []any) error {
 				_m.LastContactAt = new(time.Time)
 				*_m.LastContactAt = value.Time
 			}
+		case customer.FieldMergedIntoID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field merged_into_id", values[i])
+			} else if value.Valid {
+				_m.MergedIntoID = new(gid.ID)
+				*_m.MergedIntoID = *value.S.(*gid.ID)
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -185,6 +281,41 @@ func (_m *Customer) QueryConversations() *ConversationQuery {
 // QueryTimeline queries the "timeline" edge of the Customer entity.
 func (_m *Customer) QueryTimeline() *TimelineItemQuery {
 	return NewCustomerClient(_m.config).QueryTimeline(_m)
+}
+
+// QueryMergedInto queries the "merged_into" edge of the Customer entity.
+func (_m *Customer) QueryMergedInto() *CustomerQuery {
+	return NewCustomerClient(_m.config).QueryMergedInto(_m)
+}
+
+// QueryMergedFrom queries the "merged_from" edge of the Customer entity.
+func (_m *Customer) QueryMergedFrom() *CustomerQuery {
+	return NewCustomerClient(_m.config).QueryMergedFrom(_m)
+}
+
+// QueryMerges queries the "merges" edge of the Customer entity.
+func (_m *Customer) QueryMerges() *CustomerMergeQuery {
+	return NewCustomerClient(_m.config).QueryMerges(_m)
+}
+
+// QueryMergeCandidates queries the "merge_candidates" edge of the Customer entity.
+func (_m *Customer) QueryMergeCandidates() *MergeCandidateQuery {
+	return NewCustomerClient(_m.config).QueryMergeCandidates(_m)
+}
+
+// QueryMergedAway queries the "merged_away" edge of the Customer entity.
+func (_m *Customer) QueryMergedAway() *CustomerMergeQuery {
+	return NewCustomerClient(_m.config).QueryMergedAway(_m)
+}
+
+// QueryCandidacies queries the "candidacies" edge of the Customer entity.
+func (_m *Customer) QueryCandidacies() *MergeCandidacyQuery {
+	return NewCustomerClient(_m.config).QueryCandidacies(_m)
+}
+
+// QueryMergeParts queries the "merge_parts" edge of the Customer entity.
+func (_m *Customer) QueryMergeParts() *CustomerMergePartQuery {
+	return NewCustomerClient(_m.config).QueryMergeParts(_m)
 }
 
 // Update returns a builder for updating this Customer.
@@ -233,6 +364,11 @@ func (_m *Customer) String() string {
 	if v := _m.LastContactAt; v != nil {
 		builder.WriteString("last_contact_at=")
 		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
+	if v := _m.MergedIntoID; v != nil {
+		builder.WriteString("merged_into_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
 	}
 	builder.WriteByte(')')
 	return builder.String()
@@ -307,6 +443,150 @@ func (_m *Customer) appendNamedTimeline(name string, edges ...*TimelineItem) {
 		_m.Edges.namedTimeline[name] = []*TimelineItem{}
 	} else {
 		_m.Edges.namedTimeline[name] = append(_m.Edges.namedTimeline[name], edges...)
+	}
+}
+
+// NamedMergedFrom returns the MergedFrom named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Customer) NamedMergedFrom(name string) ([]*Customer, error) {
+	if _m.Edges.namedMergedFrom == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedMergedFrom[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Customer) appendNamedMergedFrom(name string, edges ...*Customer) {
+	if _m.Edges.namedMergedFrom == nil {
+		_m.Edges.namedMergedFrom = make(map[string][]*Customer)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedMergedFrom[name] = []*Customer{}
+	} else {
+		_m.Edges.namedMergedFrom[name] = append(_m.Edges.namedMergedFrom[name], edges...)
+	}
+}
+
+// NamedMerges returns the Merges named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Customer) NamedMerges(name string) ([]*CustomerMerge, error) {
+	if _m.Edges.namedMerges == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedMerges[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Customer) appendNamedMerges(name string, edges ...*CustomerMerge) {
+	if _m.Edges.namedMerges == nil {
+		_m.Edges.namedMerges = make(map[string][]*CustomerMerge)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedMerges[name] = []*CustomerMerge{}
+	} else {
+		_m.Edges.namedMerges[name] = append(_m.Edges.namedMerges[name], edges...)
+	}
+}
+
+// NamedMergeCandidates returns the MergeCandidates named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Customer) NamedMergeCandidates(name string) ([]*MergeCandidate, error) {
+	if _m.Edges.namedMergeCandidates == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedMergeCandidates[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Customer) appendNamedMergeCandidates(name string, edges ...*MergeCandidate) {
+	if _m.Edges.namedMergeCandidates == nil {
+		_m.Edges.namedMergeCandidates = make(map[string][]*MergeCandidate)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedMergeCandidates[name] = []*MergeCandidate{}
+	} else {
+		_m.Edges.namedMergeCandidates[name] = append(_m.Edges.namedMergeCandidates[name], edges...)
+	}
+}
+
+// NamedMergedAway returns the MergedAway named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Customer) NamedMergedAway(name string) ([]*CustomerMerge, error) {
+	if _m.Edges.namedMergedAway == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedMergedAway[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Customer) appendNamedMergedAway(name string, edges ...*CustomerMerge) {
+	if _m.Edges.namedMergedAway == nil {
+		_m.Edges.namedMergedAway = make(map[string][]*CustomerMerge)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedMergedAway[name] = []*CustomerMerge{}
+	} else {
+		_m.Edges.namedMergedAway[name] = append(_m.Edges.namedMergedAway[name], edges...)
+	}
+}
+
+// NamedCandidacies returns the Candidacies named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Customer) NamedCandidacies(name string) ([]*MergeCandidacy, error) {
+	if _m.Edges.namedCandidacies == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedCandidacies[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Customer) appendNamedCandidacies(name string, edges ...*MergeCandidacy) {
+	if _m.Edges.namedCandidacies == nil {
+		_m.Edges.namedCandidacies = make(map[string][]*MergeCandidacy)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedCandidacies[name] = []*MergeCandidacy{}
+	} else {
+		_m.Edges.namedCandidacies[name] = append(_m.Edges.namedCandidacies[name], edges...)
+	}
+}
+
+// NamedMergeParts returns the MergeParts named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Customer) NamedMergeParts(name string) ([]*CustomerMergePart, error) {
+	if _m.Edges.namedMergeParts == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedMergeParts[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Customer) appendNamedMergeParts(name string, edges ...*CustomerMergePart) {
+	if _m.Edges.namedMergeParts == nil {
+		_m.Edges.namedMergeParts = make(map[string][]*CustomerMergePart)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedMergeParts[name] = []*CustomerMergePart{}
+	} else {
+		_m.Edges.namedMergeParts[name] = append(_m.Edges.namedMergeParts[name], edges...)
 	}
 }
 

@@ -9,7 +9,11 @@ import (
 	"time"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
+	"tributary/ent/customermerge"
+	"tributary/ent/customermergepart"
 	"tributary/ent/identity"
+	"tributary/ent/mergecandidacy"
+	"tributary/ent/mergecandidate"
 	"tributary/ent/timelineitem"
 	"tributary/internal/gid"
 
@@ -117,6 +121,20 @@ func (_c *CustomerCreate) SetNillableLastContactAt(v *time.Time) *CustomerCreate
 	return _c
 }
 
+// SetMergedIntoID sets the "merged_into_id" field.
+func (_c *CustomerCreate) SetMergedIntoID(v gid.ID) *CustomerCreate {
+	_c.mutation.SetMergedIntoID(v)
+	return _c
+}
+
+// SetNillableMergedIntoID sets the "merged_into_id" field if the given value is not nil.
+func (_c *CustomerCreate) SetNillableMergedIntoID(v *gid.ID) *CustomerCreate {
+	if v != nil {
+		_c.SetMergedIntoID(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *CustomerCreate) SetID(v gid.ID) *CustomerCreate {
 	_c.mutation.SetID(v)
@@ -174,6 +192,101 @@ func (_c *CustomerCreate) AddTimeline(v ...*TimelineItem) *CustomerCreate {
 		ids[i] = v[i].ID
 	}
 	return _c.AddTimelineIDs(ids...)
+}
+
+// SetMergedInto sets the "merged_into" edge to the Customer entity.
+func (_c *CustomerCreate) SetMergedInto(v *Customer) *CustomerCreate {
+	return _c.SetMergedIntoID(v.ID)
+}
+
+// AddMergedFromIDs adds the "merged_from" edge to the Customer entity by IDs.
+func (_c *CustomerCreate) AddMergedFromIDs(ids ...gid.ID) *CustomerCreate {
+	_c.mutation.AddMergedFromIDs(ids...)
+	return _c
+}
+
+// AddMergedFrom adds the "merged_from" edges to the Customer entity.
+func (_c *CustomerCreate) AddMergedFrom(v ...*Customer) *CustomerCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddMergedFromIDs(ids...)
+}
+
+// AddMergeIDs adds the "merges" edge to the CustomerMerge entity by IDs.
+func (_c *CustomerCreate) AddMergeIDs(ids ...gid.ID) *CustomerCreate {
+	_c.mutation.AddMergeIDs(ids...)
+	return _c
+}
+
+// AddMerges adds the "merges" edges to the CustomerMerge entity.
+func (_c *CustomerCreate) AddMerges(v ...*CustomerMerge) *CustomerCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddMergeIDs(ids...)
+}
+
+// AddMergeCandidateIDs adds the "merge_candidates" edge to the MergeCandidate entity by IDs.
+func (_c *CustomerCreate) AddMergeCandidateIDs(ids ...gid.ID) *CustomerCreate {
+	_c.mutation.AddMergeCandidateIDs(ids...)
+	return _c
+}
+
+// AddMergeCandidates adds the "merge_candidates" edges to the MergeCandidate entity.
+func (_c *CustomerCreate) AddMergeCandidates(v ...*MergeCandidate) *CustomerCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddMergeCandidateIDs(ids...)
+}
+
+// AddMergedAwayIDs adds the "merged_away" edge to the CustomerMerge entity by IDs.
+func (_c *CustomerCreate) AddMergedAwayIDs(ids ...gid.ID) *CustomerCreate {
+	_c.mutation.AddMergedAwayIDs(ids...)
+	return _c
+}
+
+// AddMergedAway adds the "merged_away" edges to the CustomerMerge entity.
+func (_c *CustomerCreate) AddMergedAway(v ...*CustomerMerge) *CustomerCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddMergedAwayIDs(ids...)
+}
+
+// AddCandidacyIDs adds the "candidacies" edge to the MergeCandidacy entity by IDs.
+func (_c *CustomerCreate) AddCandidacyIDs(ids ...gid.ID) *CustomerCreate {
+	_c.mutation.AddCandidacyIDs(ids...)
+	return _c
+}
+
+// AddCandidacies adds the "candidacies" edges to the MergeCandidacy entity.
+func (_c *CustomerCreate) AddCandidacies(v ...*MergeCandidacy) *CustomerCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddCandidacyIDs(ids...)
+}
+
+// AddMergePartIDs adds the "merge_parts" edge to the CustomerMergePart entity by IDs.
+func (_c *CustomerCreate) AddMergePartIDs(ids ...gid.ID) *CustomerCreate {
+	_c.mutation.AddMergePartIDs(ids...)
+	return _c
+}
+
+// AddMergeParts adds the "merge_parts" edges to the CustomerMergePart entity.
+func (_c *CustomerCreate) AddMergeParts(v ...*CustomerMergePart) *CustomerCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddMergePartIDs(ids...)
 }
 
 // Mutation returns the CustomerMutation object of the builder.
@@ -374,6 +487,133 @@ func (_c *CustomerCreate) createSpec() (*Customer, *sqlgraph.CreateSpec) {
 		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}
+	if nodes := _c.mutation.MergedIntoIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   customer.MergedIntoTable,
+			Columns: []string{customer.MergedIntoColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_node.MergedIntoID = &nodes[0]
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.MergedFromIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergedFromTable,
+			Columns: []string{customer.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.MergesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergesTable,
+			Columns: []string{customer.MergesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.MergeCandidatesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergeCandidatesTable,
+			Columns: customer.MergeCandidatesPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidate.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MergeCandidacyCreate{config: _c.config, mutation: newMergeCandidacyMutation(_c.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.MergedAwayIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergedAwayTable,
+			Columns: customer.MergedAwayPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &CustomerMergePartCreate{config: _c.config, mutation: newCustomerMergePartMutation(_c.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.CandidaciesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.CandidaciesTable,
+			Columns: []string{customer.CandidaciesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidacy.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.MergePartsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.MergePartsTable,
+			Columns: []string{customer.MergePartsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermergepart.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
 	return _node, _spec
 }
 
@@ -501,6 +741,24 @@ func (u *CustomerUpsert) UpdateLastContactAt() *CustomerUpsert {
 // ClearLastContactAt clears the value of the "last_contact_at" field.
 func (u *CustomerUpsert) ClearLastContactAt() *CustomerUpsert {
 	u.SetNull(customer.FieldLastContactAt)
+	return u
+}
+
+// SetMergedIntoID sets the "merged_into_id" field.
+func (u *CustomerUpsert) SetMergedIntoID(v gid.ID) *CustomerUpsert {
+	u.Set(customer.FieldMergedIntoID, v)
+	return u
+}
+
+// UpdateMergedIntoID sets the "merged_into_id" field to the value that was provided on create.
+func (u *CustomerUpsert) UpdateMergedIntoID() *CustomerUpsert {
+	u.SetExcluded(customer.FieldMergedIntoID)
+	return u
+}
+
+// ClearMergedIntoID clears the value of the "merged_into_id" field.
+func (u *CustomerUpsert) ClearMergedIntoID() *CustomerUpsert {
+	u.SetNull(customer.FieldMergedIntoID)
 	return u
 }
 
@@ -646,6 +904,27 @@ func (u *CustomerUpsertOne) UpdateLastContactAt() *CustomerUpsertOne {
 func (u *CustomerUpsertOne) ClearLastContactAt() *CustomerUpsertOne {
 	return u.Update(func(s *CustomerUpsert) {
 		s.ClearLastContactAt()
+	})
+}
+
+// SetMergedIntoID sets the "merged_into_id" field.
+func (u *CustomerUpsertOne) SetMergedIntoID(v gid.ID) *CustomerUpsertOne {
+	return u.Update(func(s *CustomerUpsert) {
+		s.SetMergedIntoID(v)
+	})
+}
+
+// UpdateMergedIntoID sets the "merged_into_id" field to the value that was provided on create.
+func (u *CustomerUpsertOne) UpdateMergedIntoID() *CustomerUpsertOne {
+	return u.Update(func(s *CustomerUpsert) {
+		s.UpdateMergedIntoID()
+	})
+}
+
+// ClearMergedIntoID clears the value of the "merged_into_id" field.
+func (u *CustomerUpsertOne) ClearMergedIntoID() *CustomerUpsertOne {
+	return u.Update(func(s *CustomerUpsert) {
+		s.ClearMergedIntoID()
 	})
 }
 
@@ -958,6 +1237,27 @@ func (u *CustomerUpsertBulk) UpdateLastContactAt() *CustomerUpsertBulk {
 func (u *CustomerUpsertBulk) ClearLastContactAt() *CustomerUpsertBulk {
 	return u.Update(func(s *CustomerUpsert) {
 		s.ClearLastContactAt()
+	})
+}
+
+// SetMergedIntoID sets the "merged_into_id" field.
+func (u *CustomerUpsertBulk) SetMergedIntoID(v gid.ID) *CustomerUpsertBulk {
+	return u.Update(func(s *CustomerUpsert) {
+		s.SetMergedIntoID(v)
+	})
+}
+
+// UpdateMergedIntoID sets the "merged_into_id" field to the value that was provided on create.
+func (u *CustomerUpsertBulk) UpdateMergedIntoID() *CustomerUpsertBulk {
+	return u.Update(func(s *CustomerUpsert) {
+		s.UpdateMergedIntoID()
+	})
+}
+
+// ClearMergedIntoID clears the value of the "merged_into_id" field.
+func (u *CustomerUpsertBulk) ClearMergedIntoID() *CustomerUpsertBulk {
+	return u.Update(func(s *CustomerUpsert) {
+		s.ClearMergedIntoID()
 	})
 }
 

@@ -10,7 +10,11 @@ import (
 	"math"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
+	"tributary/ent/customermerge"
+	"tributary/ent/customermergepart"
 	"tributary/ent/identity"
+	"tributary/ent/mergecandidacy"
+	"tributary/ent/mergecandidate"
 	"tributary/ent/predicate"
 	"tributary/ent/timelineitem"
 	"tributary/internal/gid"
@@ -25,18 +29,31 @@ import (
 // CustomerQuery is the builder for querying Customer entities.
 type CustomerQuery struct {
 	config
-	ctx                    *QueryContext
-	order                  []customer.OrderOption
-	inters                 []Interceptor
-	predicates             []predicate.Customer
-	withIdentities         *IdentityQuery
-	withConversations      *ConversationQuery
-	withTimeline           *TimelineItemQuery
-	after                  []func(context.Context, []*Customer) error
-	modifiers              []func(*sql.Selector)
-	withNamedIdentities    map[string]*IdentityQuery
-	withNamedConversations map[string]*ConversationQuery
-	withNamedTimeline      map[string]*TimelineItemQuery
+	ctx                      *QueryContext
+	order                    []customer.OrderOption
+	inters                   []Interceptor
+	predicates               []predicate.Customer
+	withIdentities           *IdentityQuery
+	withConversations        *ConversationQuery
+	withTimeline             *TimelineItemQuery
+	withMergedInto           *CustomerQuery
+	withMergedFrom           *CustomerQuery
+	withMerges               *CustomerMergeQuery
+	withMergeCandidates      *MergeCandidateQuery
+	withMergedAway           *CustomerMergeQuery
+	withCandidacies          *MergeCandidacyQuery
+	withMergeParts           *CustomerMergePartQuery
+	after                    []func(context.Context, []*Customer) error
+	modifiers                []func(*sql.Selector)
+	withNamedIdentities      map[string]*IdentityQuery
+	withNamedConversations   map[string]*ConversationQuery
+	withNamedTimeline        map[string]*TimelineItemQuery
+	withNamedMergedFrom      map[string]*CustomerQuery
+	withNamedMerges          map[string]*CustomerMergeQuery
+	withNamedMergeCandidates map[string]*MergeCandidateQuery
+	withNamedMergedAway      map[string]*CustomerMergeQuery
+	withNamedCandidacies     map[string]*MergeCandidacyQuery
+	withNamedMergeParts      map[string]*CustomerMergePartQuery
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
 	path func(context.Context) (*sql.Selector, error)
@@ -132,6 +149,160 @@ func (_q *CustomerQuery) QueryTimeline() *TimelineItemQuery {
 			sqlgraph.From(customer.Table, customer.FieldID, selector),
 			sqlgraph.To(timelineitem.Table, timelineitem.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, customer.TimelineTable, customer.TimelineColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryMergedInto chains the current query on the "merged_into" edge.
+func (_q *CustomerQuery) QueryMergedInto() *CustomerQuery {
+	query := (&CustomerClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, selector),
+			sqlgraph.To(customer.Table, customer.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, customer.MergedIntoTable, customer.MergedIntoColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryMergedFrom chains the current query on the "merged_from" edge.
+func (_q *CustomerQuery) QueryMergedFrom() *CustomerQuery {
+	query := (&CustomerClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, selector),
+			sqlgraph.To(customer.Table, customer.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, customer.MergedFromTable, customer.MergedFromColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryMerges chains the current query on the "merges" edge.
+func (_q *CustomerQuery) QueryMerges() *CustomerMergeQuery {
+	query := (&CustomerMergeClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, selector),
+			sqlgraph.To(customermerge.Table, customermerge.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, customer.MergesTable, customer.MergesColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryMergeCandidates chains the current query on the "merge_candidates" edge.
+func (_q *CustomerQuery) QueryMergeCandidates() *MergeCandidateQuery {
+	query := (&MergeCandidateClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, selector),
+			sqlgraph.To(mergecandidate.Table, mergecandidate.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, customer.MergeCandidatesTable, customer.MergeCandidatesPrimaryKey...),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryMergedAway chains the current query on the "merged_away" edge.
+func (_q *CustomerQuery) QueryMergedAway() *CustomerMergeQuery {
+	query := (&CustomerMergeClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, selector),
+			sqlgraph.To(customermerge.Table, customermerge.FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, true, customer.MergedAwayTable, customer.MergedAwayPrimaryKey...),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryCandidacies chains the current query on the "candidacies" edge.
+func (_q *CustomerQuery) QueryCandidacies() *MergeCandidacyQuery {
+	query := (&MergeCandidacyClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, selector),
+			sqlgraph.To(mergecandidacy.Table, mergecandidacy.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, customer.CandidaciesTable, customer.CandidaciesColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryMergeParts chains the current query on the "merge_parts" edge.
+func (_q *CustomerQuery) QueryMergeParts() *CustomerMergePartQuery {
+	query := (&CustomerMergePartClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(customer.Table, customer.FieldID, selector),
+			sqlgraph.To(customermergepart.Table, customermergepart.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, customer.MergePartsTable, customer.MergePartsColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -326,14 +497,21 @@ func (_q *CustomerQuery) Clone() *CustomerQuery {
 		return nil
 	}
 	return &CustomerQuery{
-		config:            _q.config,
-		ctx:               _q.ctx.Clone(),
-		order:             append([]customer.OrderOption{}, _q.order...),
-		inters:            append([]Interceptor{}, _q.inters...),
-		predicates:        append([]predicate.Customer{}, _q.predicates...),
-		withIdentities:    _q.withIdentities.Clone(),
-		withConversations: _q.withConversations.Clone(),
-		withTimeline:      _q.withTimeline.Clone(),
+		config:              _q.config,
+		ctx:                 _q.ctx.Clone(),
+		order:               append([]customer.OrderOption{}, _q.order...),
+		inters:              append([]Interceptor{}, _q.inters...),
+		predicates:          append([]predicate.Customer{}, _q.predicates...),
+		withIdentities:      _q.withIdentities.Clone(),
+		withConversations:   _q.withConversations.Clone(),
+		withTimeline:        _q.withTimeline.Clone(),
+		withMergedInto:      _q.withMergedInto.Clone(),
+		withMergedFrom:      _q.withMergedFrom.Clone(),
+		withMerges:          _q.withMerges.Clone(),
+		withMergeCandidates: _q.withMergeCandidates.Clone(),
+		withMergedAway:      _q.withMergedAway.Clone(),
+		withCandidacies:     _q.withCandidacies.Clone(),
+		withMergeParts:      _q.withMergeParts.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -371,6 +549,83 @@ func (_q *CustomerQuery) WithTimeline(opts ...func(*TimelineItemQuery)) *Custome
 		opt(query)
 	}
 	_q.withTimeline = query
+	return _q
+}
+
+// WithMergedInto tells the query-builder to eager-load the nodes that are connected to
+// the "merged_into" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *CustomerQuery) WithMergedInto(opts ...func(*CustomerQuery)) *CustomerQuery {
+	query := (&CustomerClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withMergedInto = query
+	return _q
+}
+
+// WithMergedFrom tells the query-builder to eager-load the nodes that are connected to
+// the "merged_from" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *CustomerQuery) WithMergedFrom(opts ...func(*CustomerQuery)) *CustomerQuery {
+	query := (&CustomerClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withMergedFrom = query
+	return _q
+}
+
+// WithMerges tells the query-builder to eager-load the nodes that are connected to
+// the "merges" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *CustomerQuery) WithMerges(opts ...func(*CustomerMergeQuery)) *CustomerQuery {
+	query := (&CustomerMergeClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withMerges = query
+	return _q
+}
+
+// WithMergeCandidates tells the query-builder to eager-load the nodes that are connected to
+// the "merge_candidates" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *CustomerQuery) WithMergeCandidates(opts ...func(*MergeCandidateQuery)) *CustomerQuery {
+	query := (&MergeCandidateClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withMergeCandidates = query
+	return _q
+}
+
+// WithMergedAway tells the query-builder to eager-load the nodes that are connected to
+// the "merged_away" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *CustomerQuery) WithMergedAway(opts ...func(*CustomerMergeQuery)) *CustomerQuery {
+	query := (&CustomerMergeClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withMergedAway = query
+	return _q
+}
+
+// WithCandidacies tells the query-builder to eager-load the nodes that are connected to
+// the "candidacies" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *CustomerQuery) WithCandidacies(opts ...func(*MergeCandidacyQuery)) *CustomerQuery {
+	query := (&MergeCandidacyClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withCandidacies = query
+	return _q
+}
+
+// WithMergeParts tells the query-builder to eager-load the nodes that are connected to
+// the "merge_parts" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *CustomerQuery) WithMergeParts(opts ...func(*CustomerMergePartQuery)) *CustomerQuery {
+	query := (&CustomerMergePartClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withMergeParts = query
 	return _q
 }
 
@@ -458,10 +713,17 @@ func (_q *CustomerQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Cus
 	var (
 		nodes       = []*Customer{}
 		_spec       = _q.querySpec()
-		loadedTypes = [3]bool{
+		loadedTypes = [10]bool{
 			_q.withIdentities != nil,
 			_q.withConversations != nil,
 			_q.withTimeline != nil,
+			_q.withMergedInto != nil,
+			_q.withMergedFrom != nil,
+			_q.withMerges != nil,
+			_q.withMergeCandidates != nil,
+			_q.withMergedAway != nil,
+			_q.withCandidacies != nil,
+			_q.withMergeParts != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -506,6 +768,54 @@ func (_q *CustomerQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Cus
 			return nil, err
 		}
 	}
+	if query := _q.withMergedInto; query != nil {
+		if err := _q.loadMergedInto(ctx, query, nodes, nil,
+			func(n *Customer, e *Customer) { n.Edges.MergedInto = e }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withMergedFrom; query != nil {
+		if err := _q.loadMergedFrom(ctx, query, nodes,
+			func(n *Customer) { n.Edges.MergedFrom = []*Customer{} },
+			func(n *Customer, e *Customer) { n.Edges.MergedFrom = append(n.Edges.MergedFrom, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withMerges; query != nil {
+		if err := _q.loadMerges(ctx, query, nodes,
+			func(n *Customer) { n.Edges.Merges = []*CustomerMerge{} },
+			func(n *Customer, e *CustomerMerge) { n.Edges.Merges = append(n.Edges.Merges, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withMergeCandidates; query != nil {
+		if err := _q.loadMergeCandidates(ctx, query, nodes,
+			func(n *Customer) { n.Edges.MergeCandidates = []*MergeCandidate{} },
+			func(n *Customer, e *MergeCandidate) { n.Edges.MergeCandidates = append(n.Edges.MergeCandidates, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withMergedAway; query != nil {
+		if err := _q.loadMergedAway(ctx, query, nodes,
+			func(n *Customer) { n.Edges.MergedAway = []*CustomerMerge{} },
+			func(n *Customer, e *CustomerMerge) { n.Edges.MergedAway = append(n.Edges.MergedAway, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withCandidacies; query != nil {
+		if err := _q.loadCandidacies(ctx, query, nodes,
+			func(n *Customer) { n.Edges.Candidacies = []*MergeCandidacy{} },
+			func(n *Customer, e *MergeCandidacy) { n.Edges.Candidacies = append(n.Edges.Candidacies, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withMergeParts; query != nil {
+		if err := _q.loadMergeParts(ctx, query, nodes,
+			func(n *Customer) { n.Edges.MergeParts = []*CustomerMergePart{} },
+			func(n *Customer, e *CustomerMergePart) { n.Edges.MergeParts = append(n.Edges.MergeParts, e) }); err != nil {
+			return nil, err
+		}
+	}
 	for name, query := range _q.withNamedIdentities {
 		if err := _q.loadIdentities(ctx, query, nodes,
 			func(n *Customer) { n.appendNamedIdentities(name) },
@@ -524,6 +834,48 @@ func (_q *CustomerQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Cus
 		if err := _q.loadTimeline(ctx, query, nodes,
 			func(n *Customer) { n.appendNamedTimeline(name) },
 			func(n *Customer, e *TimelineItem) { n.appendNamedTimeline(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedMergedFrom {
+		if err := _q.loadMergedFrom(ctx, query, nodes,
+			func(n *Customer) { n.appendNamedMergedFrom(name) },
+			func(n *Customer, e *Customer) { n.appendNamedMergedFrom(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedMerges {
+		if err := _q.loadMerges(ctx, query, nodes,
+			func(n *Customer) { n.appendNamedMerges(name) },
+			func(n *Customer, e *CustomerMerge) { n.appendNamedMerges(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedMergeCandidates {
+		if err := _q.loadMergeCandidates(ctx, query, nodes,
+			func(n *Customer) { n.appendNamedMergeCandidates(name) },
+			func(n *Customer, e *MergeCandidate) { n.appendNamedMergeCandidates(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedMergedAway {
+		if err := _q.loadMergedAway(ctx, query, nodes,
+			func(n *Customer) { n.appendNamedMergedAway(name) },
+			func(n *Customer, e *CustomerMerge) { n.appendNamedMergedAway(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedCandidacies {
+		if err := _q.loadCandidacies(ctx, query, nodes,
+			func(n *Customer) { n.appendNamedCandidacies(name) },
+			func(n *Customer, e *MergeCandidacy) { n.appendNamedCandidacies(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedMergeParts {
+		if err := _q.loadMergeParts(ctx, query, nodes,
+			func(n *Customer) { n.appendNamedMergeParts(name) },
+			func(n *Customer, e *CustomerMergePart) { n.appendNamedMergeParts(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -625,6 +977,283 @@ func (_q *CustomerQuery) loadTimeline(ctx context.Context, query *TimelineItemQu
 	}
 	return nil
 }
+func (_q *CustomerQuery) loadMergedInto(ctx context.Context, query *CustomerQuery, nodes []*Customer, init func(*Customer), assign func(*Customer, *Customer)) error {
+	ids := make([]gid.ID, 0, len(nodes))
+	nodeids := make(map[gid.ID][]*Customer)
+	for i := range nodes {
+		if nodes[i].MergedIntoID == nil {
+			continue
+		}
+		fk := *nodes[i].MergedIntoID
+		if _, ok := nodeids[fk]; !ok {
+			ids = append(ids, fk)
+		}
+		nodeids[fk] = append(nodeids[fk], nodes[i])
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	query.Where(customer.IDIn(ids...))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nodeids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected foreign-key "merged_into_id" returned %v`, n.ID)
+		}
+		for i := range nodes {
+			assign(nodes[i], n)
+		}
+	}
+	return nil
+}
+func (_q *CustomerQuery) loadMergedFrom(ctx context.Context, query *CustomerQuery, nodes []*Customer, init func(*Customer), assign func(*Customer, *Customer)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Customer)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(customer.FieldMergedIntoID)
+	}
+	query.Where(predicate.Customer(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(customer.MergedFromColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.MergedIntoID
+		if fk == nil {
+			return fmt.Errorf(`foreign-key "merged_into_id" is nil for node %v`, n.ID)
+		}
+		node, ok := nodeids[*fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "merged_into_id" returned %v for node %v`, *fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *CustomerQuery) loadMerges(ctx context.Context, query *CustomerMergeQuery, nodes []*Customer, init func(*Customer), assign func(*Customer, *CustomerMerge)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Customer)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(customermerge.FieldIntoID)
+	}
+	query.Where(predicate.CustomerMerge(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(customer.MergesColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.IntoID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "into_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *CustomerQuery) loadMergeCandidates(ctx context.Context, query *MergeCandidateQuery, nodes []*Customer, init func(*Customer), assign func(*Customer, *MergeCandidate)) error {
+	edgeIDs := make([]driver.Value, len(nodes))
+	byID := make(map[gid.ID]*Customer)
+	nids := make(map[gid.ID]map[*Customer]struct{})
+	for i, node := range nodes {
+		edgeIDs[i] = node.ID
+		byID[node.ID] = node
+		if init != nil {
+			init(node)
+		}
+	}
+	query.Where(func(s *sql.Selector) {
+		joinT := sql.Table(customer.MergeCandidatesTable)
+		s.Join(joinT).On(s.C(mergecandidate.FieldID), joinT.C(customer.MergeCandidatesPrimaryKey[0]))
+		s.Where(sql.InValues(joinT.C(customer.MergeCandidatesPrimaryKey[1]), edgeIDs...))
+		columns := s.SelectedColumns()
+		s.Select(joinT.C(customer.MergeCandidatesPrimaryKey[1]))
+		s.AppendSelect(columns...)
+		s.SetDistinct(false)
+	})
+	if err := query.prepareQuery(ctx); err != nil {
+		return err
+	}
+	qr := QuerierFunc(func(ctx context.Context, q Query) (Value, error) {
+		return query.sqlAll(ctx, func(_ context.Context, spec *sqlgraph.QuerySpec) {
+			assign := spec.Assign
+			values := spec.ScanValues
+			spec.ScanValues = func(columns []string) ([]any, error) {
+				values, err := values(columns[1:])
+				if err != nil {
+					return nil, err
+				}
+				return append([]any{new(gid.ID)}, values...), nil
+			}
+			spec.Assign = func(columns []string, values []any) error {
+				outValue := *values[0].(*gid.ID)
+				inValue := *values[1].(*gid.ID)
+				if nids[inValue] == nil {
+					nids[inValue] = map[*Customer]struct{}{byID[outValue]: {}}
+					return assign(columns[1:], values[1:])
+				}
+				nids[inValue][byID[outValue]] = struct{}{}
+				return nil
+			}
+		})
+	})
+	neighbors, err := withInterceptors[[]*MergeCandidate](ctx, query, qr, query.inters)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected "merge_candidates" node returned %v`, n.ID)
+		}
+		for kn := range nodes {
+			assign(kn, n)
+		}
+	}
+	return nil
+}
+func (_q *CustomerQuery) loadMergedAway(ctx context.Context, query *CustomerMergeQuery, nodes []*Customer, init func(*Customer), assign func(*Customer, *CustomerMerge)) error {
+	edgeIDs := make([]driver.Value, len(nodes))
+	byID := make(map[gid.ID]*Customer)
+	nids := make(map[gid.ID]map[*Customer]struct{})
+	for i, node := range nodes {
+		edgeIDs[i] = node.ID
+		byID[node.ID] = node
+		if init != nil {
+			init(node)
+		}
+	}
+	query.Where(func(s *sql.Selector) {
+		joinT := sql.Table(customer.MergedAwayTable)
+		s.Join(joinT).On(s.C(customermerge.FieldID), joinT.C(customer.MergedAwayPrimaryKey[0]))
+		s.Where(sql.InValues(joinT.C(customer.MergedAwayPrimaryKey[1]), edgeIDs...))
+		columns := s.SelectedColumns()
+		s.Select(joinT.C(customer.MergedAwayPrimaryKey[1]))
+		s.AppendSelect(columns...)
+		s.SetDistinct(false)
+	})
+	if err := query.prepareQuery(ctx); err != nil {
+		return err
+	}
+	qr := QuerierFunc(func(ctx context.Context, q Query) (Value, error) {
+		return query.sqlAll(ctx, func(_ context.Context, spec *sqlgraph.QuerySpec) {
+			assign := spec.Assign
+			values := spec.ScanValues
+			spec.ScanValues = func(columns []string) ([]any, error) {
+				values, err := values(columns[1:])
+				if err != nil {
+					return nil, err
+				}
+				return append([]any{new(gid.ID)}, values...), nil
+			}
+			spec.Assign = func(columns []string, values []any) error {
+				outValue := *values[0].(*gid.ID)
+				inValue := *values[1].(*gid.ID)
+				if nids[inValue] == nil {
+					nids[inValue] = map[*Customer]struct{}{byID[outValue]: {}}
+					return assign(columns[1:], values[1:])
+				}
+				nids[inValue][byID[outValue]] = struct{}{}
+				return nil
+			}
+		})
+	})
+	neighbors, err := withInterceptors[[]*CustomerMerge](ctx, query, qr, query.inters)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected "merged_away" node returned %v`, n.ID)
+		}
+		for kn := range nodes {
+			assign(kn, n)
+		}
+	}
+	return nil
+}
+func (_q *CustomerQuery) loadCandidacies(ctx context.Context, query *MergeCandidacyQuery, nodes []*Customer, init func(*Customer), assign func(*Customer, *MergeCandidacy)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Customer)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(mergecandidacy.FieldCustomerID)
+	}
+	query.Where(predicate.MergeCandidacy(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(customer.CandidaciesColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.CustomerID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "customer_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *CustomerQuery) loadMergeParts(ctx context.Context, query *CustomerMergePartQuery, nodes []*Customer, init func(*Customer), assign func(*Customer, *CustomerMergePart)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Customer)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(customermergepart.FieldCustomerID)
+	}
+	query.Where(predicate.CustomerMergePart(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(customer.MergePartsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.CustomerID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "customer_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
 
 func (_q *CustomerQuery) sqlCount(ctx context.Context) (int, error) {
 	_spec := _q.querySpec()
@@ -653,6 +1282,9 @@ func (_q *CustomerQuery) querySpec() *sqlgraph.QuerySpec {
 			if fields[i] != customer.FieldID {
 				_spec.Node.Columns = append(_spec.Node.Columns, fields[i])
 			}
+		}
+		if _q.withMergedInto != nil {
+			_spec.Node.AddColumnOnce(customer.FieldMergedIntoID)
 		}
 	}
 	if ps := _q.predicates; len(ps) > 0 {
@@ -784,6 +1416,90 @@ func (_q *CustomerQuery) WithNamedTimeline(name string, opts ...func(*TimelineIt
 		_q.withNamedTimeline = make(map[string]*TimelineItemQuery)
 	}
 	_q.withNamedTimeline[name] = query
+	return _q
+}
+
+// WithNamedMergedFrom tells the query-builder to eager-load the nodes that are connected to the "merged_from"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *CustomerQuery) WithNamedMergedFrom(name string, opts ...func(*CustomerQuery)) *CustomerQuery {
+	query := (&CustomerClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedMergedFrom == nil {
+		_q.withNamedMergedFrom = make(map[string]*CustomerQuery)
+	}
+	_q.withNamedMergedFrom[name] = query
+	return _q
+}
+
+// WithNamedMerges tells the query-builder to eager-load the nodes that are connected to the "merges"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *CustomerQuery) WithNamedMerges(name string, opts ...func(*CustomerMergeQuery)) *CustomerQuery {
+	query := (&CustomerMergeClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedMerges == nil {
+		_q.withNamedMerges = make(map[string]*CustomerMergeQuery)
+	}
+	_q.withNamedMerges[name] = query
+	return _q
+}
+
+// WithNamedMergeCandidates tells the query-builder to eager-load the nodes that are connected to the "merge_candidates"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *CustomerQuery) WithNamedMergeCandidates(name string, opts ...func(*MergeCandidateQuery)) *CustomerQuery {
+	query := (&MergeCandidateClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedMergeCandidates == nil {
+		_q.withNamedMergeCandidates = make(map[string]*MergeCandidateQuery)
+	}
+	_q.withNamedMergeCandidates[name] = query
+	return _q
+}
+
+// WithNamedMergedAway tells the query-builder to eager-load the nodes that are connected to the "merged_away"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *CustomerQuery) WithNamedMergedAway(name string, opts ...func(*CustomerMergeQuery)) *CustomerQuery {
+	query := (&CustomerMergeClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedMergedAway == nil {
+		_q.withNamedMergedAway = make(map[string]*CustomerMergeQuery)
+	}
+	_q.withNamedMergedAway[name] = query
+	return _q
+}
+
+// WithNamedCandidacies tells the query-builder to eager-load the nodes that are connected to the "candidacies"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *CustomerQuery) WithNamedCandidacies(name string, opts ...func(*MergeCandidacyQuery)) *CustomerQuery {
+	query := (&MergeCandidacyClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedCandidacies == nil {
+		_q.withNamedCandidacies = make(map[string]*MergeCandidacyQuery)
+	}
+	_q.withNamedCandidacies[name] = query
+	return _q
+}
+
+// WithNamedMergeParts tells the query-builder to eager-load the nodes that are connected to the "merge_parts"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *CustomerQuery) WithNamedMergeParts(name string, opts ...func(*CustomerMergePartQuery)) *CustomerQuery {
+	query := (&CustomerMergePartClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedMergeParts == nil {
+		_q.withNamedMergeParts = make(map[string]*CustomerMergePartQuery)
+	}
+	_q.withNamedMergeParts[name] = query
 	return _q
 }
 

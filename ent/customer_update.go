@@ -9,7 +9,11 @@ import (
 	"time"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
+	"tributary/ent/customermerge"
+	"tributary/ent/customermergepart"
 	"tributary/ent/identity"
+	"tributary/ent/mergecandidacy"
+	"tributary/ent/mergecandidate"
 	"tributary/ent/predicate"
 	"tributary/ent/timelineitem"
 	"tributary/internal/gid"
@@ -114,6 +118,26 @@ func (_u *CustomerUpdate) ClearLastContactAt() *CustomerUpdate {
 	return _u
 }
 
+// SetMergedIntoID sets the "merged_into_id" field.
+func (_u *CustomerUpdate) SetMergedIntoID(v gid.ID) *CustomerUpdate {
+	_u.mutation.SetMergedIntoID(v)
+	return _u
+}
+
+// SetNillableMergedIntoID sets the "merged_into_id" field if the given value is not nil.
+func (_u *CustomerUpdate) SetNillableMergedIntoID(v *gid.ID) *CustomerUpdate {
+	if v != nil {
+		_u.SetMergedIntoID(*v)
+	}
+	return _u
+}
+
+// ClearMergedIntoID clears the value of the "merged_into_id" field.
+func (_u *CustomerUpdate) ClearMergedIntoID() *CustomerUpdate {
+	_u.mutation.ClearMergedIntoID()
+	return _u
+}
+
 // AddIdentityIDs adds the "identities" edge to the Identity entity by IDs.
 func (_u *CustomerUpdate) AddIdentityIDs(ids ...gid.ID) *CustomerUpdate {
 	_u.mutation.AddIdentityIDs(ids...)
@@ -157,6 +181,101 @@ func (_u *CustomerUpdate) AddTimeline(v ...*TimelineItem) *CustomerUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.AddTimelineIDs(ids...)
+}
+
+// SetMergedInto sets the "merged_into" edge to the Customer entity.
+func (_u *CustomerUpdate) SetMergedInto(v *Customer) *CustomerUpdate {
+	return _u.SetMergedIntoID(v.ID)
+}
+
+// AddMergedFromIDs adds the "merged_from" edge to the Customer entity by IDs.
+func (_u *CustomerUpdate) AddMergedFromIDs(ids ...gid.ID) *CustomerUpdate {
+	_u.mutation.AddMergedFromIDs(ids...)
+	return _u
+}
+
+// AddMergedFrom adds the "merged_from" edges to the Customer entity.
+func (_u *CustomerUpdate) AddMergedFrom(v ...*Customer) *CustomerUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergedFromIDs(ids...)
+}
+
+// AddMergeIDs adds the "merges" edge to the CustomerMerge entity by IDs.
+func (_u *CustomerUpdate) AddMergeIDs(ids ...gid.ID) *CustomerUpdate {
+	_u.mutation.AddMergeIDs(ids...)
+	return _u
+}
+
+// AddMerges adds the "merges" edges to the CustomerMerge entity.
+func (_u *CustomerUpdate) AddMerges(v ...*CustomerMerge) *CustomerUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergeIDs(ids...)
+}
+
+// AddMergeCandidateIDs adds the "merge_candidates" edge to the MergeCandidate entity by IDs.
+func (_u *CustomerUpdate) AddMergeCandidateIDs(ids ...gid.ID) *CustomerUpdate {
+	_u.mutation.AddMergeCandidateIDs(ids...)
+	return _u
+}
+
+// AddMergeCandidates adds the "merge_candidates" edges to the MergeCandidate entity.
+func (_u *CustomerUpdate) AddMergeCandidates(v ...*MergeCandidate) *CustomerUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergeCandidateIDs(ids...)
+}
+
+// AddMergedAwayIDs adds the "merged_away" edge to the CustomerMerge entity by IDs.
+func (_u *CustomerUpdate) AddMergedAwayIDs(ids ...gid.ID) *CustomerUpdate {
+	_u.mutation.AddMergedAwayIDs(ids...)
+	return _u
+}
+
+// AddMergedAway adds the "merged_away" edges to the CustomerMerge entity.
+func (_u *CustomerUpdate) AddMergedAway(v ...*CustomerMerge) *CustomerUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergedAwayIDs(ids...)
+}
+
+// AddCandidacyIDs adds the "candidacies" edge to the MergeCandidacy entity by IDs.
+func (_u *CustomerUpdate) AddCandidacyIDs(ids ...gid.ID) *CustomerUpdate {
+	_u.mutation.AddCandidacyIDs(ids...)
+	return _u
+}
+
+// AddCandidacies adds the "candidacies" edges to the MergeCandidacy entity.
+func (_u *CustomerUpdate) AddCandidacies(v ...*MergeCandidacy) *CustomerUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddCandidacyIDs(ids...)
+}
+
+// AddMergePartIDs adds the "merge_parts" edge to the CustomerMergePart entity by IDs.
+func (_u *CustomerUpdate) AddMergePartIDs(ids ...gid.ID) *CustomerUpdate {
+	_u.mutation.AddMergePartIDs(ids...)
+	return _u
+}
+
+// AddMergeParts adds the "merge_parts" edges to the CustomerMergePart entity.
+func (_u *CustomerUpdate) AddMergeParts(v ...*CustomerMergePart) *CustomerUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergePartIDs(ids...)
 }
 
 // Mutation returns the CustomerMutation object of the builder.
@@ -225,6 +344,138 @@ func (_u *CustomerUpdate) RemoveTimeline(v ...*TimelineItem) *CustomerUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveTimelineIDs(ids...)
+}
+
+// ClearMergedInto clears the "merged_into" edge to the Customer entity.
+func (_u *CustomerUpdate) ClearMergedInto() *CustomerUpdate {
+	_u.mutation.ClearMergedInto()
+	return _u
+}
+
+// ClearMergedFrom clears all "merged_from" edges to the Customer entity.
+func (_u *CustomerUpdate) ClearMergedFrom() *CustomerUpdate {
+	_u.mutation.ClearMergedFrom()
+	return _u
+}
+
+// RemoveMergedFromIDs removes the "merged_from" edge to Customer entities by IDs.
+func (_u *CustomerUpdate) RemoveMergedFromIDs(ids ...gid.ID) *CustomerUpdate {
+	_u.mutation.RemoveMergedFromIDs(ids...)
+	return _u
+}
+
+// RemoveMergedFrom removes "merged_from" edges to Customer entities.
+func (_u *CustomerUpdate) RemoveMergedFrom(v ...*Customer) *CustomerUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergedFromIDs(ids...)
+}
+
+// ClearMerges clears all "merges" edges to the CustomerMerge entity.
+func (_u *CustomerUpdate) ClearMerges() *CustomerUpdate {
+	_u.mutation.ClearMerges()
+	return _u
+}
+
+// RemoveMergeIDs removes the "merges" edge to CustomerMerge entities by IDs.
+func (_u *CustomerUpdate) RemoveMergeIDs(ids ...gid.ID) *CustomerUpdate {
+	_u.mutation.RemoveMergeIDs(ids...)
+	return _u
+}
+
+// RemoveMerges removes "merges" edges to CustomerMerge entities.
+func (_u *CustomerUpdate) RemoveMerges(v ...*CustomerMerge) *CustomerUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergeIDs(ids...)
+}
+
+// ClearMergeCandidates clears all "merge_candidates" edges to the MergeCandidate entity.
+func (_u *CustomerUpdate) ClearMergeCandidates() *CustomerUpdate {
+	_u.mutation.ClearMergeCandidates()
+	return _u
+}
+
+// RemoveMergeCandidateIDs removes the "merge_candidates" edge to MergeCandidate entities by IDs.
+func (_u *CustomerUpdate) RemoveMergeCandidateIDs(ids ...gid.ID) *CustomerUpdate {
+	_u.mutation.RemoveMergeCandidateIDs(ids...)
+	return _u
+}
+
+// RemoveMergeCandidates removes "merge_candidates" edges to MergeCandidate entities.
+func (_u *CustomerUpdate) RemoveMergeCandidates(v ...*MergeCandidate) *CustomerUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergeCandidateIDs(ids...)
+}
+
+// ClearMergedAway clears all "merged_away" edges to the CustomerMerge entity.
+func (_u *CustomerUpdate) ClearMergedAway() *CustomerUpdate {
+	_u.mutation.ClearMergedAway()
+	return _u
+}
+
+// RemoveMergedAwayIDs removes the "merged_away" edge to CustomerMerge entities by IDs.
+func (_u *CustomerUpdate) RemoveMergedAwayIDs(ids ...gid.ID) *CustomerUpdate {
+	_u.mutation.RemoveMergedAwayIDs(ids...)
+	return _u
+}
+
+// RemoveMergedAway removes "merged_away" edges to CustomerMerge entities.
+func (_u *CustomerUpdate) RemoveMergedAway(v ...*CustomerMerge) *CustomerUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergedAwayIDs(ids...)
+}
+
+// ClearCandidacies clears all "candidacies" edges to the MergeCandidacy entity.
+func (_u *CustomerUpdate) ClearCandidacies() *CustomerUpdate {
+	_u.mutation.ClearCandidacies()
+	return _u
+}
+
+// RemoveCandidacyIDs removes the "candidacies" edge to MergeCandidacy entities by IDs.
+func (_u *CustomerUpdate) RemoveCandidacyIDs(ids ...gid.ID) *CustomerUpdate {
+	_u.mutation.RemoveCandidacyIDs(ids...)
+	return _u
+}
+
+// RemoveCandidacies removes "candidacies" edges to MergeCandidacy entities.
+func (_u *CustomerUpdate) RemoveCandidacies(v ...*MergeCandidacy) *CustomerUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveCandidacyIDs(ids...)
+}
+
+// ClearMergeParts clears all "merge_parts" edges to the CustomerMergePart entity.
+func (_u *CustomerUpdate) ClearMergeParts() *CustomerUpdate {
+	_u.mutation.ClearMergeParts()
+	return _u
+}
+
+// RemoveMergePartIDs removes the "merge_parts" edge to CustomerMergePart entities by IDs.
+func (_u *CustomerUpdate) RemoveMergePartIDs(ids ...gid.ID) *CustomerUpdate {
+	_u.mutation.RemoveMergePartIDs(ids...)
+	return _u
+}
+
+// RemoveMergeParts removes "merge_parts" edges to CustomerMergePart entities.
+func (_u *CustomerUpdate) RemoveMergeParts(v ...*CustomerMergePart) *CustomerUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergePartIDs(ids...)
 }
 
 // Save executes the query and returns the number of nodes affected by the update operation.
@@ -443,6 +694,347 @@ func (_u *CustomerUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.MergedIntoCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   customer.MergedIntoTable,
+			Columns: []string{customer.MergedIntoColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergedIntoIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   customer.MergedIntoTable,
+			Columns: []string{customer.MergedIntoColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergedFromCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergedFromTable,
+			Columns: []string{customer.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergedFromIDs(); len(nodes) > 0 && !_u.mutation.MergedFromCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergedFromTable,
+			Columns: []string{customer.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergedFromIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergedFromTable,
+			Columns: []string{customer.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergesTable,
+			Columns: []string{customer.MergesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergesIDs(); len(nodes) > 0 && !_u.mutation.MergesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergesTable,
+			Columns: []string{customer.MergesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergesTable,
+			Columns: []string{customer.MergesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergeCandidatesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergeCandidatesTable,
+			Columns: customer.MergeCandidatesPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidate.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &MergeCandidacyCreate{config: _u.config, mutation: newMergeCandidacyMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergeCandidatesIDs(); len(nodes) > 0 && !_u.mutation.MergeCandidatesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergeCandidatesTable,
+			Columns: customer.MergeCandidatesPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidate.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MergeCandidacyCreate{config: _u.config, mutation: newMergeCandidacyMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergeCandidatesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergeCandidatesTable,
+			Columns: customer.MergeCandidatesPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidate.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MergeCandidacyCreate{config: _u.config, mutation: newMergeCandidacyMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergedAwayCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergedAwayTable,
+			Columns: customer.MergedAwayPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &CustomerMergePartCreate{config: _u.config, mutation: newCustomerMergePartMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergedAwayIDs(); len(nodes) > 0 && !_u.mutation.MergedAwayCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergedAwayTable,
+			Columns: customer.MergedAwayPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &CustomerMergePartCreate{config: _u.config, mutation: newCustomerMergePartMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergedAwayIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergedAwayTable,
+			Columns: customer.MergedAwayPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &CustomerMergePartCreate{config: _u.config, mutation: newCustomerMergePartMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.CandidaciesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.CandidaciesTable,
+			Columns: []string{customer.CandidaciesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidacy.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedCandidaciesIDs(); len(nodes) > 0 && !_u.mutation.CandidaciesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.CandidaciesTable,
+			Columns: []string{customer.CandidaciesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidacy.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.CandidaciesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.CandidaciesTable,
+			Columns: []string{customer.CandidaciesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidacy.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergePartsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.MergePartsTable,
+			Columns: []string{customer.MergePartsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermergepart.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergePartsIDs(); len(nodes) > 0 && !_u.mutation.MergePartsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.MergePartsTable,
+			Columns: []string{customer.MergePartsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermergepart.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergePartsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.MergePartsTable,
+			Columns: []string{customer.MergePartsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermergepart.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
@@ -546,6 +1138,26 @@ func (_u *CustomerUpdateOne) ClearLastContactAt() *CustomerUpdateOne {
 	return _u
 }
 
+// SetMergedIntoID sets the "merged_into_id" field.
+func (_u *CustomerUpdateOne) SetMergedIntoID(v gid.ID) *CustomerUpdateOne {
+	_u.mutation.SetMergedIntoID(v)
+	return _u
+}
+
+// SetNillableMergedIntoID sets the "merged_into_id" field if the given value is not nil.
+func (_u *CustomerUpdateOne) SetNillableMergedIntoID(v *gid.ID) *CustomerUpdateOne {
+	if v != nil {
+		_u.SetMergedIntoID(*v)
+	}
+	return _u
+}
+
+// ClearMergedIntoID clears the value of the "merged_into_id" field.
+func (_u *CustomerUpdateOne) ClearMergedIntoID() *CustomerUpdateOne {
+	_u.mutation.ClearMergedIntoID()
+	return _u
+}
+
 // AddIdentityIDs adds the "identities" edge to the Identity entity by IDs.
 func (_u *CustomerUpdateOne) AddIdentityIDs(ids ...gid.ID) *CustomerUpdateOne {
 	_u.mutation.AddIdentityIDs(ids...)
@@ -589,6 +1201,101 @@ func (_u *CustomerUpdateOne) AddTimeline(v ...*TimelineItem) *CustomerUpdateOne 
 		ids[i] = v[i].ID
 	}
 	return _u.AddTimelineIDs(ids...)
+}
+
+// SetMergedInto sets the "merged_into" edge to the Customer entity.
+func (_u *CustomerUpdateOne) SetMergedInto(v *Customer) *CustomerUpdateOne {
+	return _u.SetMergedIntoID(v.ID)
+}
+
+// AddMergedFromIDs adds the "merged_from" edge to the Customer entity by IDs.
+func (_u *CustomerUpdateOne) AddMergedFromIDs(ids ...gid.ID) *CustomerUpdateOne {
+	_u.mutation.AddMergedFromIDs(ids...)
+	return _u
+}
+
+// AddMergedFrom adds the "merged_from" edges to the Customer entity.
+func (_u *CustomerUpdateOne) AddMergedFrom(v ...*Customer) *CustomerUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergedFromIDs(ids...)
+}
+
+// AddMergeIDs adds the "merges" edge to the CustomerMerge entity by IDs.
+func (_u *CustomerUpdateOne) AddMergeIDs(ids ...gid.ID) *CustomerUpdateOne {
+	_u.mutation.AddMergeIDs(ids...)
+	return _u
+}
+
+// AddMerges adds the "merges" edges to the CustomerMerge entity.
+func (_u *CustomerUpdateOne) AddMerges(v ...*CustomerMerge) *CustomerUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergeIDs(ids...)
+}
+
+// AddMergeCandidateIDs adds the "merge_candidates" edge to the MergeCandidate entity by IDs.
+func (_u *CustomerUpdateOne) AddMergeCandidateIDs(ids ...gid.ID) *CustomerUpdateOne {
+	_u.mutation.AddMergeCandidateIDs(ids...)
+	return _u
+}
+
+// AddMergeCandidates adds the "merge_candidates" edges to the MergeCandidate entity.
+func (_u *CustomerUpdateOne) AddMergeCandidates(v ...*MergeCandidate) *CustomerUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergeCandidateIDs(ids...)
+}
+
+// AddMergedAwayIDs adds the "merged_away" edge to the CustomerMerge entity by IDs.
+func (_u *CustomerUpdateOne) AddMergedAwayIDs(ids ...gid.ID) *CustomerUpdateOne {
+	_u.mutation.AddMergedAwayIDs(ids...)
+	return _u
+}
+
+// AddMergedAway adds the "merged_away" edges to the CustomerMerge entity.
+func (_u *CustomerUpdateOne) AddMergedAway(v ...*CustomerMerge) *CustomerUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergedAwayIDs(ids...)
+}
+
+// AddCandidacyIDs adds the "candidacies" edge to the MergeCandidacy entity by IDs.
+func (_u *CustomerUpdateOne) AddCandidacyIDs(ids ...gid.ID) *CustomerUpdateOne {
+	_u.mutation.AddCandidacyIDs(ids...)
+	return _u
+}
+
+// AddCandidacies adds the "candidacies" edges to the MergeCandidacy entity.
+func (_u *CustomerUpdateOne) AddCandidacies(v ...*MergeCandidacy) *CustomerUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddCandidacyIDs(ids...)
+}
+
+// AddMergePartIDs adds the "merge_parts" edge to the CustomerMergePart entity by IDs.
+func (_u *CustomerUpdateOne) AddMergePartIDs(ids ...gid.ID) *CustomerUpdateOne {
+	_u.mutation.AddMergePartIDs(ids...)
+	return _u
+}
+
+// AddMergeParts adds the "merge_parts" edges to the CustomerMergePart entity.
+func (_u *CustomerUpdateOne) AddMergeParts(v ...*CustomerMergePart) *CustomerUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddMergePartIDs(ids...)
 }
 
 // Mutation returns the CustomerMutation object of the builder.
@@ -657,6 +1364,138 @@ func (_u *CustomerUpdateOne) RemoveTimeline(v ...*TimelineItem) *CustomerUpdateO
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveTimelineIDs(ids...)
+}
+
+// ClearMergedInto clears the "merged_into" edge to the Customer entity.
+func (_u *CustomerUpdateOne) ClearMergedInto() *CustomerUpdateOne {
+	_u.mutation.ClearMergedInto()
+	return _u
+}
+
+// ClearMergedFrom clears all "merged_from" edges to the Customer entity.
+func (_u *CustomerUpdateOne) ClearMergedFrom() *CustomerUpdateOne {
+	_u.mutation.ClearMergedFrom()
+	return _u
+}
+
+// RemoveMergedFromIDs removes the "merged_from" edge to Customer entities by IDs.
+func (_u *CustomerUpdateOne) RemoveMergedFromIDs(ids ...gid.ID) *CustomerUpdateOne {
+	_u.mutation.RemoveMergedFromIDs(ids...)
+	return _u
+}
+
+// RemoveMergedFrom removes "merged_from" edges to Customer entities.
+func (_u *CustomerUpdateOne) RemoveMergedFrom(v ...*Customer) *CustomerUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergedFromIDs(ids...)
+}
+
+// ClearMerges clears all "merges" edges to the CustomerMerge entity.
+func (_u *CustomerUpdateOne) ClearMerges() *CustomerUpdateOne {
+	_u.mutation.ClearMerges()
+	return _u
+}
+
+// RemoveMergeIDs removes the "merges" edge to CustomerMerge entities by IDs.
+func (_u *CustomerUpdateOne) RemoveMergeIDs(ids ...gid.ID) *CustomerUpdateOne {
+	_u.mutation.RemoveMergeIDs(ids...)
+	return _u
+}
+
+// RemoveMerges removes "merges" edges to CustomerMerge entities.
+func (_u *CustomerUpdateOne) RemoveMerges(v ...*CustomerMerge) *CustomerUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergeIDs(ids...)
+}
+
+// ClearMergeCandidates clears all "merge_candidates" edges to the MergeCandidate entity.
+func (_u *CustomerUpdateOne) ClearMergeCandidates() *CustomerUpdateOne {
+	_u.mutation.ClearMergeCandidates()
+	return _u
+}
+
+// RemoveMergeCandidateIDs removes the "merge_candidates" edge to MergeCandidate entities by IDs.
+func (_u *CustomerUpdateOne) RemoveMergeCandidateIDs(ids ...gid.ID) *CustomerUpdateOne {
+	_u.mutation.RemoveMergeCandidateIDs(ids...)
+	return _u
+}
+
+// RemoveMergeCandidates removes "merge_candidates" edges to MergeCandidate entities.
+func (_u *CustomerUpdateOne) RemoveMergeCandidates(v ...*MergeCandidate) *CustomerUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergeCandidateIDs(ids...)
+}
+
+// ClearMergedAway clears all "merged_away" edges to the CustomerMerge entity.
+func (_u *CustomerUpdateOne) ClearMergedAway() *CustomerUpdateOne {
+	_u.mutation.ClearMergedAway()
+	return _u
+}
+
+// RemoveMergedAwayIDs removes the "merged_away" edge to CustomerMerge entities by IDs.
+func (_u *CustomerUpdateOne) RemoveMergedAwayIDs(ids ...gid.ID) *CustomerUpdateOne {
+	_u.mutation.RemoveMergedAwayIDs(ids...)
+	return _u
+}
+
+// RemoveMergedAway removes "merged_away" edges to CustomerMerge entities.
+func (_u *CustomerUpdateOne) RemoveMergedAway(v ...*CustomerMerge) *CustomerUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergedAwayIDs(ids...)
+}
+
+// ClearCandidacies clears all "candidacies" edges to the MergeCandidacy entity.
+func (_u *CustomerUpdateOne) ClearCandidacies() *CustomerUpdateOne {
+	_u.mutation.ClearCandidacies()
+	return _u
+}
+
+// RemoveCandidacyIDs removes the "candidacies" edge to MergeCandidacy entities by IDs.
+func (_u *CustomerUpdateOne) RemoveCandidacyIDs(ids ...gid.ID) *CustomerUpdateOne {
+	_u.mutation.RemoveCandidacyIDs(ids...)
+	return _u
+}
+
+// RemoveCandidacies removes "candidacies" edges to MergeCandidacy entities.
+func (_u *CustomerUpdateOne) RemoveCandidacies(v ...*MergeCandidacy) *CustomerUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveCandidacyIDs(ids...)
+}
+
+// ClearMergeParts clears all "merge_parts" edges to the CustomerMergePart entity.
+func (_u *CustomerUpdateOne) ClearMergeParts() *CustomerUpdateOne {
+	_u.mutation.ClearMergeParts()
+	return _u
+}
+
+// RemoveMergePartIDs removes the "merge_parts" edge to CustomerMergePart entities by IDs.
+func (_u *CustomerUpdateOne) RemoveMergePartIDs(ids ...gid.ID) *CustomerUpdateOne {
+	_u.mutation.RemoveMergePartIDs(ids...)
+	return _u
+}
+
+// RemoveMergeParts removes "merge_parts" edges to CustomerMergePart entities.
+func (_u *CustomerUpdateOne) RemoveMergeParts(v ...*CustomerMergePart) *CustomerUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveMergePartIDs(ids...)
 }
 
 // Where appends a list predicates to the CustomerUpdate builder.
@@ -898,6 +1737,347 @@ func (_u *CustomerUpdateOne) sqlSave(ctx context.Context) (_node *Customer, err 
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(timelineitem.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergedIntoCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   customer.MergedIntoTable,
+			Columns: []string{customer.MergedIntoColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergedIntoIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   customer.MergedIntoTable,
+			Columns: []string{customer.MergedIntoColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergedFromCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergedFromTable,
+			Columns: []string{customer.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergedFromIDs(); len(nodes) > 0 && !_u.mutation.MergedFromCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergedFromTable,
+			Columns: []string{customer.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergedFromIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergedFromTable,
+			Columns: []string{customer.MergedFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergesTable,
+			Columns: []string{customer.MergesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergesIDs(); len(nodes) > 0 && !_u.mutation.MergesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergesTable,
+			Columns: []string{customer.MergesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   customer.MergesTable,
+			Columns: []string{customer.MergesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergeCandidatesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergeCandidatesTable,
+			Columns: customer.MergeCandidatesPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidate.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &MergeCandidacyCreate{config: _u.config, mutation: newMergeCandidacyMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergeCandidatesIDs(); len(nodes) > 0 && !_u.mutation.MergeCandidatesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergeCandidatesTable,
+			Columns: customer.MergeCandidatesPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidate.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MergeCandidacyCreate{config: _u.config, mutation: newMergeCandidacyMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergeCandidatesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergeCandidatesTable,
+			Columns: customer.MergeCandidatesPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidate.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &MergeCandidacyCreate{config: _u.config, mutation: newMergeCandidacyMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergedAwayCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergedAwayTable,
+			Columns: customer.MergedAwayPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		createE := &CustomerMergePartCreate{config: _u.config, mutation: newCustomerMergePartMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergedAwayIDs(); len(nodes) > 0 && !_u.mutation.MergedAwayCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergedAwayTable,
+			Columns: customer.MergedAwayPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &CustomerMergePartCreate{config: _u.config, mutation: newCustomerMergePartMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergedAwayIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2M,
+			Inverse: true,
+			Table:   customer.MergedAwayTable,
+			Columns: customer.MergedAwayPrimaryKey,
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermerge.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		createE := &CustomerMergePartCreate{config: _u.config, mutation: newCustomerMergePartMutation(_u.config, OpCreate)}
+		_ = createE.defaults()
+		_, specE := createE.createSpec()
+		edge.Target.Fields = specE.Fields
+		if specE.ID.Value != nil {
+			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.CandidaciesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.CandidaciesTable,
+			Columns: []string{customer.CandidaciesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidacy.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedCandidaciesIDs(); len(nodes) > 0 && !_u.mutation.CandidaciesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.CandidaciesTable,
+			Columns: []string{customer.CandidaciesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidacy.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.CandidaciesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.CandidaciesTable,
+			Columns: []string{customer.CandidaciesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(mergecandidacy.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.MergePartsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.MergePartsTable,
+			Columns: []string{customer.MergePartsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermergepart.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedMergePartsIDs(); len(nodes) > 0 && !_u.mutation.MergePartsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.MergePartsTable,
+			Columns: []string{customer.MergePartsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermergepart.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.MergePartsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: true,
+			Table:   customer.MergePartsTable,
+			Columns: []string{customer.MergePartsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customermergepart.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

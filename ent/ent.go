@@ -21,8 +21,11 @@ import (
 	"tributary/ent/channel"
 	"tributary/ent/consultant"
 	"tributary/ent/conversation"
+	"tributary/ent/conversationmerge"
 	"tributary/ent/counter"
 	"tributary/ent/customer"
+	"tributary/ent/customermerge"
+	"tributary/ent/customermergepart"
 	"tributary/ent/event"
 	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
@@ -32,6 +35,9 @@ import (
 	"tributary/ent/lease"
 	"tributary/ent/loghead"
 	"tributary/ent/mention"
+	"tributary/ent/mergecandidacy"
+	"tributary/ent/mergecandidate"
+	"tributary/ent/mergesuggestion"
 	"tributary/ent/message"
 	"tributary/ent/note"
 	"tributary/ent/offer"
@@ -115,49 +121,55 @@ var (
 func checkColumn(t, c string) error {
 	initCheck.Do(func() {
 		columnCheck = sql.NewColumnCheck(map[string]func(string) bool{
-			apikey.Table:          apikey.ValidColumn,
-			access.Table:          access.ValidColumn,
-			agent.Table:           agent.ValidColumn,
-			agentload.Table:       agentload.ValidColumn,
-			agentskill.Table:      agentskill.ValidColumn,
-			agentstatus.Table:     agentstatus.ValidColumn,
-			app.Table:             app.ValidColumn,
-			assignment.Table:      assignment.ValidColumn,
-			attachment.Table:      attachment.ValidColumn,
-			capacityprofile.Table: capacityprofile.ValidColumn,
-			channel.Table:         channel.ValidColumn,
-			consultant.Table:      consultant.ValidColumn,
-			conversation.Table:    conversation.ValidColumn,
-			counter.Table:         counter.ValidColumn,
-			customer.Table:        customer.ValidColumn,
-			event.Table:           event.ValidColumn,
-			follower.Table:        follower.ValidColumn,
-			idempotencykey.Table:  idempotencykey.ValidColumn,
-			identity.Table:        identity.ValidColumn,
-			interaction.Table:     interaction.ValidColumn,
-			job.Table:             job.ValidColumn,
-			lease.Table:           lease.ValidColumn,
-			loghead.Table:         loghead.ValidColumn,
-			mention.Table:         mention.ValidColumn,
-			message.Table:         message.ValidColumn,
-			note.Table:            note.ValidColumn,
-			offer.Table:           offer.ValidColumn,
-			outbox.Table:          outbox.ValidColumn,
-			participant.Table:     participant.ValidColumn,
-			presence.Table:        presence.ValidColumn,
-			queue.Table:           queue.ValidColumn,
-			rawinbound.Table:      rawinbound.ValidColumn,
-			role.Table:            role.ValidColumn,
-			routingdecision.Table: routingdecision.ValidColumn,
-			session.Table:         session.ValidColumn,
-			skill.Table:           skill.ValidColumn,
-			skillneed.Table:       skillneed.ValidColumn,
-			statusreason.Table:    statusreason.ValidColumn,
-			team.Table:            team.ValidColumn,
-			teammember.Table:      teammember.ValidColumn,
-			timelineitem.Table:    timelineitem.ValidColumn,
-			visitorsession.Table:  visitorsession.ValidColumn,
-			workspace.Table:       workspace.ValidColumn,
+			apikey.Table:            apikey.ValidColumn,
+			access.Table:            access.ValidColumn,
+			agent.Table:             agent.ValidColumn,
+			agentload.Table:         agentload.ValidColumn,
+			agentskill.Table:        agentskill.ValidColumn,
+			agentstatus.Table:       agentstatus.ValidColumn,
+			app.Table:               app.ValidColumn,
+			assignment.Table:        assignment.ValidColumn,
+			attachment.Table:        attachment.ValidColumn,
+			capacityprofile.Table:   capacityprofile.ValidColumn,
+			channel.Table:           channel.ValidColumn,
+			consultant.Table:        consultant.ValidColumn,
+			conversation.Table:      conversation.ValidColumn,
+			conversationmerge.Table: conversationmerge.ValidColumn,
+			counter.Table:           counter.ValidColumn,
+			customer.Table:          customer.ValidColumn,
+			customermerge.Table:     customermerge.ValidColumn,
+			customermergepart.Table: customermergepart.ValidColumn,
+			event.Table:             event.ValidColumn,
+			follower.Table:          follower.ValidColumn,
+			idempotencykey.Table:    idempotencykey.ValidColumn,
+			identity.Table:          identity.ValidColumn,
+			interaction.Table:       interaction.ValidColumn,
+			job.Table:               job.ValidColumn,
+			lease.Table:             lease.ValidColumn,
+			loghead.Table:           loghead.ValidColumn,
+			mention.Table:           mention.ValidColumn,
+			mergecandidacy.Table:    mergecandidacy.ValidColumn,
+			mergecandidate.Table:    mergecandidate.ValidColumn,
+			mergesuggestion.Table:   mergesuggestion.ValidColumn,
+			message.Table:           message.ValidColumn,
+			note.Table:              note.ValidColumn,
+			offer.Table:             offer.ValidColumn,
+			outbox.Table:            outbox.ValidColumn,
+			participant.Table:       participant.ValidColumn,
+			presence.Table:          presence.ValidColumn,
+			queue.Table:             queue.ValidColumn,
+			rawinbound.Table:        rawinbound.ValidColumn,
+			role.Table:              role.ValidColumn,
+			routingdecision.Table:   routingdecision.ValidColumn,
+			session.Table:           session.ValidColumn,
+			skill.Table:             skill.ValidColumn,
+			skillneed.Table:         skillneed.ValidColumn,
+			statusreason.Table:      statusreason.ValidColumn,
+			team.Table:              team.ValidColumn,
+			teammember.Table:        teammember.ValidColumn,
+			timelineitem.Table:      timelineitem.ValidColumn,
+			visitorsession.Table:    visitorsession.ValidColumn,
+			workspace.Table:         workspace.ValidColumn,
 		})
 	})
 	return columnCheck(t, c)

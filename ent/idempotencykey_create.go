@@ -273,6 +273,18 @@ type (
 	}
 )
 
+// SetActorID sets the "actor_id" field.
+func (u *IdempotencyKeyUpsert) SetActorID(v gid.ID) *IdempotencyKeyUpsert {
+	u.Set(idempotencykey.FieldActorID, v)
+	return u
+}
+
+// UpdateActorID sets the "actor_id" field to the value that was provided on create.
+func (u *IdempotencyKeyUpsert) UpdateActorID() *IdempotencyKeyUpsert {
+	u.SetExcluded(idempotencykey.FieldActorID)
+	return u
+}
+
 // SetResultID sets the "result_id" field.
 func (u *IdempotencyKeyUpsert) SetResultID(v gid.ID) *IdempotencyKeyUpsert {
 	u.Set(idempotencykey.FieldResultID, v)
@@ -310,9 +322,6 @@ func (u *IdempotencyKeyUpsertOne) UpdateNewValues() *IdempotencyKeyUpsertOne {
 		}
 		if _, exists := u.create.mutation.WorkspaceID(); exists {
 			s.SetIgnore(idempotencykey.FieldWorkspaceID)
-		}
-		if _, exists := u.create.mutation.ActorID(); exists {
-			s.SetIgnore(idempotencykey.FieldActorID)
 		}
 		if _, exists := u.create.mutation.Key(); exists {
 			s.SetIgnore(idempotencykey.FieldKey)
@@ -352,6 +361,20 @@ func (u *IdempotencyKeyUpsertOne) Update(set func(*IdempotencyKeyUpsert)) *Idemp
 		set(&IdempotencyKeyUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetActorID sets the "actor_id" field.
+func (u *IdempotencyKeyUpsertOne) SetActorID(v gid.ID) *IdempotencyKeyUpsertOne {
+	return u.Update(func(s *IdempotencyKeyUpsert) {
+		s.SetActorID(v)
+	})
+}
+
+// UpdateActorID sets the "actor_id" field to the value that was provided on create.
+func (u *IdempotencyKeyUpsertOne) UpdateActorID() *IdempotencyKeyUpsertOne {
+	return u.Update(func(s *IdempotencyKeyUpsert) {
+		s.UpdateActorID()
+	})
 }
 
 // SetResultID sets the "result_id" field.
@@ -561,9 +584,6 @@ func (u *IdempotencyKeyUpsertBulk) UpdateNewValues() *IdempotencyKeyUpsertBulk {
 			if _, exists := b.mutation.WorkspaceID(); exists {
 				s.SetIgnore(idempotencykey.FieldWorkspaceID)
 			}
-			if _, exists := b.mutation.ActorID(); exists {
-				s.SetIgnore(idempotencykey.FieldActorID)
-			}
 			if _, exists := b.mutation.Key(); exists {
 				s.SetIgnore(idempotencykey.FieldKey)
 			}
@@ -603,6 +623,20 @@ func (u *IdempotencyKeyUpsertBulk) Update(set func(*IdempotencyKeyUpsert)) *Idem
 		set(&IdempotencyKeyUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetActorID sets the "actor_id" field.
+func (u *IdempotencyKeyUpsertBulk) SetActorID(v gid.ID) *IdempotencyKeyUpsertBulk {
+	return u.Update(func(s *IdempotencyKeyUpsert) {
+		s.SetActorID(v)
+	})
+}
+
+// UpdateActorID sets the "actor_id" field to the value that was provided on create.
+func (u *IdempotencyKeyUpsertBulk) UpdateActorID() *IdempotencyKeyUpsertBulk {
+	return u.Update(func(s *IdempotencyKeyUpsert) {
+		s.UpdateActorID()
+	})
 }
 
 // SetResultID sets the "result_id" field.

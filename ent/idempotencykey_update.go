@@ -29,6 +29,20 @@ func (_u *IdempotencyKeyUpdate) Where(ps ...predicate.IdempotencyKey) *Idempoten
 	return _u
 }
 
+// SetActorID sets the "actor_id" field.
+func (_u *IdempotencyKeyUpdate) SetActorID(v gid.ID) *IdempotencyKeyUpdate {
+	_u.mutation.SetActorID(v)
+	return _u
+}
+
+// SetNillableActorID sets the "actor_id" field if the given value is not nil.
+func (_u *IdempotencyKeyUpdate) SetNillableActorID(v *gid.ID) *IdempotencyKeyUpdate {
+	if v != nil {
+		_u.SetActorID(*v)
+	}
+	return _u
+}
+
 // SetResultID sets the "result_id" field.
 func (_u *IdempotencyKeyUpdate) SetResultID(v gid.ID) *IdempotencyKeyUpdate {
 	_u.mutation.SetResultID(v)
@@ -96,6 +110,9 @@ func (_u *IdempotencyKeyUpdate) sqlSave(ctx context.Context) (_node int, err err
 			}
 		}
 	}
+	if value, ok := _u.mutation.ActorID(); ok {
+		_spec.SetField(idempotencykey.FieldActorID, field.TypeUUID, value)
+	}
 	if value, ok := _u.mutation.ResultID(); ok {
 		_spec.SetField(idempotencykey.FieldResultID, field.TypeUUID, value)
 	}
@@ -122,6 +139,20 @@ type IdempotencyKeyUpdateOne struct {
 	hooks     []Hook
 	mutation  *IdempotencyKeyMutation
 	modifiers []func(*sql.UpdateBuilder)
+}
+
+// SetActorID sets the "actor_id" field.
+func (_u *IdempotencyKeyUpdateOne) SetActorID(v gid.ID) *IdempotencyKeyUpdateOne {
+	_u.mutation.SetActorID(v)
+	return _u
+}
+
+// SetNillableActorID sets the "actor_id" field if the given value is not nil.
+func (_u *IdempotencyKeyUpdateOne) SetNillableActorID(v *gid.ID) *IdempotencyKeyUpdateOne {
+	if v != nil {
+		_u.SetActorID(*v)
+	}
+	return _u
 }
 
 // SetResultID sets the "result_id" field.
@@ -220,6 +251,9 @@ func (_u *IdempotencyKeyUpdateOne) sqlSave(ctx context.Context) (_node *Idempote
 				ps[i](selector)
 			}
 		}
+	}
+	if value, ok := _u.mutation.ActorID(); ok {
+		_spec.SetField(idempotencykey.FieldActorID, field.TypeUUID, value)
 	}
 	if value, ok := _u.mutation.ResultID(); ok {
 		_spec.SetField(idempotencykey.FieldResultID, field.TypeUUID, value)

@@ -45,6 +45,8 @@ type Identity struct {
 	Verification identity.Verification `json:"verification,omitempty"`
 	// ChannelID holds the value of the "channel_id" field.
 	ChannelID *gid.ID `json:"channel_id,omitempty"`
+	// GivenToID holds the value of the "given_to_id" field.
+	GivenToID *gid.ID `json:"given_to_id,omitempty"`
 	// FirstSeenAt holds the value of the "first_seen_at" field.
 	FirstSeenAt time.Time `json:"first_seen_at,omitempty"`
 	// LastSeenAt holds the value of the "last_seen_at" field.
@@ -99,7 +101,7 @@ func (*Identity) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case identity.FieldChannelID:
+		case identity.FieldChannelID, identity.FieldGivenToID:
 			values[i] = &sql.NullScanner{S: new(gid.ID)}
 		case identity.FieldID, identity.FieldWorkspaceID, identity.FieldCustomerID:
 			values[i] = new(gid.ID)
@@ -204,6 +206,13 @@ func (_m *Identity) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.ChannelID = new(gid.ID)
 				*_m.ChannelID = *value.S.(*gid.ID)
+			}
+		case identity.FieldGivenToID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field given_to_id", values[i])
+			} else if value.Valid {
+				_m.GivenToID = new(gid.ID)
+				*_m.GivenToID = *value.S.(*gid.ID)
 			}
 		case identity.FieldFirstSeenAt:
 			if value, ok := values[i].(*sql.NullTime); !ok {
@@ -313,6 +322,11 @@ func (_m *Identity) String() string {
 	builder.WriteString(", ")
 	if v := _m.ChannelID; v != nil {
 		builder.WriteString("channel_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
+	builder.WriteString(", ")
+	if v := _m.GivenToID; v != nil {
+		builder.WriteString("given_to_id=")
 		builder.WriteString(fmt.Sprintf("%v", *v))
 	}
 	builder.WriteString(", ")

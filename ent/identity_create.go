@@ -147,6 +147,20 @@ func (_c *IdentityCreate) SetNillableChannelID(v *gid.ID) *IdentityCreate {
 	return _c
 }
 
+// SetGivenToID sets the "given_to_id" field.
+func (_c *IdentityCreate) SetGivenToID(v gid.ID) *IdentityCreate {
+	_c.mutation.SetGivenToID(v)
+	return _c
+}
+
+// SetNillableGivenToID sets the "given_to_id" field if the given value is not nil.
+func (_c *IdentityCreate) SetNillableGivenToID(v *gid.ID) *IdentityCreate {
+	if v != nil {
+		_c.SetGivenToID(*v)
+	}
+	return _c
+}
+
 // SetFirstSeenAt sets the "first_seen_at" field.
 func (_c *IdentityCreate) SetFirstSeenAt(v time.Time) *IdentityCreate {
 	_c.mutation.SetFirstSeenAt(v)
@@ -481,6 +495,10 @@ func (_c *IdentityCreate) createSpec() (*Identity, *sqlgraph.CreateSpec, error) 
 		_spec.SetField(identity.FieldVerification, field.TypeEnum, value)
 		_node.Verification = value
 	}
+	if value, ok := _c.mutation.GivenToID(); ok {
+		_spec.SetField(identity.FieldGivenToID, field.TypeUUID, value)
+		_node.GivenToID = &value
+	}
 	if value, ok := _c.mutation.FirstSeenAt(); ok {
 		_spec.SetField(identity.FieldFirstSeenAt, field.TypeTime, value)
 		_node.FirstSeenAt = value
@@ -662,6 +680,24 @@ func (u *IdentityUpsert) SetVerification(v identity.Verification) *IdentityUpser
 // UpdateVerification sets the "verification" field to the value that was provided on create.
 func (u *IdentityUpsert) UpdateVerification() *IdentityUpsert {
 	u.SetExcluded(identity.FieldVerification)
+	return u
+}
+
+// SetGivenToID sets the "given_to_id" field.
+func (u *IdentityUpsert) SetGivenToID(v gid.ID) *IdentityUpsert {
+	u.Set(identity.FieldGivenToID, v)
+	return u
+}
+
+// UpdateGivenToID sets the "given_to_id" field to the value that was provided on create.
+func (u *IdentityUpsert) UpdateGivenToID() *IdentityUpsert {
+	u.SetExcluded(identity.FieldGivenToID)
+	return u
+}
+
+// ClearGivenToID clears the value of the "given_to_id" field.
+func (u *IdentityUpsert) ClearGivenToID() *IdentityUpsert {
+	u.SetNull(identity.FieldGivenToID)
 	return u
 }
 
@@ -888,6 +924,27 @@ func (u *IdentityUpsertOne) SetVerification(v identity.Verification) *IdentityUp
 func (u *IdentityUpsertOne) UpdateVerification() *IdentityUpsertOne {
 	return u.Update(func(s *IdentityUpsert) {
 		s.UpdateVerification()
+	})
+}
+
+// SetGivenToID sets the "given_to_id" field.
+func (u *IdentityUpsertOne) SetGivenToID(v gid.ID) *IdentityUpsertOne {
+	return u.Update(func(s *IdentityUpsert) {
+		s.SetGivenToID(v)
+	})
+}
+
+// UpdateGivenToID sets the "given_to_id" field to the value that was provided on create.
+func (u *IdentityUpsertOne) UpdateGivenToID() *IdentityUpsertOne {
+	return u.Update(func(s *IdentityUpsert) {
+		s.UpdateGivenToID()
+	})
+}
+
+// ClearGivenToID clears the value of the "given_to_id" field.
+func (u *IdentityUpsertOne) ClearGivenToID() *IdentityUpsertOne {
+	return u.Update(func(s *IdentityUpsert) {
+		s.ClearGivenToID()
 	})
 }
 
@@ -1295,6 +1352,27 @@ func (u *IdentityUpsertBulk) SetVerification(v identity.Verification) *IdentityU
 func (u *IdentityUpsertBulk) UpdateVerification() *IdentityUpsertBulk {
 	return u.Update(func(s *IdentityUpsert) {
 		s.UpdateVerification()
+	})
+}
+
+// SetGivenToID sets the "given_to_id" field.
+func (u *IdentityUpsertBulk) SetGivenToID(v gid.ID) *IdentityUpsertBulk {
+	return u.Update(func(s *IdentityUpsert) {
+		s.SetGivenToID(v)
+	})
+}
+
+// UpdateGivenToID sets the "given_to_id" field to the value that was provided on create.
+func (u *IdentityUpsertBulk) UpdateGivenToID() *IdentityUpsertBulk {
+	return u.Update(func(s *IdentityUpsert) {
+		s.UpdateGivenToID()
+	})
+}
+
+// ClearGivenToID clears the value of the "given_to_id" field.
+func (u *IdentityUpsertBulk) ClearGivenToID() *IdentityUpsertBulk {
+	return u.Update(func(s *IdentityUpsert) {
+		s.ClearGivenToID()
 	})
 }
 

@@ -114,6 +114,26 @@ func (_u *IdentityUpdate) SetNillableVerification(v *identity.Verification) *Ide
 	return _u
 }
 
+// SetGivenToID sets the "given_to_id" field.
+func (_u *IdentityUpdate) SetGivenToID(v gid.ID) *IdentityUpdate {
+	_u.mutation.SetGivenToID(v)
+	return _u
+}
+
+// SetNillableGivenToID sets the "given_to_id" field if the given value is not nil.
+func (_u *IdentityUpdate) SetNillableGivenToID(v *gid.ID) *IdentityUpdate {
+	if v != nil {
+		_u.SetGivenToID(*v)
+	}
+	return _u
+}
+
+// ClearGivenToID clears the value of the "given_to_id" field.
+func (_u *IdentityUpdate) ClearGivenToID() *IdentityUpdate {
+	_u.mutation.ClearGivenToID()
+	return _u
+}
+
 // SetLastSeenAt sets the "last_seen_at" field.
 func (_u *IdentityUpdate) SetLastSeenAt(v time.Time) *IdentityUpdate {
 	_u.mutation.SetLastSeenAt(v)
@@ -298,6 +318,12 @@ func (_u *IdentityUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if value, ok := _u.mutation.Verification(); ok {
 		_spec.SetField(identity.FieldVerification, field.TypeEnum, value)
 	}
+	if value, ok := _u.mutation.GivenToID(); ok {
+		_spec.SetField(identity.FieldGivenToID, field.TypeUUID, value)
+	}
+	if _u.mutation.GivenToIDCleared() {
+		_spec.ClearField(identity.FieldGivenToID, field.TypeUUID)
+	}
 	if value, ok := _u.mutation.LastSeenAt(); ok {
 		_spec.SetField(identity.FieldLastSeenAt, field.TypeTime, value)
 	}
@@ -450,6 +476,26 @@ func (_u *IdentityUpdateOne) SetNillableVerification(v *identity.Verification) *
 	if v != nil {
 		_u.SetVerification(*v)
 	}
+	return _u
+}
+
+// SetGivenToID sets the "given_to_id" field.
+func (_u *IdentityUpdateOne) SetGivenToID(v gid.ID) *IdentityUpdateOne {
+	_u.mutation.SetGivenToID(v)
+	return _u
+}
+
+// SetNillableGivenToID sets the "given_to_id" field if the given value is not nil.
+func (_u *IdentityUpdateOne) SetNillableGivenToID(v *gid.ID) *IdentityUpdateOne {
+	if v != nil {
+		_u.SetGivenToID(*v)
+	}
+	return _u
+}
+
+// ClearGivenToID clears the value of the "given_to_id" field.
+func (_u *IdentityUpdateOne) ClearGivenToID() *IdentityUpdateOne {
+	_u.mutation.ClearGivenToID()
 	return _u
 }
 
@@ -666,6 +712,12 @@ func (_u *IdentityUpdateOne) sqlSave(ctx context.Context) (_node *Identity, err 
 	}
 	if value, ok := _u.mutation.Verification(); ok {
 		_spec.SetField(identity.FieldVerification, field.TypeEnum, value)
+	}
+	if value, ok := _u.mutation.GivenToID(); ok {
+		_spec.SetField(identity.FieldGivenToID, field.TypeUUID, value)
+	}
+	if _u.mutation.GivenToIDCleared() {
+		_spec.ClearField(identity.FieldGivenToID, field.TypeUUID)
 	}
 	if value, ok := _u.mutation.LastSeenAt(); ok {
 		_spec.SetField(identity.FieldLastSeenAt, field.TypeTime, value)

@@ -1372,6 +1372,48 @@ func (u *InteractionUpsert) UpdateCustomerID() *InteractionUpsert {
 	return u
 }
 
+// SetIdentityID sets the "identity_id" field.
+func (u *InteractionUpsert) SetIdentityID(v gid.ID) *InteractionUpsert {
+	u.Set(interaction.FieldIdentityID, v)
+	return u
+}
+
+// UpdateIdentityID sets the "identity_id" field to the value that was provided on create.
+func (u *InteractionUpsert) UpdateIdentityID() *InteractionUpsert {
+	u.SetExcluded(interaction.FieldIdentityID)
+	return u
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (u *InteractionUpsert) ClearIdentityID() *InteractionUpsert {
+	u.SetNull(interaction.FieldIdentityID)
+	return u
+}
+
+// SetThreadKey sets the "thread_key" field.
+func (u *InteractionUpsert) SetThreadKey(v string) *InteractionUpsert {
+	u.Set(interaction.FieldThreadKey, v)
+	return u
+}
+
+// UpdateThreadKey sets the "thread_key" field to the value that was provided on create.
+func (u *InteractionUpsert) UpdateThreadKey() *InteractionUpsert {
+	u.SetExcluded(interaction.FieldThreadKey)
+	return u
+}
+
+// SetThread sets the "thread" field.
+func (u *InteractionUpsert) SetThread(v personal.Value) *InteractionUpsert {
+	u.Set(interaction.FieldThread, v)
+	return u
+}
+
+// UpdateThread sets the "thread" field to the value that was provided on create.
+func (u *InteractionUpsert) UpdateThread() *InteractionUpsert {
+	u.SetExcluded(interaction.FieldThread)
+	return u
+}
+
 // SetState sets the "state" field.
 func (u *InteractionUpsert) SetState(v interaction.State) *InteractionUpsert {
 	u.Set(interaction.FieldState, v)
@@ -1749,15 +1791,6 @@ func (u *InteractionUpsertOne) UpdateNewValues() *InteractionUpsertOne {
 		if _, exists := u.create.mutation.ChannelKind(); exists {
 			s.SetIgnore(interaction.FieldChannelKind)
 		}
-		if _, exists := u.create.mutation.IdentityID(); exists {
-			s.SetIgnore(interaction.FieldIdentityID)
-		}
-		if _, exists := u.create.mutation.ThreadKey(); exists {
-			s.SetIgnore(interaction.FieldThreadKey)
-		}
-		if _, exists := u.create.mutation.Thread(); exists {
-			s.SetIgnore(interaction.FieldThread)
-		}
 		if _, exists := u.create.mutation.Direction(); exists {
 			s.SetIgnore(interaction.FieldDirection)
 		}
@@ -1858,6 +1891,55 @@ func (u *InteractionUpsertOne) SetCustomerID(v gid.ID) *InteractionUpsertOne {
 func (u *InteractionUpsertOne) UpdateCustomerID() *InteractionUpsertOne {
 	return u.Update(func(s *InteractionUpsert) {
 		s.UpdateCustomerID()
+	})
+}
+
+// SetIdentityID sets the "identity_id" field.
+func (u *InteractionUpsertOne) SetIdentityID(v gid.ID) *InteractionUpsertOne {
+	return u.Update(func(s *InteractionUpsert) {
+		s.SetIdentityID(v)
+	})
+}
+
+// UpdateIdentityID sets the "identity_id" field to the value that was provided on create.
+func (u *InteractionUpsertOne) UpdateIdentityID() *InteractionUpsertOne {
+	return u.Update(func(s *InteractionUpsert) {
+		s.UpdateIdentityID()
+	})
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (u *InteractionUpsertOne) ClearIdentityID() *InteractionUpsertOne {
+	return u.Update(func(s *InteractionUpsert) {
+		s.ClearIdentityID()
+	})
+}
+
+// SetThreadKey sets the "thread_key" field.
+func (u *InteractionUpsertOne) SetThreadKey(v string) *InteractionUpsertOne {
+	return u.Update(func(s *InteractionUpsert) {
+		s.SetThreadKey(v)
+	})
+}
+
+// UpdateThreadKey sets the "thread_key" field to the value that was provided on create.
+func (u *InteractionUpsertOne) UpdateThreadKey() *InteractionUpsertOne {
+	return u.Update(func(s *InteractionUpsert) {
+		s.UpdateThreadKey()
+	})
+}
+
+// SetThread sets the "thread" field.
+func (u *InteractionUpsertOne) SetThread(v personal.Value) *InteractionUpsertOne {
+	return u.Update(func(s *InteractionUpsert) {
+		s.SetThread(v)
+	})
+}
+
+// UpdateThread sets the "thread" field to the value that was provided on create.
+func (u *InteractionUpsertOne) UpdateThread() *InteractionUpsertOne {
+	return u.Update(func(s *InteractionUpsert) {
+		s.UpdateThread()
 	})
 }
 
@@ -2465,15 +2547,6 @@ func (u *InteractionUpsertBulk) UpdateNewValues() *InteractionUpsertBulk {
 			if _, exists := b.mutation.ChannelKind(); exists {
 				s.SetIgnore(interaction.FieldChannelKind)
 			}
-			if _, exists := b.mutation.IdentityID(); exists {
-				s.SetIgnore(interaction.FieldIdentityID)
-			}
-			if _, exists := b.mutation.ThreadKey(); exists {
-				s.SetIgnore(interaction.FieldThreadKey)
-			}
-			if _, exists := b.mutation.Thread(); exists {
-				s.SetIgnore(interaction.FieldThread)
-			}
 			if _, exists := b.mutation.Direction(); exists {
 				s.SetIgnore(interaction.FieldDirection)
 			}
@@ -2575,6 +2648,55 @@ func (u *InteractionUpsertBulk) SetCustomerID(v gid.ID) *InteractionUpsertBulk {
 func (u *InteractionUpsertBulk) UpdateCustomerID() *InteractionUpsertBulk {
 	return u.Update(func(s *InteractionUpsert) {
 		s.UpdateCustomerID()
+	})
+}
+
+// SetIdentityID sets the "identity_id" field.
+func (u *InteractionUpsertBulk) SetIdentityID(v gid.ID) *InteractionUpsertBulk {
+	return u.Update(func(s *InteractionUpsert) {
+		s.SetIdentityID(v)
+	})
+}
+
+// UpdateIdentityID sets the "identity_id" field to the value that was provided on create.
+func (u *InteractionUpsertBulk) UpdateIdentityID() *InteractionUpsertBulk {
+	return u.Update(func(s *InteractionUpsert) {
+		s.UpdateIdentityID()
+	})
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (u *InteractionUpsertBulk) ClearIdentityID() *InteractionUpsertBulk {
+	return u.Update(func(s *InteractionUpsert) {
+		s.ClearIdentityID()
+	})
+}
+
+// SetThreadKey sets the "thread_key" field.
+func (u *InteractionUpsertBulk) SetThreadKey(v string) *InteractionUpsertBulk {
+	return u.Update(func(s *InteractionUpsert) {
+		s.SetThreadKey(v)
+	})
+}
+
+// UpdateThreadKey sets the "thread_key" field to the value that was provided on create.
+func (u *InteractionUpsertBulk) UpdateThreadKey() *InteractionUpsertBulk {
+	return u.Update(func(s *InteractionUpsert) {
+		s.UpdateThreadKey()
+	})
+}
+
+// SetThread sets the "thread" field.
+func (u *InteractionUpsertBulk) SetThread(v personal.Value) *InteractionUpsertBulk {
+	return u.Update(func(s *InteractionUpsert) {
+		s.SetThread(v)
+	})
+}
+
+// UpdateThread sets the "thread" field to the value that was provided on create.
+func (u *InteractionUpsertBulk) UpdateThread() *InteractionUpsertBulk {
+	return u.Update(func(s *InteractionUpsert) {
+		s.UpdateThread()
 	})
 }
 

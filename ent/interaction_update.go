@@ -12,6 +12,7 @@ import (
 	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
+	"tributary/ent/identity"
 	"tributary/ent/interaction"
 	"tributary/ent/message"
 	"tributary/ent/offer"
@@ -19,6 +20,7 @@ import (
 	"tributary/ent/queue"
 	"tributary/ent/routingdecision"
 	"tributary/internal/gid"
+	"tributary/internal/personal"
 
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
@@ -91,6 +93,54 @@ func (_u *InteractionUpdate) SetCustomerID(v gid.ID) *InteractionUpdate {
 func (_u *InteractionUpdate) SetNillableCustomerID(v *gid.ID) *InteractionUpdate {
 	if v != nil {
 		_u.SetCustomerID(*v)
+	}
+	return _u
+}
+
+// SetIdentityID sets the "identity_id" field.
+func (_u *InteractionUpdate) SetIdentityID(v gid.ID) *InteractionUpdate {
+	_u.mutation.SetIdentityID(v)
+	return _u
+}
+
+// SetNillableIdentityID sets the "identity_id" field if the given value is not nil.
+func (_u *InteractionUpdate) SetNillableIdentityID(v *gid.ID) *InteractionUpdate {
+	if v != nil {
+		_u.SetIdentityID(*v)
+	}
+	return _u
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (_u *InteractionUpdate) ClearIdentityID() *InteractionUpdate {
+	_u.mutation.ClearIdentityID()
+	return _u
+}
+
+// SetThreadKey sets the "thread_key" field.
+func (_u *InteractionUpdate) SetThreadKey(v string) *InteractionUpdate {
+	_u.mutation.SetThreadKey(v)
+	return _u
+}
+
+// SetNillableThreadKey sets the "thread_key" field if the given value is not nil.
+func (_u *InteractionUpdate) SetNillableThreadKey(v *string) *InteractionUpdate {
+	if v != nil {
+		_u.SetThreadKey(*v)
+	}
+	return _u
+}
+
+// SetThread sets the "thread" field.
+func (_u *InteractionUpdate) SetThread(v personal.Value) *InteractionUpdate {
+	_u.mutation.SetThread(v)
+	return _u
+}
+
+// SetNillableThread sets the "thread" field if the given value is not nil.
+func (_u *InteractionUpdate) SetNillableThread(v *personal.Value) *InteractionUpdate {
+	if v != nil {
+		_u.SetThread(*v)
 	}
 	return _u
 }
@@ -497,6 +547,11 @@ func (_u *InteractionUpdate) SetCustomer(v *Customer) *InteractionUpdate {
 	return _u.SetCustomerID(v.ID)
 }
 
+// SetIdentity sets the "identity" edge to the Identity entity.
+func (_u *InteractionUpdate) SetIdentity(v *Identity) *InteractionUpdate {
+	return _u.SetIdentityID(v.ID)
+}
+
 // SetQueue sets the "queue" edge to the Queue entity.
 func (_u *InteractionUpdate) SetQueue(v *Queue) *InteractionUpdate {
 	return _u.SetQueueID(v.ID)
@@ -636,6 +691,12 @@ func (_u *InteractionUpdate) ClearConversation() *InteractionUpdate {
 // ClearCustomer clears the "customer" edge to the Customer entity.
 func (_u *InteractionUpdate) ClearCustomer() *InteractionUpdate {
 	_u.mutation.ClearCustomer()
+	return _u
+}
+
+// ClearIdentity clears the "identity" edge to the Identity entity.
+func (_u *InteractionUpdate) ClearIdentity() *InteractionUpdate {
+	_u.mutation.ClearIdentity()
 	return _u
 }
 
@@ -905,6 +966,16 @@ func (_u *InteractionUpdate) sqlSave(ctx context.Context) (_node int, err error)
 	if value, ok := _u.mutation.UpdatedAt(); ok {
 		_spec.SetField(interaction.FieldUpdatedAt, field.TypeTime, value)
 	}
+	if value, ok := _u.mutation.ThreadKey(); ok {
+		_spec.SetField(interaction.FieldThreadKey, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Thread(); ok {
+		vv, err := interaction.ValueScanner.Thread.Value(value)
+		if err != nil {
+			return 0, err
+		}
+		_spec.SetField(interaction.FieldThread, field.TypeString, vv)
+	}
 	if value, ok := _u.mutation.State(); ok {
 		_spec.SetField(interaction.FieldState, field.TypeEnum, value)
 	}
@@ -1045,6 +1116,35 @@ func (_u *InteractionUpdate) sqlSave(ctx context.Context) (_node int, err error)
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.IdentityCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   interaction.IdentityTable,
+			Columns: []string{interaction.IdentityColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(identity.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.IdentityIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   interaction.IdentityTable,
+			Columns: []string{interaction.IdentityColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(identity.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -1581,6 +1681,54 @@ func (_u *InteractionUpdateOne) SetNillableCustomerID(v *gid.ID) *InteractionUpd
 	return _u
 }
 
+// SetIdentityID sets the "identity_id" field.
+func (_u *InteractionUpdateOne) SetIdentityID(v gid.ID) *InteractionUpdateOne {
+	_u.mutation.SetIdentityID(v)
+	return _u
+}
+
+// SetNillableIdentityID sets the "identity_id" field if the given value is not nil.
+func (_u *InteractionUpdateOne) SetNillableIdentityID(v *gid.ID) *InteractionUpdateOne {
+	if v != nil {
+		_u.SetIdentityID(*v)
+	}
+	return _u
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (_u *InteractionUpdateOne) ClearIdentityID() *InteractionUpdateOne {
+	_u.mutation.ClearIdentityID()
+	return _u
+}
+
+// SetThreadKey sets the "thread_key" field.
+func (_u *InteractionUpdateOne) SetThreadKey(v string) *InteractionUpdateOne {
+	_u.mutation.SetThreadKey(v)
+	return _u
+}
+
+// SetNillableThreadKey sets the "thread_key" field if the given value is not nil.
+func (_u *InteractionUpdateOne) SetNillableThreadKey(v *string) *InteractionUpdateOne {
+	if v != nil {
+		_u.SetThreadKey(*v)
+	}
+	return _u
+}
+
+// SetThread sets the "thread" field.
+func (_u *InteractionUpdateOne) SetThread(v personal.Value) *InteractionUpdateOne {
+	_u.mutation.SetThread(v)
+	return _u
+}
+
+// SetNillableThread sets the "thread" field if the given value is not nil.
+func (_u *InteractionUpdateOne) SetNillableThread(v *personal.Value) *InteractionUpdateOne {
+	if v != nil {
+		_u.SetThread(*v)
+	}
+	return _u
+}
+
 // SetState sets the "state" field.
 func (_u *InteractionUpdateOne) SetState(v interaction.State) *InteractionUpdateOne {
 	_u.mutation.SetState(v)
@@ -1983,6 +2131,11 @@ func (_u *InteractionUpdateOne) SetCustomer(v *Customer) *InteractionUpdateOne {
 	return _u.SetCustomerID(v.ID)
 }
 
+// SetIdentity sets the "identity" edge to the Identity entity.
+func (_u *InteractionUpdateOne) SetIdentity(v *Identity) *InteractionUpdateOne {
+	return _u.SetIdentityID(v.ID)
+}
+
 // SetQueue sets the "queue" edge to the Queue entity.
 func (_u *InteractionUpdateOne) SetQueue(v *Queue) *InteractionUpdateOne {
 	return _u.SetQueueID(v.ID)
@@ -2122,6 +2275,12 @@ func (_u *InteractionUpdateOne) ClearConversation() *InteractionUpdateOne {
 // ClearCustomer clears the "customer" edge to the Customer entity.
 func (_u *InteractionUpdateOne) ClearCustomer() *InteractionUpdateOne {
 	_u.mutation.ClearCustomer()
+	return _u
+}
+
+// ClearIdentity clears the "identity" edge to the Identity entity.
+func (_u *InteractionUpdateOne) ClearIdentity() *InteractionUpdateOne {
+	_u.mutation.ClearIdentity()
 	return _u
 }
 
@@ -2421,6 +2580,16 @@ func (_u *InteractionUpdateOne) sqlSave(ctx context.Context) (_node *Interaction
 	if value, ok := _u.mutation.UpdatedAt(); ok {
 		_spec.SetField(interaction.FieldUpdatedAt, field.TypeTime, value)
 	}
+	if value, ok := _u.mutation.ThreadKey(); ok {
+		_spec.SetField(interaction.FieldThreadKey, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Thread(); ok {
+		vv, err := interaction.ValueScanner.Thread.Value(value)
+		if err != nil {
+			return nil, err
+		}
+		_spec.SetField(interaction.FieldThread, field.TypeString, vv)
+	}
 	if value, ok := _u.mutation.State(); ok {
 		_spec.SetField(interaction.FieldState, field.TypeEnum, value)
 	}
@@ -2561,6 +2730,35 @@ func (_u *InteractionUpdateOne) sqlSave(ctx context.Context) (_node *Interaction
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.IdentityCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   interaction.IdentityTable,
+			Columns: []string{interaction.IdentityColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(identity.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.IdentityIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   interaction.IdentityTable,
+			Columns: []string{interaction.IdentityColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(identity.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

@@ -966,6 +966,36 @@ func (u *MessageUpsert) UpdateConversationID() *MessageUpsert {
 	return u
 }
 
+// SetInteractionID sets the "interaction_id" field.
+func (u *MessageUpsert) SetInteractionID(v gid.ID) *MessageUpsert {
+	u.Set(message.FieldInteractionID, v)
+	return u
+}
+
+// UpdateInteractionID sets the "interaction_id" field to the value that was provided on create.
+func (u *MessageUpsert) UpdateInteractionID() *MessageUpsert {
+	u.SetExcluded(message.FieldInteractionID)
+	return u
+}
+
+// SetNumber sets the "number" field.
+func (u *MessageUpsert) SetNumber(v int) *MessageUpsert {
+	u.Set(message.FieldNumber, v)
+	return u
+}
+
+// UpdateNumber sets the "number" field to the value that was provided on create.
+func (u *MessageUpsert) UpdateNumber() *MessageUpsert {
+	u.SetExcluded(message.FieldNumber)
+	return u
+}
+
+// AddNumber adds v to the "number" field.
+func (u *MessageUpsert) AddNumber(v int) *MessageUpsert {
+	u.Add(message.FieldNumber, v)
+	return u
+}
+
 // SetCustomerID sets the "customer_id" field.
 func (u *MessageUpsert) SetCustomerID(v gid.ID) *MessageUpsert {
 	u.Set(message.FieldCustomerID, v)
@@ -981,6 +1011,66 @@ func (u *MessageUpsert) UpdateCustomerID() *MessageUpsert {
 // ClearCustomerID clears the value of the "customer_id" field.
 func (u *MessageUpsert) ClearCustomerID() *MessageUpsert {
 	u.SetNull(message.FieldCustomerID)
+	return u
+}
+
+// SetSenderID sets the "sender_id" field.
+func (u *MessageUpsert) SetSenderID(v gid.ID) *MessageUpsert {
+	u.Set(message.FieldSenderID, v)
+	return u
+}
+
+// UpdateSenderID sets the "sender_id" field to the value that was provided on create.
+func (u *MessageUpsert) UpdateSenderID() *MessageUpsert {
+	u.SetExcluded(message.FieldSenderID)
+	return u
+}
+
+// ClearSenderID clears the value of the "sender_id" field.
+func (u *MessageUpsert) ClearSenderID() *MessageUpsert {
+	u.SetNull(message.FieldSenderID)
+	return u
+}
+
+// SetIdentityID sets the "identity_id" field.
+func (u *MessageUpsert) SetIdentityID(v gid.ID) *MessageUpsert {
+	u.Set(message.FieldIdentityID, v)
+	return u
+}
+
+// UpdateIdentityID sets the "identity_id" field to the value that was provided on create.
+func (u *MessageUpsert) UpdateIdentityID() *MessageUpsert {
+	u.SetExcluded(message.FieldIdentityID)
+	return u
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (u *MessageUpsert) ClearIdentityID() *MessageUpsert {
+	u.SetNull(message.FieldIdentityID)
+	return u
+}
+
+// SetVisibleNumber sets the "visible_number" field.
+func (u *MessageUpsert) SetVisibleNumber(v int) *MessageUpsert {
+	u.Set(message.FieldVisibleNumber, v)
+	return u
+}
+
+// UpdateVisibleNumber sets the "visible_number" field to the value that was provided on create.
+func (u *MessageUpsert) UpdateVisibleNumber() *MessageUpsert {
+	u.SetExcluded(message.FieldVisibleNumber)
+	return u
+}
+
+// AddVisibleNumber adds v to the "visible_number" field.
+func (u *MessageUpsert) AddVisibleNumber(v int) *MessageUpsert {
+	u.Add(message.FieldVisibleNumber, v)
+	return u
+}
+
+// ClearVisibleNumber clears the value of the "visible_number" field.
+func (u *MessageUpsert) ClearVisibleNumber() *MessageUpsert {
+	u.SetNull(message.FieldVisibleNumber)
 	return u
 }
 
@@ -1205,9 +1295,6 @@ func (u *MessageUpsertOne) UpdateNewValues() *MessageUpsertOne {
 		if _, exists := u.create.mutation.CreatedAt(); exists {
 			s.SetIgnore(message.FieldCreatedAt)
 		}
-		if _, exists := u.create.mutation.InteractionID(); exists {
-			s.SetIgnore(message.FieldInteractionID)
-		}
 		if _, exists := u.create.mutation.ChannelID(); exists {
 			s.SetIgnore(message.FieldChannelID)
 		}
@@ -1217,23 +1304,11 @@ func (u *MessageUpsertOne) UpdateNewValues() *MessageUpsertOne {
 		if _, exists := u.create.mutation.Direction(); exists {
 			s.SetIgnore(message.FieldDirection)
 		}
-		if _, exists := u.create.mutation.Number(); exists {
-			s.SetIgnore(message.FieldNumber)
-		}
 		if _, exists := u.create.mutation.AgentID(); exists {
 			s.SetIgnore(message.FieldAgentID)
 		}
-		if _, exists := u.create.mutation.SenderID(); exists {
-			s.SetIgnore(message.FieldSenderID)
-		}
 		if _, exists := u.create.mutation.AppID(); exists {
 			s.SetIgnore(message.FieldAppID)
-		}
-		if _, exists := u.create.mutation.IdentityID(); exists {
-			s.SetIgnore(message.FieldIdentityID)
-		}
-		if _, exists := u.create.mutation.VisibleNumber(); exists {
-			s.SetIgnore(message.FieldVisibleNumber)
 		}
 		if _, exists := u.create.mutation.InReplyToID(); exists {
 			s.SetIgnore(message.FieldInReplyToID)
@@ -1321,6 +1396,41 @@ func (u *MessageUpsertOne) UpdateConversationID() *MessageUpsertOne {
 	})
 }
 
+// SetInteractionID sets the "interaction_id" field.
+func (u *MessageUpsertOne) SetInteractionID(v gid.ID) *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetInteractionID(v)
+	})
+}
+
+// UpdateInteractionID sets the "interaction_id" field to the value that was provided on create.
+func (u *MessageUpsertOne) UpdateInteractionID() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateInteractionID()
+	})
+}
+
+// SetNumber sets the "number" field.
+func (u *MessageUpsertOne) SetNumber(v int) *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetNumber(v)
+	})
+}
+
+// AddNumber adds v to the "number" field.
+func (u *MessageUpsertOne) AddNumber(v int) *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.AddNumber(v)
+	})
+}
+
+// UpdateNumber sets the "number" field to the value that was provided on create.
+func (u *MessageUpsertOne) UpdateNumber() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateNumber()
+	})
+}
+
 // SetCustomerID sets the "customer_id" field.
 func (u *MessageUpsertOne) SetCustomerID(v gid.ID) *MessageUpsertOne {
 	return u.Update(func(s *MessageUpsert) {
@@ -1339,6 +1449,76 @@ func (u *MessageUpsertOne) UpdateCustomerID() *MessageUpsertOne {
 func (u *MessageUpsertOne) ClearCustomerID() *MessageUpsertOne {
 	return u.Update(func(s *MessageUpsert) {
 		s.ClearCustomerID()
+	})
+}
+
+// SetSenderID sets the "sender_id" field.
+func (u *MessageUpsertOne) SetSenderID(v gid.ID) *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetSenderID(v)
+	})
+}
+
+// UpdateSenderID sets the "sender_id" field to the value that was provided on create.
+func (u *MessageUpsertOne) UpdateSenderID() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateSenderID()
+	})
+}
+
+// ClearSenderID clears the value of the "sender_id" field.
+func (u *MessageUpsertOne) ClearSenderID() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearSenderID()
+	})
+}
+
+// SetIdentityID sets the "identity_id" field.
+func (u *MessageUpsertOne) SetIdentityID(v gid.ID) *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetIdentityID(v)
+	})
+}
+
+// UpdateIdentityID sets the "identity_id" field to the value that was provided on create.
+func (u *MessageUpsertOne) UpdateIdentityID() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateIdentityID()
+	})
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (u *MessageUpsertOne) ClearIdentityID() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearIdentityID()
+	})
+}
+
+// SetVisibleNumber sets the "visible_number" field.
+func (u *MessageUpsertOne) SetVisibleNumber(v int) *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetVisibleNumber(v)
+	})
+}
+
+// AddVisibleNumber adds v to the "visible_number" field.
+func (u *MessageUpsertOne) AddVisibleNumber(v int) *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.AddVisibleNumber(v)
+	})
+}
+
+// UpdateVisibleNumber sets the "visible_number" field to the value that was provided on create.
+func (u *MessageUpsertOne) UpdateVisibleNumber() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateVisibleNumber()
+	})
+}
+
+// ClearVisibleNumber clears the value of the "visible_number" field.
+func (u *MessageUpsertOne) ClearVisibleNumber() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearVisibleNumber()
 	})
 }
 
@@ -1762,9 +1942,6 @@ func (u *MessageUpsertBulk) UpdateNewValues() *MessageUpsertBulk {
 			if _, exists := b.mutation.CreatedAt(); exists {
 				s.SetIgnore(message.FieldCreatedAt)
 			}
-			if _, exists := b.mutation.InteractionID(); exists {
-				s.SetIgnore(message.FieldInteractionID)
-			}
 			if _, exists := b.mutation.ChannelID(); exists {
 				s.SetIgnore(message.FieldChannelID)
 			}
@@ -1774,23 +1951,11 @@ func (u *MessageUpsertBulk) UpdateNewValues() *MessageUpsertBulk {
 			if _, exists := b.mutation.Direction(); exists {
 				s.SetIgnore(message.FieldDirection)
 			}
-			if _, exists := b.mutation.Number(); exists {
-				s.SetIgnore(message.FieldNumber)
-			}
 			if _, exists := b.mutation.AgentID(); exists {
 				s.SetIgnore(message.FieldAgentID)
 			}
-			if _, exists := b.mutation.SenderID(); exists {
-				s.SetIgnore(message.FieldSenderID)
-			}
 			if _, exists := b.mutation.AppID(); exists {
 				s.SetIgnore(message.FieldAppID)
-			}
-			if _, exists := b.mutation.IdentityID(); exists {
-				s.SetIgnore(message.FieldIdentityID)
-			}
-			if _, exists := b.mutation.VisibleNumber(); exists {
-				s.SetIgnore(message.FieldVisibleNumber)
 			}
 			if _, exists := b.mutation.InReplyToID(); exists {
 				s.SetIgnore(message.FieldInReplyToID)
@@ -1879,6 +2044,41 @@ func (u *MessageUpsertBulk) UpdateConversationID() *MessageUpsertBulk {
 	})
 }
 
+// SetInteractionID sets the "interaction_id" field.
+func (u *MessageUpsertBulk) SetInteractionID(v gid.ID) *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetInteractionID(v)
+	})
+}
+
+// UpdateInteractionID sets the "interaction_id" field to the value that was provided on create.
+func (u *MessageUpsertBulk) UpdateInteractionID() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateInteractionID()
+	})
+}
+
+// SetNumber sets the "number" field.
+func (u *MessageUpsertBulk) SetNumber(v int) *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetNumber(v)
+	})
+}
+
+// AddNumber adds v to the "number" field.
+func (u *MessageUpsertBulk) AddNumber(v int) *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.AddNumber(v)
+	})
+}
+
+// UpdateNumber sets the "number" field to the value that was provided on create.
+func (u *MessageUpsertBulk) UpdateNumber() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateNumber()
+	})
+}
+
 // SetCustomerID sets the "customer_id" field.
 func (u *MessageUpsertBulk) SetCustomerID(v gid.ID) *MessageUpsertBulk {
 	return u.Update(func(s *MessageUpsert) {
@@ -1897,6 +2097,76 @@ func (u *MessageUpsertBulk) UpdateCustomerID() *MessageUpsertBulk {
 func (u *MessageUpsertBulk) ClearCustomerID() *MessageUpsertBulk {
 	return u.Update(func(s *MessageUpsert) {
 		s.ClearCustomerID()
+	})
+}
+
+// SetSenderID sets the "sender_id" field.
+func (u *MessageUpsertBulk) SetSenderID(v gid.ID) *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetSenderID(v)
+	})
+}
+
+// UpdateSenderID sets the "sender_id" field to the value that was provided on create.
+func (u *MessageUpsertBulk) UpdateSenderID() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateSenderID()
+	})
+}
+
+// ClearSenderID clears the value of the "sender_id" field.
+func (u *MessageUpsertBulk) ClearSenderID() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearSenderID()
+	})
+}
+
+// SetIdentityID sets the "identity_id" field.
+func (u *MessageUpsertBulk) SetIdentityID(v gid.ID) *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetIdentityID(v)
+	})
+}
+
+// UpdateIdentityID sets the "identity_id" field to the value that was provided on create.
+func (u *MessageUpsertBulk) UpdateIdentityID() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateIdentityID()
+	})
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (u *MessageUpsertBulk) ClearIdentityID() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearIdentityID()
+	})
+}
+
+// SetVisibleNumber sets the "visible_number" field.
+func (u *MessageUpsertBulk) SetVisibleNumber(v int) *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetVisibleNumber(v)
+	})
+}
+
+// AddVisibleNumber adds v to the "visible_number" field.
+func (u *MessageUpsertBulk) AddVisibleNumber(v int) *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.AddVisibleNumber(v)
+	})
+}
+
+// UpdateVisibleNumber sets the "visible_number" field to the value that was provided on create.
+func (u *MessageUpsertBulk) UpdateVisibleNumber() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateVisibleNumber()
+	})
+}
+
+// ClearVisibleNumber clears the value of the "visible_number" field.
+func (u *MessageUpsertBulk) ClearVisibleNumber() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearVisibleNumber()
 	})
 }
 

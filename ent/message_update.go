@@ -10,6 +10,8 @@ import (
 	"tributary/ent/attachment"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
+	"tributary/ent/identity"
+	"tributary/ent/interaction"
 	"tributary/ent/message"
 	"tributary/ent/predicate"
 	"tributary/ent/schema"
@@ -76,6 +78,41 @@ func (_u *MessageUpdate) SetNillableConversationID(v *gid.ID) *MessageUpdate {
 	return _u
 }
 
+// SetInteractionID sets the "interaction_id" field.
+func (_u *MessageUpdate) SetInteractionID(v gid.ID) *MessageUpdate {
+	_u.mutation.SetInteractionID(v)
+	return _u
+}
+
+// SetNillableInteractionID sets the "interaction_id" field if the given value is not nil.
+func (_u *MessageUpdate) SetNillableInteractionID(v *gid.ID) *MessageUpdate {
+	if v != nil {
+		_u.SetInteractionID(*v)
+	}
+	return _u
+}
+
+// SetNumber sets the "number" field.
+func (_u *MessageUpdate) SetNumber(v int) *MessageUpdate {
+	_u.mutation.ResetNumber()
+	_u.mutation.SetNumber(v)
+	return _u
+}
+
+// SetNillableNumber sets the "number" field if the given value is not nil.
+func (_u *MessageUpdate) SetNillableNumber(v *int) *MessageUpdate {
+	if v != nil {
+		_u.SetNumber(*v)
+	}
+	return _u
+}
+
+// AddNumber adds value to the "number" field.
+func (_u *MessageUpdate) AddNumber(v int) *MessageUpdate {
+	_u.mutation.AddNumber(v)
+	return _u
+}
+
 // SetCustomerID sets the "customer_id" field.
 func (_u *MessageUpdate) SetCustomerID(v gid.ID) *MessageUpdate {
 	_u.mutation.SetCustomerID(v)
@@ -93,6 +130,73 @@ func (_u *MessageUpdate) SetNillableCustomerID(v *gid.ID) *MessageUpdate {
 // ClearCustomerID clears the value of the "customer_id" field.
 func (_u *MessageUpdate) ClearCustomerID() *MessageUpdate {
 	_u.mutation.ClearCustomerID()
+	return _u
+}
+
+// SetSenderID sets the "sender_id" field.
+func (_u *MessageUpdate) SetSenderID(v gid.ID) *MessageUpdate {
+	_u.mutation.SetSenderID(v)
+	return _u
+}
+
+// SetNillableSenderID sets the "sender_id" field if the given value is not nil.
+func (_u *MessageUpdate) SetNillableSenderID(v *gid.ID) *MessageUpdate {
+	if v != nil {
+		_u.SetSenderID(*v)
+	}
+	return _u
+}
+
+// ClearSenderID clears the value of the "sender_id" field.
+func (_u *MessageUpdate) ClearSenderID() *MessageUpdate {
+	_u.mutation.ClearSenderID()
+	return _u
+}
+
+// SetIdentityID sets the "identity_id" field.
+func (_u *MessageUpdate) SetIdentityID(v gid.ID) *MessageUpdate {
+	_u.mutation.SetIdentityID(v)
+	return _u
+}
+
+// SetNillableIdentityID sets the "identity_id" field if the given value is not nil.
+func (_u *MessageUpdate) SetNillableIdentityID(v *gid.ID) *MessageUpdate {
+	if v != nil {
+		_u.SetIdentityID(*v)
+	}
+	return _u
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (_u *MessageUpdate) ClearIdentityID() *MessageUpdate {
+	_u.mutation.ClearIdentityID()
+	return _u
+}
+
+// SetVisibleNumber sets the "visible_number" field.
+func (_u *MessageUpdate) SetVisibleNumber(v int) *MessageUpdate {
+	_u.mutation.ResetVisibleNumber()
+	_u.mutation.SetVisibleNumber(v)
+	return _u
+}
+
+// SetNillableVisibleNumber sets the "visible_number" field if the given value is not nil.
+func (_u *MessageUpdate) SetNillableVisibleNumber(v *int) *MessageUpdate {
+	if v != nil {
+		_u.SetVisibleNumber(*v)
+	}
+	return _u
+}
+
+// AddVisibleNumber adds value to the "visible_number" field.
+func (_u *MessageUpdate) AddVisibleNumber(v int) *MessageUpdate {
+	_u.mutation.AddVisibleNumber(v)
+	return _u
+}
+
+// ClearVisibleNumber clears the value of the "visible_number" field.
+func (_u *MessageUpdate) ClearVisibleNumber() *MessageUpdate {
+	_u.mutation.ClearVisibleNumber()
 	return _u
 }
 
@@ -309,6 +413,11 @@ func (_u *MessageUpdate) ClearRecalledAt() *MessageUpdate {
 	return _u
 }
 
+// SetInteraction sets the "interaction" edge to the Interaction entity.
+func (_u *MessageUpdate) SetInteraction(v *Interaction) *MessageUpdate {
+	return _u.SetInteractionID(v.ID)
+}
+
 // SetConversation sets the "conversation" edge to the Conversation entity.
 func (_u *MessageUpdate) SetConversation(v *Conversation) *MessageUpdate {
 	return _u.SetConversationID(v.ID)
@@ -317,6 +426,11 @@ func (_u *MessageUpdate) SetConversation(v *Conversation) *MessageUpdate {
 // SetCustomer sets the "customer" edge to the Customer entity.
 func (_u *MessageUpdate) SetCustomer(v *Customer) *MessageUpdate {
 	return _u.SetCustomerID(v.ID)
+}
+
+// SetSender sets the "sender" edge to the Identity entity.
+func (_u *MessageUpdate) SetSender(v *Identity) *MessageUpdate {
+	return _u.SetSenderID(v.ID)
 }
 
 // AddReplyIDs adds the "replies" edge to the Message entity by IDs.
@@ -354,6 +468,12 @@ func (_u *MessageUpdate) Mutation() *MessageMutation {
 	return _u.mutation
 }
 
+// ClearInteraction clears the "interaction" edge to the Interaction entity.
+func (_u *MessageUpdate) ClearInteraction() *MessageUpdate {
+	_u.mutation.ClearInteraction()
+	return _u
+}
+
 // ClearConversation clears the "conversation" edge to the Conversation entity.
 func (_u *MessageUpdate) ClearConversation() *MessageUpdate {
 	_u.mutation.ClearConversation()
@@ -363,6 +483,12 @@ func (_u *MessageUpdate) ClearConversation() *MessageUpdate {
 // ClearCustomer clears the "customer" edge to the Customer entity.
 func (_u *MessageUpdate) ClearCustomer() *MessageUpdate {
 	_u.mutation.ClearCustomer()
+	return _u
+}
+
+// ClearSender clears the "sender" edge to the Identity entity.
+func (_u *MessageUpdate) ClearSender() *MessageUpdate {
+	_u.mutation.ClearSender()
 	return _u
 }
 
@@ -496,8 +622,23 @@ func (_u *MessageUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if _u.mutation.ChannelIDCleared() {
 		_spec.ClearField(message.FieldChannelID, field.TypeUUID)
 	}
+	if value, ok := _u.mutation.Number(); ok {
+		_spec.SetField(message.FieldNumber, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedNumber(); ok {
+		_spec.AddField(message.FieldNumber, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.IdentityID(); ok {
+		_spec.SetField(message.FieldIdentityID, field.TypeUUID, value)
+	}
 	if _u.mutation.IdentityIDCleared() {
 		_spec.ClearField(message.FieldIdentityID, field.TypeUUID)
+	}
+	if value, ok := _u.mutation.VisibleNumber(); ok {
+		_spec.SetField(message.FieldVisibleNumber, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedVisibleNumber(); ok {
+		_spec.AddField(message.FieldVisibleNumber, field.TypeInt, value)
 	}
 	if _u.mutation.VisibleNumberCleared() {
 		_spec.ClearField(message.FieldVisibleNumber, field.TypeInt)
@@ -573,6 +714,35 @@ func (_u *MessageUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if _u.mutation.RecalledAtCleared() {
 		_spec.ClearField(message.FieldRecalledAt, field.TypeTime)
 	}
+	if _u.mutation.InteractionCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   message.InteractionTable,
+			Columns: []string{message.InteractionColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.InteractionIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   message.InteractionTable,
+			Columns: []string{message.InteractionColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	if _u.mutation.ConversationCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
@@ -624,6 +794,35 @@ func (_u *MessageUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.SenderCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   message.SenderTable,
+			Columns: []string{message.SenderColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(identity.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.SenderIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   message.SenderTable,
+			Columns: []string{message.SenderColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(identity.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -784,6 +983,41 @@ func (_u *MessageUpdateOne) SetNillableConversationID(v *gid.ID) *MessageUpdateO
 	return _u
 }
 
+// SetInteractionID sets the "interaction_id" field.
+func (_u *MessageUpdateOne) SetInteractionID(v gid.ID) *MessageUpdateOne {
+	_u.mutation.SetInteractionID(v)
+	return _u
+}
+
+// SetNillableInteractionID sets the "interaction_id" field if the given value is not nil.
+func (_u *MessageUpdateOne) SetNillableInteractionID(v *gid.ID) *MessageUpdateOne {
+	if v != nil {
+		_u.SetInteractionID(*v)
+	}
+	return _u
+}
+
+// SetNumber sets the "number" field.
+func (_u *MessageUpdateOne) SetNumber(v int) *MessageUpdateOne {
+	_u.mutation.ResetNumber()
+	_u.mutation.SetNumber(v)
+	return _u
+}
+
+// SetNillableNumber sets the "number" field if the given value is not nil.
+func (_u *MessageUpdateOne) SetNillableNumber(v *int) *MessageUpdateOne {
+	if v != nil {
+		_u.SetNumber(*v)
+	}
+	return _u
+}
+
+// AddNumber adds value to the "number" field.
+func (_u *MessageUpdateOne) AddNumber(v int) *MessageUpdateOne {
+	_u.mutation.AddNumber(v)
+	return _u
+}
+
 // SetCustomerID sets the "customer_id" field.
 func (_u *MessageUpdateOne) SetCustomerID(v gid.ID) *MessageUpdateOne {
 	_u.mutation.SetCustomerID(v)
@@ -801,6 +1035,73 @@ func (_u *MessageUpdateOne) SetNillableCustomerID(v *gid.ID) *MessageUpdateOne {
 // ClearCustomerID clears the value of the "customer_id" field.
 func (_u *MessageUpdateOne) ClearCustomerID() *MessageUpdateOne {
 	_u.mutation.ClearCustomerID()
+	return _u
+}
+
+// SetSenderID sets the "sender_id" field.
+func (_u *MessageUpdateOne) SetSenderID(v gid.ID) *MessageUpdateOne {
+	_u.mutation.SetSenderID(v)
+	return _u
+}
+
+// SetNillableSenderID sets the "sender_id" field if the given value is not nil.
+func (_u *MessageUpdateOne) SetNillableSenderID(v *gid.ID) *MessageUpdateOne {
+	if v != nil {
+		_u.SetSenderID(*v)
+	}
+	return _u
+}
+
+// ClearSenderID clears the value of the "sender_id" field.
+func (_u *MessageUpdateOne) ClearSenderID() *MessageUpdateOne {
+	_u.mutation.ClearSenderID()
+	return _u
+}
+
+// SetIdentityID sets the "identity_id" field.
+func (_u *MessageUpdateOne) SetIdentityID(v gid.ID) *MessageUpdateOne {
+	_u.mutation.SetIdentityID(v)
+	return _u
+}
+
+// SetNillableIdentityID sets the "identity_id" field if the given value is not nil.
+func (_u *MessageUpdateOne) SetNillableIdentityID(v *gid.ID) *MessageUpdateOne {
+	if v != nil {
+		_u.SetIdentityID(*v)
+	}
+	return _u
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (_u *MessageUpdateOne) ClearIdentityID() *MessageUpdateOne {
+	_u.mutation.ClearIdentityID()
+	return _u
+}
+
+// SetVisibleNumber sets the "visible_number" field.
+func (_u *MessageUpdateOne) SetVisibleNumber(v int) *MessageUpdateOne {
+	_u.mutation.ResetVisibleNumber()
+	_u.mutation.SetVisibleNumber(v)
+	return _u
+}
+
+// SetNillableVisibleNumber sets the "visible_number" field if the given value is not nil.
+func (_u *MessageUpdateOne) SetNillableVisibleNumber(v *int) *MessageUpdateOne {
+	if v != nil {
+		_u.SetVisibleNumber(*v)
+	}
+	return _u
+}
+
+// AddVisibleNumber adds value to the "visible_number" field.
+func (_u *MessageUpdateOne) AddVisibleNumber(v int) *MessageUpdateOne {
+	_u.mutation.AddVisibleNumber(v)
+	return _u
+}
+
+// ClearVisibleNumber clears the value of the "visible_number" field.
+func (_u *MessageUpdateOne) ClearVisibleNumber() *MessageUpdateOne {
+	_u.mutation.ClearVisibleNumber()
 	return _u
 }
 
@@ -1017,6 +1318,11 @@ func (_u *MessageUpdateOne) ClearRecalledAt() *MessageUpdateOne {
 	return _u
 }
 
+// SetInteraction sets the "interaction" edge to the Interaction entity.
+func (_u *MessageUpdateOne) SetInteraction(v *Interaction) *MessageUpdateOne {
+	return _u.SetInteractionID(v.ID)
+}
+
 // SetConversation sets the "conversation" edge to the Conversation entity.
 func (_u *MessageUpdateOne) SetConversation(v *Conversation) *MessageUpdateOne {
 	return _u.SetConversationID(v.ID)
@@ -1025,6 +1331,11 @@ func (_u *MessageUpdateOne) SetConversation(v *Conversation) *MessageUpdateOne {
 // SetCustomer sets the "customer" edge to the Customer entity.
 func (_u *MessageUpdateOne) SetCustomer(v *Customer) *MessageUpdateOne {
 	return _u.SetCustomerID(v.ID)
+}
+
+// SetSender sets the "sender" edge to the Identity entity.
+func (_u *MessageUpdateOne) SetSender(v *Identity) *MessageUpdateOne {
+	return _u.SetSenderID(v.ID)
 }
 
 // AddReplyIDs adds the "replies" edge to the Message entity by IDs.
@@ -1062,6 +1373,12 @@ func (_u *MessageUpdateOne) Mutation() *MessageMutation {
 	return _u.mutation
 }
 
+// ClearInteraction clears the "interaction" edge to the Interaction entity.
+func (_u *MessageUpdateOne) ClearInteraction() *MessageUpdateOne {
+	_u.mutation.ClearInteraction()
+	return _u
+}
+
 // ClearConversation clears the "conversation" edge to the Conversation entity.
 func (_u *MessageUpdateOne) ClearConversation() *MessageUpdateOne {
 	_u.mutation.ClearConversation()
@@ -1071,6 +1388,12 @@ func (_u *MessageUpdateOne) ClearConversation() *MessageUpdateOne {
 // ClearCustomer clears the "customer" edge to the Customer entity.
 func (_u *MessageUpdateOne) ClearCustomer() *MessageUpdateOne {
 	_u.mutation.ClearCustomer()
+	return _u
+}
+
+// ClearSender clears the "sender" edge to the Identity entity.
+func (_u *MessageUpdateOne) ClearSender() *MessageUpdateOne {
+	_u.mutation.ClearSender()
 	return _u
 }
 
@@ -1234,8 +1557,23 @@ func (_u *MessageUpdateOne) sqlSave(ctx context.Context) (_node *Message, err er
 	if _u.mutation.ChannelIDCleared() {
 		_spec.ClearField(message.FieldChannelID, field.TypeUUID)
 	}
+	if value, ok := _u.mutation.Number(); ok {
+		_spec.SetField(message.FieldNumber, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedNumber(); ok {
+		_spec.AddField(message.FieldNumber, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.IdentityID(); ok {
+		_spec.SetField(message.FieldIdentityID, field.TypeUUID, value)
+	}
 	if _u.mutation.IdentityIDCleared() {
 		_spec.ClearField(message.FieldIdentityID, field.TypeUUID)
+	}
+	if value, ok := _u.mutation.VisibleNumber(); ok {
+		_spec.SetField(message.FieldVisibleNumber, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedVisibleNumber(); ok {
+		_spec.AddField(message.FieldVisibleNumber, field.TypeInt, value)
 	}
 	if _u.mutation.VisibleNumberCleared() {
 		_spec.ClearField(message.FieldVisibleNumber, field.TypeInt)
@@ -1311,6 +1649,35 @@ func (_u *MessageUpdateOne) sqlSave(ctx context.Context) (_node *Message, err er
 	if _u.mutation.RecalledAtCleared() {
 		_spec.ClearField(message.FieldRecalledAt, field.TypeTime)
 	}
+	if _u.mutation.InteractionCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   message.InteractionTable,
+			Columns: []string{message.InteractionColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.InteractionIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   message.InteractionTable,
+			Columns: []string{message.InteractionColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	if _u.mutation.ConversationCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
@@ -1362,6 +1729,35 @@ func (_u *MessageUpdateOne) sqlSave(ctx context.Context) (_node *Message, err er
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.SenderCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   message.SenderTable,
+			Columns: []string{message.SenderColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(identity.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.SenderIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   message.SenderTable,
+			Columns: []string{message.SenderColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(identity.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

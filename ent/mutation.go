@@ -22,8 +22,11 @@ import (
 	"tributary/ent/channel"
 	"tributary/ent/consultant"
 	"tributary/ent/conversation"
+	"tributary/ent/conversationmerge"
 	"tributary/ent/counter"
 	"tributary/ent/customer"
+	"tributary/ent/customermerge"
+	"tributary/ent/customermergepart"
 	"tributary/ent/event"
 	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
@@ -33,6 +36,9 @@ import (
 	"tributary/ent/lease"
 	"tributary/ent/loghead"
 	"tributary/ent/mention"
+	"tributary/ent/mergecandidacy"
+	"tributary/ent/mergecandidate"
+	"tributary/ent/mergesuggestion"
 	"tributary/ent/message"
 	"tributary/ent/note"
 	"tributary/ent/offer"
@@ -71,49 +77,55 @@ const (
 	OpUpdateOne = ent.OpUpdateOne
 
 	// Node types.
-	TypeAPIKey          = "APIKey"
-	TypeAccess          = "Access"
-	TypeAgent           = "Agent"
-	TypeAgentLoad       = "AgentLoad"
-	TypeAgentSkill      = "AgentSkill"
-	TypeAgentStatus     = "AgentStatus"
-	TypeApp             = "App"
-	TypeAssignment      = "Assignment"
-	TypeAttachment      = "Attachment"
-	TypeCapacityProfile = "CapacityProfile"
-	TypeChannel         = "Channel"
-	TypeConsultant      = "Consultant"
-	TypeConversation    = "Conversation"
-	TypeCounter         = "Counter"
-	TypeCustomer        = "Customer"
-	TypeEvent           = "Event"
-	TypeFollower        = "Follower"
-	TypeIdempotencyKey  = "IdempotencyKey"
-	TypeIdentity        = "Identity"
-	TypeInteraction     = "Interaction"
-	TypeJob             = "Job"
-	TypeLease           = "Lease"
-	TypeLogHead         = "LogHead"
-	TypeMention         = "Mention"
-	TypeMessage         = "Message"
-	TypeNote            = "Note"
-	TypeOffer           = "Offer"
-	TypeOutbox          = "Outbox"
-	TypeParticipant     = "Participant"
-	TypePresence        = "Presence"
-	TypeQueue           = "Queue"
-	TypeRawInbound      = "RawInbound"
-	TypeRole            = "Role"
-	TypeRoutingDecision = "RoutingDecision"
-	TypeSession         = "Session"
-	TypeSkill           = "Skill"
-	TypeSkillNeed       = "SkillNeed"
-	TypeStatusReason    = "StatusReason"
-	TypeTeam            = "Team"
-	TypeTeamMember      = "TeamMember"
-	TypeTimelineItem    = "TimelineItem"
-	TypeVisitorSession  = "VisitorSession"
-	TypeWorkspace       = "Workspace"
+	TypeAPIKey            = "APIKey"
+	TypeAccess            = "Access"
+	TypeAgent             = "Agent"
+	TypeAgentLoad         = "AgentLoad"
+	TypeAgentSkill        = "AgentSkill"
+	TypeAgentStatus       = "AgentStatus"
+	TypeApp               = "App"
+	TypeAssignment        = "Assignment"
+	TypeAttachment        = "Attachment"
+	TypeCapacityProfile   = "CapacityProfile"
+	TypeChannel           = "Channel"
+	TypeConsultant        = "Consultant"
+	TypeConversation      = "Conversation"
+	TypeConversationMerge = "ConversationMerge"
+	TypeCounter           = "Counter"
+	TypeCustomer          = "Customer"
+	TypeCustomerMerge     = "CustomerMerge"
+	TypeCustomerMergePart = "CustomerMergePart"
+	TypeEvent             = "Event"
+	TypeFollower          = "Follower"
+	TypeIdempotencyKey    = "IdempotencyKey"
+	TypeIdentity          = "Identity"
+	TypeInteraction       = "Interaction"
+	TypeJob               = "Job"
+	TypeLease             = "Lease"
+	TypeLogHead           = "LogHead"
+	TypeMention           = "Mention"
+	TypeMergeCandidacy    = "MergeCandidacy"
+	TypeMergeCandidate    = "MergeCandidate"
+	TypeMergeSuggestion   = "MergeSuggestion"
+	TypeMessage           = "Message"
+	TypeNote              = "Note"
+	TypeOffer             = "Offer"
+	TypeOutbox            = "Outbox"
+	TypeParticipant       = "Participant"
+	TypePresence          = "Presence"
+	TypeQueue             = "Queue"
+	TypeRawInbound        = "RawInbound"
+	TypeRole              = "Role"
+	TypeRoutingDecision   = "RoutingDecision"
+	TypeSession           = "Session"
+	TypeSkill             = "Skill"
+	TypeSkillNeed         = "SkillNeed"
+	TypeStatusReason      = "StatusReason"
+	TypeTeam              = "Team"
+	TypeTeamMember        = "TeamMember"
+	TypeTimelineItem      = "TimelineItem"
+	TypeVisitorSession    = "VisitorSession"
+	TypeWorkspace         = "Workspace"
 )
 
 // APIKeyMutation represents an operation that mutates the APIKey nodes in the graph.
@@ -12364,66 +12376,77 @@ func (m *ConsultantMutation) ResetEdge(name string) error {
 // ConversationMutation represents an operation that mutates the Conversation nodes in the graph.
 type ConversationMutation struct {
 	config
-	op                   Op
-	typ                  string
-	id                   *gid.ID
-	workspace_id         *gid.ID
-	version              *int
-	addversion           *int
-	created_at           *time.Time
-	updated_at           *time.Time
-	number               *int
-	addnumber            *int
-	subject              *string
-	state                *conversation.State
-	priority             *conversation.Priority
-	audience             *[]gid.ID
-	appendaudience       []gid.ID
-	last_message_at      *time.Time
-	waiting_since        *time.Time
-	outcome              *string
-	opened_at            *time.Time
-	first_responded_at   *time.Time
-	resolved_at          *time.Time
-	snoozed_until        *time.Time
-	clearedFields        map[string]struct{}
-	customer             *gid.ID
-	clearedcustomer      bool
-	owner                *gid.ID
-	clearedowner         bool
-	team                 *gid.ID
-	clearedteam          bool
-	related_to           *gid.ID
-	clearedrelated_to    bool
-	followed_by          map[gid.ID]struct{}
-	removedfollowed_by   map[gid.ID]struct{}
-	clearedfollowed_by   bool
-	last_message         *gid.ID
-	clearedlast_message  bool
-	interactions         map[gid.ID]struct{}
-	removedinteractions  map[gid.ID]struct{}
-	clearedinteractions  bool
-	participants         map[gid.ID]struct{}
-	removedparticipants  map[gid.ID]struct{}
-	clearedparticipants  bool
-	timeline             map[gid.ID]struct{}
-	removedtimeline      map[gid.ID]struct{}
-	clearedtimeline      bool
-	notes                map[gid.ID]struct{}
-	removednotes         map[gid.ID]struct{}
-	clearednotes         bool
-	followers            map[gid.ID]struct{}
-	removedfollowers     map[gid.ID]struct{}
-	clearedfollowers     bool
-	access               map[gid.ID]struct{}
-	removedaccess        map[gid.ID]struct{}
-	clearedaccess        bool
-	follower_rows        map[gid.ID]struct{}
-	removedfollower_rows map[gid.ID]struct{}
-	clearedfollower_rows bool
-	done                 bool
-	oldValue             func(context.Context) (*Conversation, error)
-	predicates           []predicate.Conversation
+	op                       Op
+	typ                      string
+	id                       *gid.ID
+	workspace_id             *gid.ID
+	version                  *int
+	addversion               *int
+	created_at               *time.Time
+	updated_at               *time.Time
+	number                   *int
+	addnumber                *int
+	subject                  *string
+	state                    *conversation.State
+	priority                 *conversation.Priority
+	audience                 *[]gid.ID
+	appendaudience           []gid.ID
+	last_message_at          *time.Time
+	waiting_since            *time.Time
+	outcome                  *string
+	opened_at                *time.Time
+	first_responded_at       *time.Time
+	resolved_at              *time.Time
+	snoozed_until            *time.Time
+	clearedFields            map[string]struct{}
+	customer                 *gid.ID
+	clearedcustomer          bool
+	owner                    *gid.ID
+	clearedowner             bool
+	team                     *gid.ID
+	clearedteam              bool
+	related_to               *gid.ID
+	clearedrelated_to        bool
+	followed_by              map[gid.ID]struct{}
+	removedfollowed_by       map[gid.ID]struct{}
+	clearedfollowed_by       bool
+	merged_into              *gid.ID
+	clearedmerged_into       bool
+	merged_from              map[gid.ID]struct{}
+	removedmerged_from       map[gid.ID]struct{}
+	clearedmerged_from       bool
+	merge_suggestions        map[gid.ID]struct{}
+	removedmerge_suggestions map[gid.ID]struct{}
+	clearedmerge_suggestions bool
+	last_message             *gid.ID
+	clearedlast_message      bool
+	interactions             map[gid.ID]struct{}
+	removedinteractions      map[gid.ID]struct{}
+	clearedinteractions      bool
+	participants             map[gid.ID]struct{}
+	removedparticipants      map[gid.ID]struct{}
+	clearedparticipants      bool
+	timeline                 map[gid.ID]struct{}
+	removedtimeline          map[gid.ID]struct{}
+	clearedtimeline          bool
+	notes                    map[gid.ID]struct{}
+	removednotes             map[gid.ID]struct{}
+	clearednotes             bool
+	followers                map[gid.ID]struct{}
+	removedfollowers         map[gid.ID]struct{}
+	clearedfollowers         bool
+	access                   map[gid.ID]struct{}
+	removedaccess            map[gid.ID]struct{}
+	clearedaccess            bool
+	suggested                map[gid.ID]struct{}
+	removedsuggested         map[gid.ID]struct{}
+	clearedsuggested         bool
+	follower_rows            map[gid.ID]struct{}
+	removedfollower_rows     map[gid.ID]struct{}
+	clearedfollower_rows     bool
+	done                     bool
+	oldValue                 func(context.Context) (*Conversation, error)
+	predicates               []predicate.Conversation
 }
 
 var _ ent.Mutation = (*ConversationMutation)(nil)
@@ -13054,6 +13077,55 @@ func (m *ConversationMutation) ResetRelatedID() {
 	delete(m.clearedFields, conversation.FieldRelatedID)
 }
 
+// SetMergedIntoID sets the "merged_into_id" field.
+func (m *ConversationMutation) SetMergedIntoID(gi gid.ID) {
+	m.merged_into = &gi
+}
+
+// MergedIntoID returns the value of the "merged_into_id" field in the mutation.
+func (m *ConversationMutation) MergedIntoID() (r gid.ID, exists bool) {
+	v := m.merged_into
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMergedIntoID returns the old "merged_into_id" field's value of the Conversation entity.
+// If the Conversation object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConversationMutation) OldMergedIntoID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMergedIntoID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMergedIntoID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMergedIntoID: %w", err)
+	}
+	return oldValue.MergedIntoID, nil
+}
+
+// ClearMergedIntoID clears the value of the "merged_into_id" field.
+func (m *ConversationMutation) ClearMergedIntoID() {
+	m.merged_into = nil
+	m.clearedFields[conversation.FieldMergedIntoID] = struct{}{}
+}
+
+// MergedIntoIDCleared returns if the "merged_into_id" field was cleared in this mutation.
+func (m *ConversationMutation) MergedIntoIDCleared() bool {
+	_, ok := m.clearedFields[conversation.FieldMergedIntoID]
+	return ok
+}
+
+// ResetMergedIntoID resets all changes to the "merged_into_id" field.
+func (m *ConversationMutation) ResetMergedIntoID() {
+	m.merged_into = nil
+	delete(m.clearedFields, conversation.FieldMergedIntoID)
+}
+
 // SetAudience sets the "audience" field.
 func (m *ConversationMutation) SetAudience(gi []gid.ID) {
 	m.audience = &gi
@@ -13659,6 +13731,141 @@ func (m *ConversationMutation) ResetFollowedBy() {
 	m.removedfollowed_by = nil
 }
 
+// ClearMergedInto clears the "merged_into" edge to the Conversation entity.
+func (m *ConversationMutation) ClearMergedInto() {
+	m.clearedmerged_into = true
+	m.clearedFields[conversation.FieldMergedIntoID] = struct{}{}
+}
+
+// MergedIntoCleared reports if the "merged_into" edge to the Conversation entity was cleared.
+func (m *ConversationMutation) MergedIntoCleared() bool {
+	return m.MergedIntoIDCleared() || m.clearedmerged_into
+}
+
+// MergedIntoIDs returns the "merged_into" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// MergedIntoID instead. It exists only for internal usage by the builders.
+func (m *ConversationMutation) MergedIntoIDs() (ids []gid.ID) {
+	if id := m.merged_into; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetMergedInto resets all changes to the "merged_into" edge.
+func (m *ConversationMutation) ResetMergedInto() {
+	m.merged_into = nil
+	m.clearedmerged_into = false
+}
+
+// AddMergedFromIDs adds the "merged_from" edge to the Conversation entity by ids.
+func (m *ConversationMutation) AddMergedFromIDs(ids ...gid.ID) {
+	if m.merged_from == nil {
+		m.merged_from = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.merged_from[ids[i]] = struct{}{}
+	}
+}
+
+// ClearMergedFrom clears the "merged_from" edge to the Conversation entity.
+func (m *ConversationMutation) ClearMergedFrom() {
+	m.clearedmerged_from = true
+}
+
+// MergedFromCleared reports if the "merged_from" edge to the Conversation entity was cleared.
+func (m *ConversationMutation) MergedFromCleared() bool {
+	return m.clearedmerged_from
+}
+
+// RemoveMergedFromIDs removes the "merged_from" edge to the Conversation entity by IDs.
+func (m *ConversationMutation) RemoveMergedFromIDs(ids ...gid.ID) {
+	if m.removedmerged_from == nil {
+		m.removedmerged_from = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.merged_from, ids[i])
+		m.removedmerged_from[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedMergedFrom returns the removed IDs of the "merged_from" edge to the Conversation entity.
+func (m *ConversationMutation) RemovedMergedFromIDs() (ids []gid.ID) {
+	for id := range m.removedmerged_from {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// MergedFromIDs returns the "merged_from" edge IDs in the mutation.
+func (m *ConversationMutation) MergedFromIDs() (ids []gid.ID) {
+	for id := range m.merged_from {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetMergedFrom resets all changes to the "merged_from" edge.
+func (m *ConversationMutation) ResetMergedFrom() {
+	m.merged_from = nil
+	m.clearedmerged_from = false
+	m.removedmerged_from = nil
+}
+
+// AddMergeSuggestionIDs adds the "merge_suggestions" edge to the Conversation entity by ids.
+func (m *ConversationMutation) AddMergeSuggestionIDs(ids ...gid.ID) {
+	if m.merge_suggestions == nil {
+		m.merge_suggestions = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.merge_suggestions[ids[i]] = struct{}{}
+	}
+}
+
+// ClearMergeSuggestions clears the "merge_suggestions" edge to the Conversation entity.
+func (m *ConversationMutation) ClearMergeSuggestions() {
+	m.clearedmerge_suggestions = true
+}
+
+// MergeSuggestionsCleared reports if the "merge_suggestions" edge to the Conversation entity was cleared.
+func (m *ConversationMutation) MergeSuggestionsCleared() bool {
+	return m.clearedmerge_suggestions
+}
+
+// RemoveMergeSuggestionIDs removes the "merge_suggestions" edge to the Conversation entity by IDs.
+func (m *ConversationMutation) RemoveMergeSuggestionIDs(ids ...gid.ID) {
+	if m.removedmerge_suggestions == nil {
+		m.removedmerge_suggestions = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.merge_suggestions, ids[i])
+		m.removedmerge_suggestions[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedMergeSuggestions returns the removed IDs of the "merge_suggestions" edge to the Conversation entity.
+func (m *ConversationMutation) RemovedMergeSuggestionsIDs() (ids []gid.ID) {
+	for id := range m.removedmerge_suggestions {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// MergeSuggestionsIDs returns the "merge_suggestions" edge IDs in the mutation.
+func (m *ConversationMutation) MergeSuggestionsIDs() (ids []gid.ID) {
+	for id := range m.merge_suggestions {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetMergeSuggestions resets all changes to the "merge_suggestions" edge.
+func (m *ConversationMutation) ResetMergeSuggestions() {
+	m.merge_suggestions = nil
+	m.clearedmerge_suggestions = false
+	m.removedmerge_suggestions = nil
+}
+
 // ClearLastMessage clears the "last_message" edge to the Message entity.
 func (m *ConversationMutation) ClearLastMessage() {
 	m.clearedlast_message = true
@@ -14010,6 +14217,60 @@ func (m *ConversationMutation) ResetAccess() {
 	m.removedaccess = nil
 }
 
+// AddSuggestedIDs adds the "suggested" edge to the MergeSuggestion entity by ids.
+func (m *ConversationMutation) AddSuggestedIDs(ids ...gid.ID) {
+	if m.suggested == nil {
+		m.suggested = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.suggested[ids[i]] = struct{}{}
+	}
+}
+
+// ClearSuggested clears the "suggested" edge to the MergeSuggestion entity.
+func (m *ConversationMutation) ClearSuggested() {
+	m.clearedsuggested = true
+}
+
+// SuggestedCleared reports if the "suggested" edge to the MergeSuggestion entity was cleared.
+func (m *ConversationMutation) SuggestedCleared() bool {
+	return m.clearedsuggested
+}
+
+// RemoveSuggestedIDs removes the "suggested" edge to the MergeSuggestion entity by IDs.
+func (m *ConversationMutation) RemoveSuggestedIDs(ids ...gid.ID) {
+	if m.removedsuggested == nil {
+		m.removedsuggested = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.suggested, ids[i])
+		m.removedsuggested[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedSuggested returns the removed IDs of the "suggested" edge to the MergeSuggestion entity.
+func (m *ConversationMutation) RemovedSuggestedIDs() (ids []gid.ID) {
+	for id := range m.removedsuggested {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// SuggestedIDs returns the "suggested" edge IDs in the mutation.
+func (m *ConversationMutation) SuggestedIDs() (ids []gid.ID) {
+	for id := range m.suggested {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetSuggested resets all changes to the "suggested" edge.
+func (m *ConversationMutation) ResetSuggested() {
+	m.suggested = nil
+	m.clearedsuggested = false
+	m.removedsuggested = nil
+}
+
 // AddFollowerRowIDs adds the "follower_rows" edge to the Follower entity by ids.
 func (m *ConversationMutation) AddFollowerRowIDs(ids ...gid.ID) {
 	if m.follower_rows == nil {
@@ -14098,7 +14359,7 @@ func (m *ConversationMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ConversationMutation) Fields() []string {
-	fields := make([]string, 0, 21)
+	fields := make([]string, 0, 22)
 	if m.workspace_id != nil {
 		fields = append(fields, conversation.FieldWorkspaceID)
 	}
@@ -14134,6 +14395,9 @@ func (m *ConversationMutation) Fields() []string {
 	}
 	if m.related_to != nil {
 		fields = append(fields, conversation.FieldRelatedID)
+	}
+	if m.merged_into != nil {
+		fields = append(fields, conversation.FieldMergedIntoID)
 	}
 	if m.audience != nil {
 		fields = append(fields, conversation.FieldAudience)
@@ -14194,6 +14458,8 @@ func (m *ConversationMutation) Field(name string) (ent.Value, bool) {
 		return m.OwnerID()
 	case conversation.FieldRelatedID:
 		return m.RelatedID()
+	case conversation.FieldMergedIntoID:
+		return m.MergedIntoID()
 	case conversation.FieldAudience:
 		return m.Audience()
 	case conversation.FieldLastMessageID:
@@ -14245,6 +14511,8 @@ func (m *ConversationMutation) OldField(ctx context.Context, name string) (ent.V
 		return m.OldOwnerID(ctx)
 	case conversation.FieldRelatedID:
 		return m.OldRelatedID(ctx)
+	case conversation.FieldMergedIntoID:
+		return m.OldMergedIntoID(ctx)
 	case conversation.FieldAudience:
 		return m.OldAudience(ctx)
 	case conversation.FieldLastMessageID:
@@ -14355,6 +14623,13 @@ func (m *ConversationMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetRelatedID(v)
+		return nil
+	case conversation.FieldMergedIntoID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMergedIntoID(v)
 		return nil
 	case conversation.FieldAudience:
 		v, ok := value.([]gid.ID)
@@ -14488,6 +14763,9 @@ func (m *ConversationMutation) ClearedFields() []string {
 	if m.FieldCleared(conversation.FieldRelatedID) {
 		fields = append(fields, conversation.FieldRelatedID)
 	}
+	if m.FieldCleared(conversation.FieldMergedIntoID) {
+		fields = append(fields, conversation.FieldMergedIntoID)
+	}
 	if m.FieldCleared(conversation.FieldLastMessageID) {
 		fields = append(fields, conversation.FieldLastMessageID)
 	}
@@ -14534,6 +14812,9 @@ func (m *ConversationMutation) ClearField(name string) error {
 		return nil
 	case conversation.FieldRelatedID:
 		m.ClearRelatedID()
+		return nil
+	case conversation.FieldMergedIntoID:
+		m.ClearMergedIntoID()
 		return nil
 	case conversation.FieldLastMessageID:
 		m.ClearLastMessageID()
@@ -14600,6 +14881,9 @@ func (m *ConversationMutation) ResetField(name string) error {
 	case conversation.FieldRelatedID:
 		m.ResetRelatedID()
 		return nil
+	case conversation.FieldMergedIntoID:
+		m.ResetMergedIntoID()
+		return nil
 	case conversation.FieldAudience:
 		m.ResetAudience()
 		return nil
@@ -14633,7 +14917,7 @@ func (m *ConversationMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *ConversationMutation) AddedEdges() []string {
-	edges := make([]string, 0, 13)
+	edges := make([]string, 0, 17)
 	if m.customer != nil {
 		edges = append(edges, conversation.EdgeCustomer)
 	}
@@ -14648,6 +14932,15 @@ func (m *ConversationMutation) AddedEdges() []string {
 	}
 	if m.followed_by != nil {
 		edges = append(edges, conversation.EdgeFollowedBy)
+	}
+	if m.merged_into != nil {
+		edges = append(edges, conversation.EdgeMergedInto)
+	}
+	if m.merged_from != nil {
+		edges = append(edges, conversation.EdgeMergedFrom)
+	}
+	if m.merge_suggestions != nil {
+		edges = append(edges, conversation.EdgeMergeSuggestions)
 	}
 	if m.last_message != nil {
 		edges = append(edges, conversation.EdgeLastMessage)
@@ -14669,6 +14962,9 @@ func (m *ConversationMutation) AddedEdges() []string {
 	}
 	if m.access != nil {
 		edges = append(edges, conversation.EdgeAccess)
+	}
+	if m.suggested != nil {
+		edges = append(edges, conversation.EdgeSuggested)
 	}
 	if m.follower_rows != nil {
 		edges = append(edges, conversation.EdgeFollowerRows)
@@ -14699,6 +14995,22 @@ func (m *ConversationMutation) AddedIDs(name string) []ent.Value {
 	case conversation.EdgeFollowedBy:
 		ids := make([]ent.Value, 0, len(m.followed_by))
 		for id := range m.followed_by {
+			ids = append(ids, id)
+		}
+		return ids
+	case conversation.EdgeMergedInto:
+		if id := m.merged_into; id != nil {
+			return []ent.Value{*id}
+		}
+	case conversation.EdgeMergedFrom:
+		ids := make([]ent.Value, 0, len(m.merged_from))
+		for id := range m.merged_from {
+			ids = append(ids, id)
+		}
+		return ids
+	case conversation.EdgeMergeSuggestions:
+		ids := make([]ent.Value, 0, len(m.merge_suggestions))
+		for id := range m.merge_suggestions {
 			ids = append(ids, id)
 		}
 		return ids
@@ -14742,6 +15054,12 @@ func (m *ConversationMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case conversation.EdgeSuggested:
+		ids := make([]ent.Value, 0, len(m.suggested))
+		for id := range m.suggested {
+			ids = append(ids, id)
+		}
+		return ids
 	case conversation.EdgeFollowerRows:
 		ids := make([]ent.Value, 0, len(m.follower_rows))
 		for id := range m.follower_rows {
@@ -14754,9 +15072,15 @@ func (m *ConversationMutation) AddedIDs(name string) []ent.Value {
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *ConversationMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 13)
+	edges := make([]string, 0, 17)
 	if m.removedfollowed_by != nil {
 		edges = append(edges, conversation.EdgeFollowedBy)
+	}
+	if m.removedmerged_from != nil {
+		edges = append(edges, conversation.EdgeMergedFrom)
+	}
+	if m.removedmerge_suggestions != nil {
+		edges = append(edges, conversation.EdgeMergeSuggestions)
 	}
 	if m.removedinteractions != nil {
 		edges = append(edges, conversation.EdgeInteractions)
@@ -14776,6 +15100,9 @@ func (m *ConversationMutation) RemovedEdges() []string {
 	if m.removedaccess != nil {
 		edges = append(edges, conversation.EdgeAccess)
 	}
+	if m.removedsuggested != nil {
+		edges = append(edges, conversation.EdgeSuggested)
+	}
 	if m.removedfollower_rows != nil {
 		edges = append(edges, conversation.EdgeFollowerRows)
 	}
@@ -14789,6 +15116,18 @@ func (m *ConversationMutation) RemovedIDs(name string) []ent.Value {
 	case conversation.EdgeFollowedBy:
 		ids := make([]ent.Value, 0, len(m.removedfollowed_by))
 		for id := range m.removedfollowed_by {
+			ids = append(ids, id)
+		}
+		return ids
+	case conversation.EdgeMergedFrom:
+		ids := make([]ent.Value, 0, len(m.removedmerged_from))
+		for id := range m.removedmerged_from {
+			ids = append(ids, id)
+		}
+		return ids
+	case conversation.EdgeMergeSuggestions:
+		ids := make([]ent.Value, 0, len(m.removedmerge_suggestions))
+		for id := range m.removedmerge_suggestions {
 			ids = append(ids, id)
 		}
 		return ids
@@ -14828,6 +15167,12 @@ func (m *ConversationMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case conversation.EdgeSuggested:
+		ids := make([]ent.Value, 0, len(m.removedsuggested))
+		for id := range m.removedsuggested {
+			ids = append(ids, id)
+		}
+		return ids
 	case conversation.EdgeFollowerRows:
 		ids := make([]ent.Value, 0, len(m.removedfollower_rows))
 		for id := range m.removedfollower_rows {
@@ -14840,7 +15185,7 @@ func (m *ConversationMutation) RemovedIDs(name string) []ent.Value {
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *ConversationMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 13)
+	edges := make([]string, 0, 17)
 	if m.clearedcustomer {
 		edges = append(edges, conversation.EdgeCustomer)
 	}
@@ -14855,6 +15200,15 @@ func (m *ConversationMutation) ClearedEdges() []string {
 	}
 	if m.clearedfollowed_by {
 		edges = append(edges, conversation.EdgeFollowedBy)
+	}
+	if m.clearedmerged_into {
+		edges = append(edges, conversation.EdgeMergedInto)
+	}
+	if m.clearedmerged_from {
+		edges = append(edges, conversation.EdgeMergedFrom)
+	}
+	if m.clearedmerge_suggestions {
+		edges = append(edges, conversation.EdgeMergeSuggestions)
 	}
 	if m.clearedlast_message {
 		edges = append(edges, conversation.EdgeLastMessage)
@@ -14877,6 +15231,9 @@ func (m *ConversationMutation) ClearedEdges() []string {
 	if m.clearedaccess {
 		edges = append(edges, conversation.EdgeAccess)
 	}
+	if m.clearedsuggested {
+		edges = append(edges, conversation.EdgeSuggested)
+	}
 	if m.clearedfollower_rows {
 		edges = append(edges, conversation.EdgeFollowerRows)
 	}
@@ -14897,6 +15254,12 @@ func (m *ConversationMutation) EdgeCleared(name string) bool {
 		return m.clearedrelated_to
 	case conversation.EdgeFollowedBy:
 		return m.clearedfollowed_by
+	case conversation.EdgeMergedInto:
+		return m.clearedmerged_into
+	case conversation.EdgeMergedFrom:
+		return m.clearedmerged_from
+	case conversation.EdgeMergeSuggestions:
+		return m.clearedmerge_suggestions
 	case conversation.EdgeLastMessage:
 		return m.clearedlast_message
 	case conversation.EdgeInteractions:
@@ -14911,6 +15274,8 @@ func (m *ConversationMutation) EdgeCleared(name string) bool {
 		return m.clearedfollowers
 	case conversation.EdgeAccess:
 		return m.clearedaccess
+	case conversation.EdgeSuggested:
+		return m.clearedsuggested
 	case conversation.EdgeFollowerRows:
 		return m.clearedfollower_rows
 	}
@@ -14932,6 +15297,9 @@ func (m *ConversationMutation) ClearEdge(name string) error {
 		return nil
 	case conversation.EdgeRelatedTo:
 		m.ClearRelatedTo()
+		return nil
+	case conversation.EdgeMergedInto:
+		m.ClearMergedInto()
 		return nil
 	case conversation.EdgeLastMessage:
 		m.ClearLastMessage()
@@ -14959,6 +15327,15 @@ func (m *ConversationMutation) ResetEdge(name string) error {
 	case conversation.EdgeFollowedBy:
 		m.ResetFollowedBy()
 		return nil
+	case conversation.EdgeMergedInto:
+		m.ResetMergedInto()
+		return nil
+	case conversation.EdgeMergedFrom:
+		m.ResetMergedFrom()
+		return nil
+	case conversation.EdgeMergeSuggestions:
+		m.ResetMergeSuggestions()
+		return nil
 	case conversation.EdgeLastMessage:
 		m.ResetLastMessage()
 		return nil
@@ -14980,11 +15357,975 @@ func (m *ConversationMutation) ResetEdge(name string) error {
 	case conversation.EdgeAccess:
 		m.ResetAccess()
 		return nil
+	case conversation.EdgeSuggested:
+		m.ResetSuggested()
+		return nil
 	case conversation.EdgeFollowerRows:
 		m.ResetFollowerRows()
 		return nil
 	}
 	return fmt.Errorf("unknown Conversation edge %s", name)
+}
+
+// ConversationMergeMutation represents an operation that mutates the ConversationMerge nodes in the graph.
+type ConversationMergeMutation struct {
+	config
+	op                 Op
+	typ                string
+	id                 *gid.ID
+	workspace_id       *gid.ID
+	into_id            *gid.ID
+	from_id            *gid.ID
+	interactions       *[]gid.ID
+	appendinteractions []gid.ID
+	items              *[]gid.ID
+	appenditems        []gid.ID
+	followers          *[]gid.ID
+	appendfollowers    []gid.ID
+	state              *string
+	resolved_at        *time.Time
+	owner_given        *bool
+	at                 *time.Time
+	undone_at          *time.Time
+	clearedFields      map[string]struct{}
+	done               bool
+	oldValue           func(context.Context) (*ConversationMerge, error)
+	predicates         []predicate.ConversationMerge
+}
+
+var _ ent.Mutation = (*ConversationMergeMutation)(nil)
+
+// conversationmergeOption allows management of the mutation configuration using functional options.
+type conversationmergeOption func(*ConversationMergeMutation)
+
+// newConversationMergeMutation creates new mutation for the ConversationMerge entity.
+func newConversationMergeMutation(c config, op Op, opts ...conversationmergeOption) *ConversationMergeMutation {
+	m := &ConversationMergeMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeConversationMerge,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withConversationMergeID sets the ID field of the mutation.
+func withConversationMergeID(id gid.ID) conversationmergeOption {
+	return func(m *ConversationMergeMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *ConversationMerge
+		)
+		m.oldValue = func(ctx context.Context) (*ConversationMerge, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().ConversationMerge.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withConversationMerge sets the old ConversationMerge of the mutation.
+func withConversationMerge(node *ConversationMerge) conversationmergeOption {
+	return func(m *ConversationMergeMutation) {
+		m.oldValue = func(context.Context) (*ConversationMerge, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m ConversationMergeMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m ConversationMergeMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of ConversationMerge entities.
+func (m *ConversationMergeMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *ConversationMergeMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *ConversationMergeMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().ConversationMerge.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *ConversationMergeMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *ConversationMergeMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the ConversationMerge entity.
+// If the ConversationMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConversationMergeMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *ConversationMergeMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetIntoID sets the "into_id" field.
+func (m *ConversationMergeMutation) SetIntoID(gi gid.ID) {
+	m.into_id = &gi
+}
+
+// IntoID returns the value of the "into_id" field in the mutation.
+func (m *ConversationMergeMutation) IntoID() (r gid.ID, exists bool) {
+	v := m.into_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldIntoID returns the old "into_id" field's value of the ConversationMerge entity.
+// If the ConversationMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConversationMergeMutation) OldIntoID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldIntoID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldIntoID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldIntoID: %w", err)
+	}
+	return oldValue.IntoID, nil
+}
+
+// ResetIntoID resets all changes to the "into_id" field.
+func (m *ConversationMergeMutation) ResetIntoID() {
+	m.into_id = nil
+}
+
+// SetFromID sets the "from_id" field.
+func (m *ConversationMergeMutation) SetFromID(gi gid.ID) {
+	m.from_id = &gi
+}
+
+// FromID returns the value of the "from_id" field in the mutation.
+func (m *ConversationMergeMutation) FromID() (r gid.ID, exists bool) {
+	v := m.from_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFromID returns the old "from_id" field's value of the ConversationMerge entity.
+// If the ConversationMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConversationMergeMutation) OldFromID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFromID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFromID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFromID: %w", err)
+	}
+	return oldValue.FromID, nil
+}
+
+// ResetFromID resets all changes to the "from_id" field.
+func (m *ConversationMergeMutation) ResetFromID() {
+	m.from_id = nil
+}
+
+// SetInteractions sets the "interactions" field.
+func (m *ConversationMergeMutation) SetInteractions(gi []gid.ID) {
+	m.interactions = &gi
+	m.appendinteractions = nil
+}
+
+// Interactions returns the value of the "interactions" field in the mutation.
+func (m *ConversationMergeMutation) Interactions() (r []gid.ID, exists bool) {
+	v := m.interactions
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldInteractions returns the old "interactions" field's value of the ConversationMerge entity.
+// If the ConversationMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConversationMergeMutation) OldInteractions(ctx context.Context) (v []gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldInteractions is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldInteractions requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldInteractions: %w", err)
+	}
+	return oldValue.Interactions, nil
+}
+
+// AppendInteractions adds gi to the "interactions" field.
+func (m *ConversationMergeMutation) AppendInteractions(gi []gid.ID) {
+	m.appendinteractions = append(m.appendinteractions, gi...)
+}
+
+// AppendedInteractions returns the list of values that were appended to the "interactions" field in this mutation.
+func (m *ConversationMergeMutation) AppendedInteractions() ([]gid.ID, bool) {
+	if len(m.appendinteractions) == 0 {
+		return nil, false
+	}
+	return m.appendinteractions, true
+}
+
+// ResetInteractions resets all changes to the "interactions" field.
+func (m *ConversationMergeMutation) ResetInteractions() {
+	m.interactions = nil
+	m.appendinteractions = nil
+}
+
+// SetItems sets the "items" field.
+func (m *ConversationMergeMutation) SetItems(gi []gid.ID) {
+	m.items = &gi
+	m.appenditems = nil
+}
+
+// Items returns the value of the "items" field in the mutation.
+func (m *ConversationMergeMutation) Items() (r []gid.ID, exists bool) {
+	v := m.items
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldItems returns the old "items" field's value of the ConversationMerge entity.
+// If the ConversationMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConversationMergeMutation) OldItems(ctx context.Context) (v []gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldItems is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldItems requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldItems: %w", err)
+	}
+	return oldValue.Items, nil
+}
+
+// AppendItems adds gi to the "items" field.
+func (m *ConversationMergeMutation) AppendItems(gi []gid.ID) {
+	m.appenditems = append(m.appenditems, gi...)
+}
+
+// AppendedItems returns the list of values that were appended to the "items" field in this mutation.
+func (m *ConversationMergeMutation) AppendedItems() ([]gid.ID, bool) {
+	if len(m.appenditems) == 0 {
+		return nil, false
+	}
+	return m.appenditems, true
+}
+
+// ResetItems resets all changes to the "items" field.
+func (m *ConversationMergeMutation) ResetItems() {
+	m.items = nil
+	m.appenditems = nil
+}
+
+// SetFollowers sets the "followers" field.
+func (m *ConversationMergeMutation) SetFollowers(gi []gid.ID) {
+	m.followers = &gi
+	m.appendfollowers = nil
+}
+
+// Followers returns the value of the "followers" field in the mutation.
+func (m *ConversationMergeMutation) Followers() (r []gid.ID, exists bool) {
+	v := m.followers
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFollowers returns the old "followers" field's value of the ConversationMerge entity.
+// If the ConversationMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConversationMergeMutation) OldFollowers(ctx context.Context) (v []gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFollowers is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFollowers requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFollowers: %w", err)
+	}
+	return oldValue.Followers, nil
+}
+
+// AppendFollowers adds gi to the "followers" field.
+func (m *ConversationMergeMutation) AppendFollowers(gi []gid.ID) {
+	m.appendfollowers = append(m.appendfollowers, gi...)
+}
+
+// AppendedFollowers returns the list of values that were appended to the "followers" field in this mutation.
+func (m *ConversationMergeMutation) AppendedFollowers() ([]gid.ID, bool) {
+	if len(m.appendfollowers) == 0 {
+		return nil, false
+	}
+	return m.appendfollowers, true
+}
+
+// ResetFollowers resets all changes to the "followers" field.
+func (m *ConversationMergeMutation) ResetFollowers() {
+	m.followers = nil
+	m.appendfollowers = nil
+}
+
+// SetState sets the "state" field.
+func (m *ConversationMergeMutation) SetState(s string) {
+	m.state = &s
+}
+
+// State returns the value of the "state" field in the mutation.
+func (m *ConversationMergeMutation) State() (r string, exists bool) {
+	v := m.state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldState returns the old "state" field's value of the ConversationMerge entity.
+// If the ConversationMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConversationMergeMutation) OldState(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldState: %w", err)
+	}
+	return oldValue.State, nil
+}
+
+// ResetState resets all changes to the "state" field.
+func (m *ConversationMergeMutation) ResetState() {
+	m.state = nil
+}
+
+// SetResolvedAt sets the "resolved_at" field.
+func (m *ConversationMergeMutation) SetResolvedAt(t time.Time) {
+	m.resolved_at = &t
+}
+
+// ResolvedAt returns the value of the "resolved_at" field in the mutation.
+func (m *ConversationMergeMutation) ResolvedAt() (r time.Time, exists bool) {
+	v := m.resolved_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldResolvedAt returns the old "resolved_at" field's value of the ConversationMerge entity.
+// If the ConversationMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConversationMergeMutation) OldResolvedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldResolvedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldResolvedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldResolvedAt: %w", err)
+	}
+	return oldValue.ResolvedAt, nil
+}
+
+// ClearResolvedAt clears the value of the "resolved_at" field.
+func (m *ConversationMergeMutation) ClearResolvedAt() {
+	m.resolved_at = nil
+	m.clearedFields[conversationmerge.FieldResolvedAt] = struct{}{}
+}
+
+// ResolvedAtCleared returns if the "resolved_at" field was cleared in this mutation.
+func (m *ConversationMergeMutation) ResolvedAtCleared() bool {
+	_, ok := m.clearedFields[conversationmerge.FieldResolvedAt]
+	return ok
+}
+
+// ResetResolvedAt resets all changes to the "resolved_at" field.
+func (m *ConversationMergeMutation) ResetResolvedAt() {
+	m.resolved_at = nil
+	delete(m.clearedFields, conversationmerge.FieldResolvedAt)
+}
+
+// SetOwnerGiven sets the "owner_given" field.
+func (m *ConversationMergeMutation) SetOwnerGiven(b bool) {
+	m.owner_given = &b
+}
+
+// OwnerGiven returns the value of the "owner_given" field in the mutation.
+func (m *ConversationMergeMutation) OwnerGiven() (r bool, exists bool) {
+	v := m.owner_given
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOwnerGiven returns the old "owner_given" field's value of the ConversationMerge entity.
+// If the ConversationMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConversationMergeMutation) OldOwnerGiven(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOwnerGiven is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOwnerGiven requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOwnerGiven: %w", err)
+	}
+	return oldValue.OwnerGiven, nil
+}
+
+// ResetOwnerGiven resets all changes to the "owner_given" field.
+func (m *ConversationMergeMutation) ResetOwnerGiven() {
+	m.owner_given = nil
+}
+
+// SetAt sets the "at" field.
+func (m *ConversationMergeMutation) SetAt(t time.Time) {
+	m.at = &t
+}
+
+// At returns the value of the "at" field in the mutation.
+func (m *ConversationMergeMutation) At() (r time.Time, exists bool) {
+	v := m.at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAt returns the old "at" field's value of the ConversationMerge entity.
+// If the ConversationMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConversationMergeMutation) OldAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAt: %w", err)
+	}
+	return oldValue.At, nil
+}
+
+// ResetAt resets all changes to the "at" field.
+func (m *ConversationMergeMutation) ResetAt() {
+	m.at = nil
+}
+
+// SetUndoneAt sets the "undone_at" field.
+func (m *ConversationMergeMutation) SetUndoneAt(t time.Time) {
+	m.undone_at = &t
+}
+
+// UndoneAt returns the value of the "undone_at" field in the mutation.
+func (m *ConversationMergeMutation) UndoneAt() (r time.Time, exists bool) {
+	v := m.undone_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUndoneAt returns the old "undone_at" field's value of the ConversationMerge entity.
+// If the ConversationMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ConversationMergeMutation) OldUndoneAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUndoneAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUndoneAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUndoneAt: %w", err)
+	}
+	return oldValue.UndoneAt, nil
+}
+
+// ClearUndoneAt clears the value of the "undone_at" field.
+func (m *ConversationMergeMutation) ClearUndoneAt() {
+	m.undone_at = nil
+	m.clearedFields[conversationmerge.FieldUndoneAt] = struct{}{}
+}
+
+// UndoneAtCleared returns if the "undone_at" field was cleared in this mutation.
+func (m *ConversationMergeMutation) UndoneAtCleared() bool {
+	_, ok := m.clearedFields[conversationmerge.FieldUndoneAt]
+	return ok
+}
+
+// ResetUndoneAt resets all changes to the "undone_at" field.
+func (m *ConversationMergeMutation) ResetUndoneAt() {
+	m.undone_at = nil
+	delete(m.clearedFields, conversationmerge.FieldUndoneAt)
+}
+
+// Where appends a list predicates to the ConversationMergeMutation builder.
+func (m *ConversationMergeMutation) Where(ps ...predicate.ConversationMerge) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the ConversationMergeMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *ConversationMergeMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.ConversationMerge, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *ConversationMergeMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *ConversationMergeMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (ConversationMerge).
+func (m *ConversationMergeMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *ConversationMergeMutation) Fields() []string {
+	fields := make([]string, 0, 11)
+	if m.workspace_id != nil {
+		fields = append(fields, conversationmerge.FieldWorkspaceID)
+	}
+	if m.into_id != nil {
+		fields = append(fields, conversationmerge.FieldIntoID)
+	}
+	if m.from_id != nil {
+		fields = append(fields, conversationmerge.FieldFromID)
+	}
+	if m.interactions != nil {
+		fields = append(fields, conversationmerge.FieldInteractions)
+	}
+	if m.items != nil {
+		fields = append(fields, conversationmerge.FieldItems)
+	}
+	if m.followers != nil {
+		fields = append(fields, conversationmerge.FieldFollowers)
+	}
+	if m.state != nil {
+		fields = append(fields, conversationmerge.FieldState)
+	}
+	if m.resolved_at != nil {
+		fields = append(fields, conversationmerge.FieldResolvedAt)
+	}
+	if m.owner_given != nil {
+		fields = append(fields, conversationmerge.FieldOwnerGiven)
+	}
+	if m.at != nil {
+		fields = append(fields, conversationmerge.FieldAt)
+	}
+	if m.undone_at != nil {
+		fields = append(fields, conversationmerge.FieldUndoneAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *ConversationMergeMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case conversationmerge.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case conversationmerge.FieldIntoID:
+		return m.IntoID()
+	case conversationmerge.FieldFromID:
+		return m.FromID()
+	case conversationmerge.FieldInteractions:
+		return m.Interactions()
+	case conversationmerge.FieldItems:
+		return m.Items()
+	case conversationmerge.FieldFollowers:
+		return m.Followers()
+	case conversationmerge.FieldState:
+		return m.State()
+	case conversationmerge.FieldResolvedAt:
+		return m.ResolvedAt()
+	case conversationmerge.FieldOwnerGiven:
+		return m.OwnerGiven()
+	case conversationmerge.FieldAt:
+		return m.At()
+	case conversationmerge.FieldUndoneAt:
+		return m.UndoneAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *ConversationMergeMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case conversationmerge.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case conversationmerge.FieldIntoID:
+		return m.OldIntoID(ctx)
+	case conversationmerge.FieldFromID:
+		return m.OldFromID(ctx)
+	case conversationmerge.FieldInteractions:
+		return m.OldInteractions(ctx)
+	case conversationmerge.FieldItems:
+		return m.OldItems(ctx)
+	case conversationmerge.FieldFollowers:
+		return m.OldFollowers(ctx)
+	case conversationmerge.FieldState:
+		return m.OldState(ctx)
+	case conversationmerge.FieldResolvedAt:
+		return m.OldResolvedAt(ctx)
+	case conversationmerge.FieldOwnerGiven:
+		return m.OldOwnerGiven(ctx)
+	case conversationmerge.FieldAt:
+		return m.OldAt(ctx)
+	case conversationmerge.FieldUndoneAt:
+		return m.OldUndoneAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown ConversationMerge field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ConversationMergeMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case conversationmerge.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case conversationmerge.FieldIntoID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetIntoID(v)
+		return nil
+	case conversationmerge.FieldFromID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFromID(v)
+		return nil
+	case conversationmerge.FieldInteractions:
+		v, ok := value.([]gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetInteractions(v)
+		return nil
+	case conversationmerge.FieldItems:
+		v, ok := value.([]gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetItems(v)
+		return nil
+	case conversationmerge.FieldFollowers:
+		v, ok := value.([]gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFollowers(v)
+		return nil
+	case conversationmerge.FieldState:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetState(v)
+		return nil
+	case conversationmerge.FieldResolvedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetResolvedAt(v)
+		return nil
+	case conversationmerge.FieldOwnerGiven:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOwnerGiven(v)
+		return nil
+	case conversationmerge.FieldAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAt(v)
+		return nil
+	case conversationmerge.FieldUndoneAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUndoneAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown ConversationMerge field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *ConversationMergeMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *ConversationMergeMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ConversationMergeMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown ConversationMerge numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *ConversationMergeMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(conversationmerge.FieldResolvedAt) {
+		fields = append(fields, conversationmerge.FieldResolvedAt)
+	}
+	if m.FieldCleared(conversationmerge.FieldUndoneAt) {
+		fields = append(fields, conversationmerge.FieldUndoneAt)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *ConversationMergeMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *ConversationMergeMutation) ClearField(name string) error {
+	switch name {
+	case conversationmerge.FieldResolvedAt:
+		m.ClearResolvedAt()
+		return nil
+	case conversationmerge.FieldUndoneAt:
+		m.ClearUndoneAt()
+		return nil
+	}
+	return fmt.Errorf("unknown ConversationMerge nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *ConversationMergeMutation) ResetField(name string) error {
+	switch name {
+	case conversationmerge.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case conversationmerge.FieldIntoID:
+		m.ResetIntoID()
+		return nil
+	case conversationmerge.FieldFromID:
+		m.ResetFromID()
+		return nil
+	case conversationmerge.FieldInteractions:
+		m.ResetInteractions()
+		return nil
+	case conversationmerge.FieldItems:
+		m.ResetItems()
+		return nil
+	case conversationmerge.FieldFollowers:
+		m.ResetFollowers()
+		return nil
+	case conversationmerge.FieldState:
+		m.ResetState()
+		return nil
+	case conversationmerge.FieldResolvedAt:
+		m.ResetResolvedAt()
+		return nil
+	case conversationmerge.FieldOwnerGiven:
+		m.ResetOwnerGiven()
+		return nil
+	case conversationmerge.FieldAt:
+		m.ResetAt()
+		return nil
+	case conversationmerge.FieldUndoneAt:
+		m.ResetUndoneAt()
+		return nil
+	}
+	return fmt.Errorf("unknown ConversationMerge field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *ConversationMergeMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *ConversationMergeMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *ConversationMergeMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *ConversationMergeMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *ConversationMergeMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *ConversationMergeMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *ConversationMergeMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown ConversationMerge unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *ConversationMergeMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown ConversationMerge edge %s", name)
 }
 
 // CounterMutation represents an operation that mutates the Counter nodes in the graph.
@@ -15466,30 +16807,50 @@ func (m *CounterMutation) ResetEdge(name string) error {
 // CustomerMutation represents an operation that mutates the Customer nodes in the graph.
 type CustomerMutation struct {
 	config
-	op                   Op
-	typ                  string
-	id                   *gid.ID
-	workspace_id         *gid.ID
-	version              *int
-	addversion           *int
-	created_at           *time.Time
-	updated_at           *time.Time
-	display_name         *string
-	locale               *string
-	last_contact_at      *time.Time
-	clearedFields        map[string]struct{}
-	identities           map[gid.ID]struct{}
-	removedidentities    map[gid.ID]struct{}
-	clearedidentities    bool
-	conversations        map[gid.ID]struct{}
-	removedconversations map[gid.ID]struct{}
-	clearedconversations bool
-	timeline             map[gid.ID]struct{}
-	removedtimeline      map[gid.ID]struct{}
-	clearedtimeline      bool
-	done                 bool
-	oldValue             func(context.Context) (*Customer, error)
-	predicates           []predicate.Customer
+	op                      Op
+	typ                     string
+	id                      *gid.ID
+	workspace_id            *gid.ID
+	version                 *int
+	addversion              *int
+	created_at              *time.Time
+	updated_at              *time.Time
+	display_name            *string
+	locale                  *string
+	last_contact_at         *time.Time
+	clearedFields           map[string]struct{}
+	identities              map[gid.ID]struct{}
+	removedidentities       map[gid.ID]struct{}
+	clearedidentities       bool
+	conversations           map[gid.ID]struct{}
+	removedconversations    map[gid.ID]struct{}
+	clearedconversations    bool
+	timeline                map[gid.ID]struct{}
+	removedtimeline         map[gid.ID]struct{}
+	clearedtimeline         bool
+	merged_into             *gid.ID
+	clearedmerged_into      bool
+	merged_from             map[gid.ID]struct{}
+	removedmerged_from      map[gid.ID]struct{}
+	clearedmerged_from      bool
+	merges                  map[gid.ID]struct{}
+	removedmerges           map[gid.ID]struct{}
+	clearedmerges           bool
+	merge_candidates        map[gid.ID]struct{}
+	removedmerge_candidates map[gid.ID]struct{}
+	clearedmerge_candidates bool
+	merged_away             map[gid.ID]struct{}
+	removedmerged_away      map[gid.ID]struct{}
+	clearedmerged_away      bool
+	candidacies             map[gid.ID]struct{}
+	removedcandidacies      map[gid.ID]struct{}
+	clearedcandidacies      bool
+	merge_parts             map[gid.ID]struct{}
+	removedmerge_parts      map[gid.ID]struct{}
+	clearedmerge_parts      bool
+	done                    bool
+	oldValue                func(context.Context) (*Customer, error)
+	predicates              []predicate.Customer
 }
 
 var _ ent.Mutation = (*CustomerMutation)(nil)
@@ -15894,6 +17255,55 @@ func (m *CustomerMutation) ResetLastContactAt() {
 	delete(m.clearedFields, customer.FieldLastContactAt)
 }
 
+// SetMergedIntoID sets the "merged_into_id" field.
+func (m *CustomerMutation) SetMergedIntoID(gi gid.ID) {
+	m.merged_into = &gi
+}
+
+// MergedIntoID returns the value of the "merged_into_id" field in the mutation.
+func (m *CustomerMutation) MergedIntoID() (r gid.ID, exists bool) {
+	v := m.merged_into
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMergedIntoID returns the old "merged_into_id" field's value of the Customer entity.
+// If the Customer object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMutation) OldMergedIntoID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMergedIntoID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMergedIntoID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMergedIntoID: %w", err)
+	}
+	return oldValue.MergedIntoID, nil
+}
+
+// ClearMergedIntoID clears the value of the "merged_into_id" field.
+func (m *CustomerMutation) ClearMergedIntoID() {
+	m.merged_into = nil
+	m.clearedFields[customer.FieldMergedIntoID] = struct{}{}
+}
+
+// MergedIntoIDCleared returns if the "merged_into_id" field was cleared in this mutation.
+func (m *CustomerMutation) MergedIntoIDCleared() bool {
+	_, ok := m.clearedFields[customer.FieldMergedIntoID]
+	return ok
+}
+
+// ResetMergedIntoID resets all changes to the "merged_into_id" field.
+func (m *CustomerMutation) ResetMergedIntoID() {
+	m.merged_into = nil
+	delete(m.clearedFields, customer.FieldMergedIntoID)
+}
+
 // AddIdentityIDs adds the "identities" edge to the Identity entity by ids.
 func (m *CustomerMutation) AddIdentityIDs(ids ...gid.ID) {
 	if m.identities == nil {
@@ -16056,6 +17466,357 @@ func (m *CustomerMutation) ResetTimeline() {
 	m.removedtimeline = nil
 }
 
+// ClearMergedInto clears the "merged_into" edge to the Customer entity.
+func (m *CustomerMutation) ClearMergedInto() {
+	m.clearedmerged_into = true
+	m.clearedFields[customer.FieldMergedIntoID] = struct{}{}
+}
+
+// MergedIntoCleared reports if the "merged_into" edge to the Customer entity was cleared.
+func (m *CustomerMutation) MergedIntoCleared() bool {
+	return m.MergedIntoIDCleared() || m.clearedmerged_into
+}
+
+// MergedIntoIDs returns the "merged_into" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// MergedIntoID instead. It exists only for internal usage by the builders.
+func (m *CustomerMutation) MergedIntoIDs() (ids []gid.ID) {
+	if id := m.merged_into; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetMergedInto resets all changes to the "merged_into" edge.
+func (m *CustomerMutation) ResetMergedInto() {
+	m.merged_into = nil
+	m.clearedmerged_into = false
+}
+
+// AddMergedFromIDs adds the "merged_from" edge to the Customer entity by ids.
+func (m *CustomerMutation) AddMergedFromIDs(ids ...gid.ID) {
+	if m.merged_from == nil {
+		m.merged_from = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.merged_from[ids[i]] = struct{}{}
+	}
+}
+
+// ClearMergedFrom clears the "merged_from" edge to the Customer entity.
+func (m *CustomerMutation) ClearMergedFrom() {
+	m.clearedmerged_from = true
+}
+
+// MergedFromCleared reports if the "merged_from" edge to the Customer entity was cleared.
+func (m *CustomerMutation) MergedFromCleared() bool {
+	return m.clearedmerged_from
+}
+
+// RemoveMergedFromIDs removes the "merged_from" edge to the Customer entity by IDs.
+func (m *CustomerMutation) RemoveMergedFromIDs(ids ...gid.ID) {
+	if m.removedmerged_from == nil {
+		m.removedmerged_from = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.merged_from, ids[i])
+		m.removedmerged_from[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedMergedFrom returns the removed IDs of the "merged_from" edge to the Customer entity.
+func (m *CustomerMutation) RemovedMergedFromIDs() (ids []gid.ID) {
+	for id := range m.removedmerged_from {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// MergedFromIDs returns the "merged_from" edge IDs in the mutation.
+func (m *CustomerMutation) MergedFromIDs() (ids []gid.ID) {
+	for id := range m.merged_from {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetMergedFrom resets all changes to the "merged_from" edge.
+func (m *CustomerMutation) ResetMergedFrom() {
+	m.merged_from = nil
+	m.clearedmerged_from = false
+	m.removedmerged_from = nil
+}
+
+// AddMergeIDs adds the "merges" edge to the CustomerMerge entity by ids.
+func (m *CustomerMutation) AddMergeIDs(ids ...gid.ID) {
+	if m.merges == nil {
+		m.merges = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.merges[ids[i]] = struct{}{}
+	}
+}
+
+// ClearMerges clears the "merges" edge to the CustomerMerge entity.
+func (m *CustomerMutation) ClearMerges() {
+	m.clearedmerges = true
+}
+
+// MergesCleared reports if the "merges" edge to the CustomerMerge entity was cleared.
+func (m *CustomerMutation) MergesCleared() bool {
+	return m.clearedmerges
+}
+
+// RemoveMergeIDs removes the "merges" edge to the CustomerMerge entity by IDs.
+func (m *CustomerMutation) RemoveMergeIDs(ids ...gid.ID) {
+	if m.removedmerges == nil {
+		m.removedmerges = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.merges, ids[i])
+		m.removedmerges[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedMerges returns the removed IDs of the "merges" edge to the CustomerMerge entity.
+func (m *CustomerMutation) RemovedMergesIDs() (ids []gid.ID) {
+	for id := range m.removedmerges {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// MergesIDs returns the "merges" edge IDs in the mutation.
+func (m *CustomerMutation) MergesIDs() (ids []gid.ID) {
+	for id := range m.merges {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetMerges resets all changes to the "merges" edge.
+func (m *CustomerMutation) ResetMerges() {
+	m.merges = nil
+	m.clearedmerges = false
+	m.removedmerges = nil
+}
+
+// AddMergeCandidateIDs adds the "merge_candidates" edge to the MergeCandidate entity by ids.
+func (m *CustomerMutation) AddMergeCandidateIDs(ids ...gid.ID) {
+	if m.merge_candidates == nil {
+		m.merge_candidates = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.merge_candidates[ids[i]] = struct{}{}
+	}
+}
+
+// ClearMergeCandidates clears the "merge_candidates" edge to the MergeCandidate entity.
+func (m *CustomerMutation) ClearMergeCandidates() {
+	m.clearedmerge_candidates = true
+}
+
+// MergeCandidatesCleared reports if the "merge_candidates" edge to the MergeCandidate entity was cleared.
+func (m *CustomerMutation) MergeCandidatesCleared() bool {
+	return m.clearedmerge_candidates
+}
+
+// RemoveMergeCandidateIDs removes the "merge_candidates" edge to the MergeCandidate entity by IDs.
+func (m *CustomerMutation) RemoveMergeCandidateIDs(ids ...gid.ID) {
+	if m.removedmerge_candidates == nil {
+		m.removedmerge_candidates = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.merge_candidates, ids[i])
+		m.removedmerge_candidates[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedMergeCandidates returns the removed IDs of the "merge_candidates" edge to the MergeCandidate entity.
+func (m *CustomerMutation) RemovedMergeCandidatesIDs() (ids []gid.ID) {
+	for id := range m.removedmerge_candidates {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// MergeCandidatesIDs returns the "merge_candidates" edge IDs in the mutation.
+func (m *CustomerMutation) MergeCandidatesIDs() (ids []gid.ID) {
+	for id := range m.merge_candidates {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetMergeCandidates resets all changes to the "merge_candidates" edge.
+func (m *CustomerMutation) ResetMergeCandidates() {
+	m.merge_candidates = nil
+	m.clearedmerge_candidates = false
+	m.removedmerge_candidates = nil
+}
+
+// AddMergedAwayIDs adds the "merged_away" edge to the CustomerMerge entity by ids.
+func (m *CustomerMutation) AddMergedAwayIDs(ids ...gid.ID) {
+	if m.merged_away == nil {
+		m.merged_away = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.merged_away[ids[i]] = struct{}{}
+	}
+}
+
+// ClearMergedAway clears the "merged_away" edge to the CustomerMerge entity.
+func (m *CustomerMutation) ClearMergedAway() {
+	m.clearedmerged_away = true
+}
+
+// MergedAwayCleared reports if the "merged_away" edge to the CustomerMerge entity was cleared.
+func (m *CustomerMutation) MergedAwayCleared() bool {
+	return m.clearedmerged_away
+}
+
+// RemoveMergedAwayIDs removes the "merged_away" edge to the CustomerMerge entity by IDs.
+func (m *CustomerMutation) RemoveMergedAwayIDs(ids ...gid.ID) {
+	if m.removedmerged_away == nil {
+		m.removedmerged_away = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.merged_away, ids[i])
+		m.removedmerged_away[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedMergedAway returns the removed IDs of the "merged_away" edge to the CustomerMerge entity.
+func (m *CustomerMutation) RemovedMergedAwayIDs() (ids []gid.ID) {
+	for id := range m.removedmerged_away {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// MergedAwayIDs returns the "merged_away" edge IDs in the mutation.
+func (m *CustomerMutation) MergedAwayIDs() (ids []gid.ID) {
+	for id := range m.merged_away {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetMergedAway resets all changes to the "merged_away" edge.
+func (m *CustomerMutation) ResetMergedAway() {
+	m.merged_away = nil
+	m.clearedmerged_away = false
+	m.removedmerged_away = nil
+}
+
+// AddCandidacyIDs adds the "candidacies" edge to the MergeCandidacy entity by ids.
+func (m *CustomerMutation) AddCandidacyIDs(ids ...gid.ID) {
+	if m.candidacies == nil {
+		m.candidacies = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.candidacies[ids[i]] = struct{}{}
+	}
+}
+
+// ClearCandidacies clears the "candidacies" edge to the MergeCandidacy entity.
+func (m *CustomerMutation) ClearCandidacies() {
+	m.clearedcandidacies = true
+}
+
+// CandidaciesCleared reports if the "candidacies" edge to the MergeCandidacy entity was cleared.
+func (m *CustomerMutation) CandidaciesCleared() bool {
+	return m.clearedcandidacies
+}
+
+// RemoveCandidacyIDs removes the "candidacies" edge to the MergeCandidacy entity by IDs.
+func (m *CustomerMutation) RemoveCandidacyIDs(ids ...gid.ID) {
+	if m.removedcandidacies == nil {
+		m.removedcandidacies = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.candidacies, ids[i])
+		m.removedcandidacies[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedCandidacies returns the removed IDs of the "candidacies" edge to the MergeCandidacy entity.
+func (m *CustomerMutation) RemovedCandidaciesIDs() (ids []gid.ID) {
+	for id := range m.removedcandidacies {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// CandidaciesIDs returns the "candidacies" edge IDs in the mutation.
+func (m *CustomerMutation) CandidaciesIDs() (ids []gid.ID) {
+	for id := range m.candidacies {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetCandidacies resets all changes to the "candidacies" edge.
+func (m *CustomerMutation) ResetCandidacies() {
+	m.candidacies = nil
+	m.clearedcandidacies = false
+	m.removedcandidacies = nil
+}
+
+// AddMergePartIDs adds the "merge_parts" edge to the CustomerMergePart entity by ids.
+func (m *CustomerMutation) AddMergePartIDs(ids ...gid.ID) {
+	if m.merge_parts == nil {
+		m.merge_parts = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.merge_parts[ids[i]] = struct{}{}
+	}
+}
+
+// ClearMergeParts clears the "merge_parts" edge to the CustomerMergePart entity.
+func (m *CustomerMutation) ClearMergeParts() {
+	m.clearedmerge_parts = true
+}
+
+// MergePartsCleared reports if the "merge_parts" edge to the CustomerMergePart entity was cleared.
+func (m *CustomerMutation) MergePartsCleared() bool {
+	return m.clearedmerge_parts
+}
+
+// RemoveMergePartIDs removes the "merge_parts" edge to the CustomerMergePart entity by IDs.
+func (m *CustomerMutation) RemoveMergePartIDs(ids ...gid.ID) {
+	if m.removedmerge_parts == nil {
+		m.removedmerge_parts = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.merge_parts, ids[i])
+		m.removedmerge_parts[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedMergeParts returns the removed IDs of the "merge_parts" edge to the CustomerMergePart entity.
+func (m *CustomerMutation) RemovedMergePartsIDs() (ids []gid.ID) {
+	for id := range m.removedmerge_parts {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// MergePartsIDs returns the "merge_parts" edge IDs in the mutation.
+func (m *CustomerMutation) MergePartsIDs() (ids []gid.ID) {
+	for id := range m.merge_parts {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetMergeParts resets all changes to the "merge_parts" edge.
+func (m *CustomerMutation) ResetMergeParts() {
+	m.merge_parts = nil
+	m.clearedmerge_parts = false
+	m.removedmerge_parts = nil
+}
+
 // Where appends a list predicates to the CustomerMutation builder.
 func (m *CustomerMutation) Where(ps ...predicate.Customer) {
 	m.predicates = append(m.predicates, ps...)
@@ -16090,7 +17851,7 @@ func (m *CustomerMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *CustomerMutation) Fields() []string {
-	fields := make([]string, 0, 7)
+	fields := make([]string, 0, 8)
 	if m.workspace_id != nil {
 		fields = append(fields, customer.FieldWorkspaceID)
 	}
@@ -16111,6 +17872,9 @@ func (m *CustomerMutation) Fields() []string {
 	}
 	if m.last_contact_at != nil {
 		fields = append(fields, customer.FieldLastContactAt)
+	}
+	if m.merged_into != nil {
+		fields = append(fields, customer.FieldMergedIntoID)
 	}
 	return fields
 }
@@ -16134,6 +17898,8 @@ func (m *CustomerMutation) Field(name string) (ent.Value, bool) {
 		return m.Locale()
 	case customer.FieldLastContactAt:
 		return m.LastContactAt()
+	case customer.FieldMergedIntoID:
+		return m.MergedIntoID()
 	}
 	return nil, false
 }
@@ -16157,6 +17923,8 @@ func (m *CustomerMutation) OldField(ctx context.Context, name string) (ent.Value
 		return m.OldLocale(ctx)
 	case customer.FieldLastContactAt:
 		return m.OldLastContactAt(ctx)
+	case customer.FieldMergedIntoID:
+		return m.OldMergedIntoID(ctx)
 	}
 	return nil, fmt.Errorf("unknown Customer field %s", name)
 }
@@ -16215,6 +17983,13 @@ func (m *CustomerMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetLastContactAt(v)
 		return nil
+	case customer.FieldMergedIntoID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMergedIntoID(v)
+		return nil
 	}
 	return fmt.Errorf("unknown Customer field %s", name)
 }
@@ -16266,6 +18041,9 @@ func (m *CustomerMutation) ClearedFields() []string {
 	if m.FieldCleared(customer.FieldLastContactAt) {
 		fields = append(fields, customer.FieldLastContactAt)
 	}
+	if m.FieldCleared(customer.FieldMergedIntoID) {
+		fields = append(fields, customer.FieldMergedIntoID)
+	}
 	return fields
 }
 
@@ -16285,6 +18063,9 @@ func (m *CustomerMutation) ClearField(name string) error {
 		return nil
 	case customer.FieldLastContactAt:
 		m.ClearLastContactAt()
+		return nil
+	case customer.FieldMergedIntoID:
+		m.ClearMergedIntoID()
 		return nil
 	}
 	return fmt.Errorf("unknown Customer nullable field %s", name)
@@ -16315,13 +18096,16 @@ func (m *CustomerMutation) ResetField(name string) error {
 	case customer.FieldLastContactAt:
 		m.ResetLastContactAt()
 		return nil
+	case customer.FieldMergedIntoID:
+		m.ResetMergedIntoID()
+		return nil
 	}
 	return fmt.Errorf("unknown Customer field %s", name)
 }
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *CustomerMutation) AddedEdges() []string {
-	edges := make([]string, 0, 3)
+	edges := make([]string, 0, 10)
 	if m.identities != nil {
 		edges = append(edges, customer.EdgeIdentities)
 	}
@@ -16330,6 +18114,27 @@ func (m *CustomerMutation) AddedEdges() []string {
 	}
 	if m.timeline != nil {
 		edges = append(edges, customer.EdgeTimeline)
+	}
+	if m.merged_into != nil {
+		edges = append(edges, customer.EdgeMergedInto)
+	}
+	if m.merged_from != nil {
+		edges = append(edges, customer.EdgeMergedFrom)
+	}
+	if m.merges != nil {
+		edges = append(edges, customer.EdgeMerges)
+	}
+	if m.merge_candidates != nil {
+		edges = append(edges, customer.EdgeMergeCandidates)
+	}
+	if m.merged_away != nil {
+		edges = append(edges, customer.EdgeMergedAway)
+	}
+	if m.candidacies != nil {
+		edges = append(edges, customer.EdgeCandidacies)
+	}
+	if m.merge_parts != nil {
+		edges = append(edges, customer.EdgeMergeParts)
 	}
 	return edges
 }
@@ -16356,13 +18161,53 @@ func (m *CustomerMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case customer.EdgeMergedInto:
+		if id := m.merged_into; id != nil {
+			return []ent.Value{*id}
+		}
+	case customer.EdgeMergedFrom:
+		ids := make([]ent.Value, 0, len(m.merged_from))
+		for id := range m.merged_from {
+			ids = append(ids, id)
+		}
+		return ids
+	case customer.EdgeMerges:
+		ids := make([]ent.Value, 0, len(m.merges))
+		for id := range m.merges {
+			ids = append(ids, id)
+		}
+		return ids
+	case customer.EdgeMergeCandidates:
+		ids := make([]ent.Value, 0, len(m.merge_candidates))
+		for id := range m.merge_candidates {
+			ids = append(ids, id)
+		}
+		return ids
+	case customer.EdgeMergedAway:
+		ids := make([]ent.Value, 0, len(m.merged_away))
+		for id := range m.merged_away {
+			ids = append(ids, id)
+		}
+		return ids
+	case customer.EdgeCandidacies:
+		ids := make([]ent.Value, 0, len(m.candidacies))
+		for id := range m.candidacies {
+			ids = append(ids, id)
+		}
+		return ids
+	case customer.EdgeMergeParts:
+		ids := make([]ent.Value, 0, len(m.merge_parts))
+		for id := range m.merge_parts {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *CustomerMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 3)
+	edges := make([]string, 0, 10)
 	if m.removedidentities != nil {
 		edges = append(edges, customer.EdgeIdentities)
 	}
@@ -16371,6 +18216,24 @@ func (m *CustomerMutation) RemovedEdges() []string {
 	}
 	if m.removedtimeline != nil {
 		edges = append(edges, customer.EdgeTimeline)
+	}
+	if m.removedmerged_from != nil {
+		edges = append(edges, customer.EdgeMergedFrom)
+	}
+	if m.removedmerges != nil {
+		edges = append(edges, customer.EdgeMerges)
+	}
+	if m.removedmerge_candidates != nil {
+		edges = append(edges, customer.EdgeMergeCandidates)
+	}
+	if m.removedmerged_away != nil {
+		edges = append(edges, customer.EdgeMergedAway)
+	}
+	if m.removedcandidacies != nil {
+		edges = append(edges, customer.EdgeCandidacies)
+	}
+	if m.removedmerge_parts != nil {
+		edges = append(edges, customer.EdgeMergeParts)
 	}
 	return edges
 }
@@ -16397,13 +18260,49 @@ func (m *CustomerMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case customer.EdgeMergedFrom:
+		ids := make([]ent.Value, 0, len(m.removedmerged_from))
+		for id := range m.removedmerged_from {
+			ids = append(ids, id)
+		}
+		return ids
+	case customer.EdgeMerges:
+		ids := make([]ent.Value, 0, len(m.removedmerges))
+		for id := range m.removedmerges {
+			ids = append(ids, id)
+		}
+		return ids
+	case customer.EdgeMergeCandidates:
+		ids := make([]ent.Value, 0, len(m.removedmerge_candidates))
+		for id := range m.removedmerge_candidates {
+			ids = append(ids, id)
+		}
+		return ids
+	case customer.EdgeMergedAway:
+		ids := make([]ent.Value, 0, len(m.removedmerged_away))
+		for id := range m.removedmerged_away {
+			ids = append(ids, id)
+		}
+		return ids
+	case customer.EdgeCandidacies:
+		ids := make([]ent.Value, 0, len(m.removedcandidacies))
+		for id := range m.removedcandidacies {
+			ids = append(ids, id)
+		}
+		return ids
+	case customer.EdgeMergeParts:
+		ids := make([]ent.Value, 0, len(m.removedmerge_parts))
+		for id := range m.removedmerge_parts {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *CustomerMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 3)
+	edges := make([]string, 0, 10)
 	if m.clearedidentities {
 		edges = append(edges, customer.EdgeIdentities)
 	}
@@ -16412,6 +18311,27 @@ func (m *CustomerMutation) ClearedEdges() []string {
 	}
 	if m.clearedtimeline {
 		edges = append(edges, customer.EdgeTimeline)
+	}
+	if m.clearedmerged_into {
+		edges = append(edges, customer.EdgeMergedInto)
+	}
+	if m.clearedmerged_from {
+		edges = append(edges, customer.EdgeMergedFrom)
+	}
+	if m.clearedmerges {
+		edges = append(edges, customer.EdgeMerges)
+	}
+	if m.clearedmerge_candidates {
+		edges = append(edges, customer.EdgeMergeCandidates)
+	}
+	if m.clearedmerged_away {
+		edges = append(edges, customer.EdgeMergedAway)
+	}
+	if m.clearedcandidacies {
+		edges = append(edges, customer.EdgeCandidacies)
+	}
+	if m.clearedmerge_parts {
+		edges = append(edges, customer.EdgeMergeParts)
 	}
 	return edges
 }
@@ -16426,6 +18346,20 @@ func (m *CustomerMutation) EdgeCleared(name string) bool {
 		return m.clearedconversations
 	case customer.EdgeTimeline:
 		return m.clearedtimeline
+	case customer.EdgeMergedInto:
+		return m.clearedmerged_into
+	case customer.EdgeMergedFrom:
+		return m.clearedmerged_from
+	case customer.EdgeMerges:
+		return m.clearedmerges
+	case customer.EdgeMergeCandidates:
+		return m.clearedmerge_candidates
+	case customer.EdgeMergedAway:
+		return m.clearedmerged_away
+	case customer.EdgeCandidacies:
+		return m.clearedcandidacies
+	case customer.EdgeMergeParts:
+		return m.clearedmerge_parts
 	}
 	return false
 }
@@ -16434,6 +18368,9 @@ func (m *CustomerMutation) EdgeCleared(name string) bool {
 // if that edge is not defined in the schema.
 func (m *CustomerMutation) ClearEdge(name string) error {
 	switch name {
+	case customer.EdgeMergedInto:
+		m.ClearMergedInto()
+		return nil
 	}
 	return fmt.Errorf("unknown Customer unique edge %s", name)
 }
@@ -16451,8 +18388,1895 @@ func (m *CustomerMutation) ResetEdge(name string) error {
 	case customer.EdgeTimeline:
 		m.ResetTimeline()
 		return nil
+	case customer.EdgeMergedInto:
+		m.ResetMergedInto()
+		return nil
+	case customer.EdgeMergedFrom:
+		m.ResetMergedFrom()
+		return nil
+	case customer.EdgeMerges:
+		m.ResetMerges()
+		return nil
+	case customer.EdgeMergeCandidates:
+		m.ResetMergeCandidates()
+		return nil
+	case customer.EdgeMergedAway:
+		m.ResetMergedAway()
+		return nil
+	case customer.EdgeCandidacies:
+		m.ResetCandidacies()
+		return nil
+	case customer.EdgeMergeParts:
+		m.ResetMergeParts()
+		return nil
 	}
 	return fmt.Errorf("unknown Customer edge %s", name)
+}
+
+// CustomerMergeMutation represents an operation that mutates the CustomerMerge nodes in the graph.
+type CustomerMergeMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *gid.ID
+	workspace_id   *gid.ID
+	evidence       *[]schema.IdentityEvidence
+	appendevidence []schema.IdentityEvidence
+	reason         *string
+	given          *bool
+	at             *time.Time
+	undone_at      *time.Time
+	clearedFields  map[string]struct{}
+	into           *gid.ID
+	clearedinto    bool
+	from           map[gid.ID]struct{}
+	removedfrom    map[gid.ID]struct{}
+	clearedfrom    bool
+	agent          *gid.ID
+	clearedagent   bool
+	app            *gid.ID
+	clearedapp     bool
+	parts          map[gid.ID]struct{}
+	removedparts   map[gid.ID]struct{}
+	clearedparts   bool
+	done           bool
+	oldValue       func(context.Context) (*CustomerMerge, error)
+	predicates     []predicate.CustomerMerge
+}
+
+var _ ent.Mutation = (*CustomerMergeMutation)(nil)
+
+// customermergeOption allows management of the mutation configuration using functional options.
+type customermergeOption func(*CustomerMergeMutation)
+
+// newCustomerMergeMutation creates new mutation for the CustomerMerge entity.
+func newCustomerMergeMutation(c config, op Op, opts ...customermergeOption) *CustomerMergeMutation {
+	m := &CustomerMergeMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeCustomerMerge,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withCustomerMergeID sets the ID field of the mutation.
+func withCustomerMergeID(id gid.ID) customermergeOption {
+	return func(m *CustomerMergeMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *CustomerMerge
+		)
+		m.oldValue = func(ctx context.Context) (*CustomerMerge, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().CustomerMerge.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withCustomerMerge sets the old CustomerMerge of the mutation.
+func withCustomerMerge(node *CustomerMerge) customermergeOption {
+	return func(m *CustomerMergeMutation) {
+		m.oldValue = func(context.Context) (*CustomerMerge, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m CustomerMergeMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m CustomerMergeMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of CustomerMerge entities.
+func (m *CustomerMergeMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *CustomerMergeMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *CustomerMergeMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().CustomerMerge.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *CustomerMergeMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *CustomerMergeMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the CustomerMerge entity.
+// If the CustomerMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergeMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *CustomerMergeMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetIntoID sets the "into_id" field.
+func (m *CustomerMergeMutation) SetIntoID(gi gid.ID) {
+	m.into = &gi
+}
+
+// IntoID returns the value of the "into_id" field in the mutation.
+func (m *CustomerMergeMutation) IntoID() (r gid.ID, exists bool) {
+	v := m.into
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldIntoID returns the old "into_id" field's value of the CustomerMerge entity.
+// If the CustomerMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergeMutation) OldIntoID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldIntoID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldIntoID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldIntoID: %w", err)
+	}
+	return oldValue.IntoID, nil
+}
+
+// ResetIntoID resets all changes to the "into_id" field.
+func (m *CustomerMergeMutation) ResetIntoID() {
+	m.into = nil
+}
+
+// SetEvidence sets the "evidence" field.
+func (m *CustomerMergeMutation) SetEvidence(se []schema.IdentityEvidence) {
+	m.evidence = &se
+	m.appendevidence = nil
+}
+
+// Evidence returns the value of the "evidence" field in the mutation.
+func (m *CustomerMergeMutation) Evidence() (r []schema.IdentityEvidence, exists bool) {
+	v := m.evidence
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEvidence returns the old "evidence" field's value of the CustomerMerge entity.
+// If the CustomerMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergeMutation) OldEvidence(ctx context.Context) (v []schema.IdentityEvidence, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEvidence is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEvidence requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEvidence: %w", err)
+	}
+	return oldValue.Evidence, nil
+}
+
+// AppendEvidence adds se to the "evidence" field.
+func (m *CustomerMergeMutation) AppendEvidence(se []schema.IdentityEvidence) {
+	m.appendevidence = append(m.appendevidence, se...)
+}
+
+// AppendedEvidence returns the list of values that were appended to the "evidence" field in this mutation.
+func (m *CustomerMergeMutation) AppendedEvidence() ([]schema.IdentityEvidence, bool) {
+	if len(m.appendevidence) == 0 {
+		return nil, false
+	}
+	return m.appendevidence, true
+}
+
+// ResetEvidence resets all changes to the "evidence" field.
+func (m *CustomerMergeMutation) ResetEvidence() {
+	m.evidence = nil
+	m.appendevidence = nil
+}
+
+// SetReason sets the "reason" field.
+func (m *CustomerMergeMutation) SetReason(s string) {
+	m.reason = &s
+}
+
+// Reason returns the value of the "reason" field in the mutation.
+func (m *CustomerMergeMutation) Reason() (r string, exists bool) {
+	v := m.reason
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldReason returns the old "reason" field's value of the CustomerMerge entity.
+// If the CustomerMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergeMutation) OldReason(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldReason is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldReason requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldReason: %w", err)
+	}
+	return oldValue.Reason, nil
+}
+
+// ClearReason clears the value of the "reason" field.
+func (m *CustomerMergeMutation) ClearReason() {
+	m.reason = nil
+	m.clearedFields[customermerge.FieldReason] = struct{}{}
+}
+
+// ReasonCleared returns if the "reason" field was cleared in this mutation.
+func (m *CustomerMergeMutation) ReasonCleared() bool {
+	_, ok := m.clearedFields[customermerge.FieldReason]
+	return ok
+}
+
+// ResetReason resets all changes to the "reason" field.
+func (m *CustomerMergeMutation) ResetReason() {
+	m.reason = nil
+	delete(m.clearedFields, customermerge.FieldReason)
+}
+
+// SetAgentID sets the "agent_id" field.
+func (m *CustomerMergeMutation) SetAgentID(gi gid.ID) {
+	m.agent = &gi
+}
+
+// AgentID returns the value of the "agent_id" field in the mutation.
+func (m *CustomerMergeMutation) AgentID() (r gid.ID, exists bool) {
+	v := m.agent
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAgentID returns the old "agent_id" field's value of the CustomerMerge entity.
+// If the CustomerMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergeMutation) OldAgentID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAgentID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAgentID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAgentID: %w", err)
+	}
+	return oldValue.AgentID, nil
+}
+
+// ClearAgentID clears the value of the "agent_id" field.
+func (m *CustomerMergeMutation) ClearAgentID() {
+	m.agent = nil
+	m.clearedFields[customermerge.FieldAgentID] = struct{}{}
+}
+
+// AgentIDCleared returns if the "agent_id" field was cleared in this mutation.
+func (m *CustomerMergeMutation) AgentIDCleared() bool {
+	_, ok := m.clearedFields[customermerge.FieldAgentID]
+	return ok
+}
+
+// ResetAgentID resets all changes to the "agent_id" field.
+func (m *CustomerMergeMutation) ResetAgentID() {
+	m.agent = nil
+	delete(m.clearedFields, customermerge.FieldAgentID)
+}
+
+// SetAppID sets the "app_id" field.
+func (m *CustomerMergeMutation) SetAppID(gi gid.ID) {
+	m.app = &gi
+}
+
+// AppID returns the value of the "app_id" field in the mutation.
+func (m *CustomerMergeMutation) AppID() (r gid.ID, exists bool) {
+	v := m.app
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAppID returns the old "app_id" field's value of the CustomerMerge entity.
+// If the CustomerMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergeMutation) OldAppID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAppID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAppID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAppID: %w", err)
+	}
+	return oldValue.AppID, nil
+}
+
+// ClearAppID clears the value of the "app_id" field.
+func (m *CustomerMergeMutation) ClearAppID() {
+	m.app = nil
+	m.clearedFields[customermerge.FieldAppID] = struct{}{}
+}
+
+// AppIDCleared returns if the "app_id" field was cleared in this mutation.
+func (m *CustomerMergeMutation) AppIDCleared() bool {
+	_, ok := m.clearedFields[customermerge.FieldAppID]
+	return ok
+}
+
+// ResetAppID resets all changes to the "app_id" field.
+func (m *CustomerMergeMutation) ResetAppID() {
+	m.app = nil
+	delete(m.clearedFields, customermerge.FieldAppID)
+}
+
+// SetGiven sets the "given" field.
+func (m *CustomerMergeMutation) SetGiven(b bool) {
+	m.given = &b
+}
+
+// Given returns the value of the "given" field in the mutation.
+func (m *CustomerMergeMutation) Given() (r bool, exists bool) {
+	v := m.given
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldGiven returns the old "given" field's value of the CustomerMerge entity.
+// If the CustomerMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergeMutation) OldGiven(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldGiven is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldGiven requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldGiven: %w", err)
+	}
+	return oldValue.Given, nil
+}
+
+// ResetGiven resets all changes to the "given" field.
+func (m *CustomerMergeMutation) ResetGiven() {
+	m.given = nil
+}
+
+// SetAt sets the "at" field.
+func (m *CustomerMergeMutation) SetAt(t time.Time) {
+	m.at = &t
+}
+
+// At returns the value of the "at" field in the mutation.
+func (m *CustomerMergeMutation) At() (r time.Time, exists bool) {
+	v := m.at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAt returns the old "at" field's value of the CustomerMerge entity.
+// If the CustomerMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergeMutation) OldAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAt: %w", err)
+	}
+	return oldValue.At, nil
+}
+
+// ResetAt resets all changes to the "at" field.
+func (m *CustomerMergeMutation) ResetAt() {
+	m.at = nil
+}
+
+// SetUndoneAt sets the "undone_at" field.
+func (m *CustomerMergeMutation) SetUndoneAt(t time.Time) {
+	m.undone_at = &t
+}
+
+// UndoneAt returns the value of the "undone_at" field in the mutation.
+func (m *CustomerMergeMutation) UndoneAt() (r time.Time, exists bool) {
+	v := m.undone_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUndoneAt returns the old "undone_at" field's value of the CustomerMerge entity.
+// If the CustomerMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergeMutation) OldUndoneAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUndoneAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUndoneAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUndoneAt: %w", err)
+	}
+	return oldValue.UndoneAt, nil
+}
+
+// ClearUndoneAt clears the value of the "undone_at" field.
+func (m *CustomerMergeMutation) ClearUndoneAt() {
+	m.undone_at = nil
+	m.clearedFields[customermerge.FieldUndoneAt] = struct{}{}
+}
+
+// UndoneAtCleared returns if the "undone_at" field was cleared in this mutation.
+func (m *CustomerMergeMutation) UndoneAtCleared() bool {
+	_, ok := m.clearedFields[customermerge.FieldUndoneAt]
+	return ok
+}
+
+// ResetUndoneAt resets all changes to the "undone_at" field.
+func (m *CustomerMergeMutation) ResetUndoneAt() {
+	m.undone_at = nil
+	delete(m.clearedFields, customermerge.FieldUndoneAt)
+}
+
+// ClearInto clears the "into" edge to the Customer entity.
+func (m *CustomerMergeMutation) ClearInto() {
+	m.clearedinto = true
+	m.clearedFields[customermerge.FieldIntoID] = struct{}{}
+}
+
+// IntoCleared reports if the "into" edge to the Customer entity was cleared.
+func (m *CustomerMergeMutation) IntoCleared() bool {
+	return m.clearedinto
+}
+
+// IntoIDs returns the "into" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// IntoID instead. It exists only for internal usage by the builders.
+func (m *CustomerMergeMutation) IntoIDs() (ids []gid.ID) {
+	if id := m.into; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetInto resets all changes to the "into" edge.
+func (m *CustomerMergeMutation) ResetInto() {
+	m.into = nil
+	m.clearedinto = false
+}
+
+// AddFromIDs adds the "from" edge to the Customer entity by ids.
+func (m *CustomerMergeMutation) AddFromIDs(ids ...gid.ID) {
+	if m.from == nil {
+		m.from = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.from[ids[i]] = struct{}{}
+	}
+}
+
+// ClearFrom clears the "from" edge to the Customer entity.
+func (m *CustomerMergeMutation) ClearFrom() {
+	m.clearedfrom = true
+}
+
+// FromCleared reports if the "from" edge to the Customer entity was cleared.
+func (m *CustomerMergeMutation) FromCleared() bool {
+	return m.clearedfrom
+}
+
+// RemoveFromIDs removes the "from" edge to the Customer entity by IDs.
+func (m *CustomerMergeMutation) RemoveFromIDs(ids ...gid.ID) {
+	if m.removedfrom == nil {
+		m.removedfrom = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.from, ids[i])
+		m.removedfrom[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedFrom returns the removed IDs of the "from" edge to the Customer entity.
+func (m *CustomerMergeMutation) RemovedFromIDs() (ids []gid.ID) {
+	for id := range m.removedfrom {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// FromIDs returns the "from" edge IDs in the mutation.
+func (m *CustomerMergeMutation) FromIDs() (ids []gid.ID) {
+	for id := range m.from {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetFrom resets all changes to the "from" edge.
+func (m *CustomerMergeMutation) ResetFrom() {
+	m.from = nil
+	m.clearedfrom = false
+	m.removedfrom = nil
+}
+
+// ClearAgent clears the "agent" edge to the Agent entity.
+func (m *CustomerMergeMutation) ClearAgent() {
+	m.clearedagent = true
+	m.clearedFields[customermerge.FieldAgentID] = struct{}{}
+}
+
+// AgentCleared reports if the "agent" edge to the Agent entity was cleared.
+func (m *CustomerMergeMutation) AgentCleared() bool {
+	return m.AgentIDCleared() || m.clearedagent
+}
+
+// AgentIDs returns the "agent" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// AgentID instead. It exists only for internal usage by the builders.
+func (m *CustomerMergeMutation) AgentIDs() (ids []gid.ID) {
+	if id := m.agent; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetAgent resets all changes to the "agent" edge.
+func (m *CustomerMergeMutation) ResetAgent() {
+	m.agent = nil
+	m.clearedagent = false
+}
+
+// ClearApp clears the "app" edge to the App entity.
+func (m *CustomerMergeMutation) ClearApp() {
+	m.clearedapp = true
+	m.clearedFields[customermerge.FieldAppID] = struct{}{}
+}
+
+// AppCleared reports if the "app" edge to the App entity was cleared.
+func (m *CustomerMergeMutation) AppCleared() bool {
+	return m.AppIDCleared() || m.clearedapp
+}
+
+// AppIDs returns the "app" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// AppID instead. It exists only for internal usage by the builders.
+func (m *CustomerMergeMutation) AppIDs() (ids []gid.ID) {
+	if id := m.app; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetApp resets all changes to the "app" edge.
+func (m *CustomerMergeMutation) ResetApp() {
+	m.app = nil
+	m.clearedapp = false
+}
+
+// AddPartIDs adds the "parts" edge to the CustomerMergePart entity by ids.
+func (m *CustomerMergeMutation) AddPartIDs(ids ...gid.ID) {
+	if m.parts == nil {
+		m.parts = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.parts[ids[i]] = struct{}{}
+	}
+}
+
+// ClearParts clears the "parts" edge to the CustomerMergePart entity.
+func (m *CustomerMergeMutation) ClearParts() {
+	m.clearedparts = true
+}
+
+// PartsCleared reports if the "parts" edge to the CustomerMergePart entity was cleared.
+func (m *CustomerMergeMutation) PartsCleared() bool {
+	return m.clearedparts
+}
+
+// RemovePartIDs removes the "parts" edge to the CustomerMergePart entity by IDs.
+func (m *CustomerMergeMutation) RemovePartIDs(ids ...gid.ID) {
+	if m.removedparts == nil {
+		m.removedparts = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.parts, ids[i])
+		m.removedparts[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedParts returns the removed IDs of the "parts" edge to the CustomerMergePart entity.
+func (m *CustomerMergeMutation) RemovedPartsIDs() (ids []gid.ID) {
+	for id := range m.removedparts {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// PartsIDs returns the "parts" edge IDs in the mutation.
+func (m *CustomerMergeMutation) PartsIDs() (ids []gid.ID) {
+	for id := range m.parts {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetParts resets all changes to the "parts" edge.
+func (m *CustomerMergeMutation) ResetParts() {
+	m.parts = nil
+	m.clearedparts = false
+	m.removedparts = nil
+}
+
+// Where appends a list predicates to the CustomerMergeMutation builder.
+func (m *CustomerMergeMutation) Where(ps ...predicate.CustomerMerge) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the CustomerMergeMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *CustomerMergeMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.CustomerMerge, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *CustomerMergeMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *CustomerMergeMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (CustomerMerge).
+func (m *CustomerMergeMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *CustomerMergeMutation) Fields() []string {
+	fields := make([]string, 0, 9)
+	if m.workspace_id != nil {
+		fields = append(fields, customermerge.FieldWorkspaceID)
+	}
+	if m.into != nil {
+		fields = append(fields, customermerge.FieldIntoID)
+	}
+	if m.evidence != nil {
+		fields = append(fields, customermerge.FieldEvidence)
+	}
+	if m.reason != nil {
+		fields = append(fields, customermerge.FieldReason)
+	}
+	if m.agent != nil {
+		fields = append(fields, customermerge.FieldAgentID)
+	}
+	if m.app != nil {
+		fields = append(fields, customermerge.FieldAppID)
+	}
+	if m.given != nil {
+		fields = append(fields, customermerge.FieldGiven)
+	}
+	if m.at != nil {
+		fields = append(fields, customermerge.FieldAt)
+	}
+	if m.undone_at != nil {
+		fields = append(fields, customermerge.FieldUndoneAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *CustomerMergeMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case customermerge.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case customermerge.FieldIntoID:
+		return m.IntoID()
+	case customermerge.FieldEvidence:
+		return m.Evidence()
+	case customermerge.FieldReason:
+		return m.Reason()
+	case customermerge.FieldAgentID:
+		return m.AgentID()
+	case customermerge.FieldAppID:
+		return m.AppID()
+	case customermerge.FieldGiven:
+		return m.Given()
+	case customermerge.FieldAt:
+		return m.At()
+	case customermerge.FieldUndoneAt:
+		return m.UndoneAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *CustomerMergeMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case customermerge.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case customermerge.FieldIntoID:
+		return m.OldIntoID(ctx)
+	case customermerge.FieldEvidence:
+		return m.OldEvidence(ctx)
+	case customermerge.FieldReason:
+		return m.OldReason(ctx)
+	case customermerge.FieldAgentID:
+		return m.OldAgentID(ctx)
+	case customermerge.FieldAppID:
+		return m.OldAppID(ctx)
+	case customermerge.FieldGiven:
+		return m.OldGiven(ctx)
+	case customermerge.FieldAt:
+		return m.OldAt(ctx)
+	case customermerge.FieldUndoneAt:
+		return m.OldUndoneAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown CustomerMerge field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *CustomerMergeMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case customermerge.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case customermerge.FieldIntoID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetIntoID(v)
+		return nil
+	case customermerge.FieldEvidence:
+		v, ok := value.([]schema.IdentityEvidence)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEvidence(v)
+		return nil
+	case customermerge.FieldReason:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetReason(v)
+		return nil
+	case customermerge.FieldAgentID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAgentID(v)
+		return nil
+	case customermerge.FieldAppID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAppID(v)
+		return nil
+	case customermerge.FieldGiven:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetGiven(v)
+		return nil
+	case customermerge.FieldAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAt(v)
+		return nil
+	case customermerge.FieldUndoneAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUndoneAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown CustomerMerge field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *CustomerMergeMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *CustomerMergeMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *CustomerMergeMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown CustomerMerge numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *CustomerMergeMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(customermerge.FieldReason) {
+		fields = append(fields, customermerge.FieldReason)
+	}
+	if m.FieldCleared(customermerge.FieldAgentID) {
+		fields = append(fields, customermerge.FieldAgentID)
+	}
+	if m.FieldCleared(customermerge.FieldAppID) {
+		fields = append(fields, customermerge.FieldAppID)
+	}
+	if m.FieldCleared(customermerge.FieldUndoneAt) {
+		fields = append(fields, customermerge.FieldUndoneAt)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *CustomerMergeMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *CustomerMergeMutation) ClearField(name string) error {
+	switch name {
+	case customermerge.FieldReason:
+		m.ClearReason()
+		return nil
+	case customermerge.FieldAgentID:
+		m.ClearAgentID()
+		return nil
+	case customermerge.FieldAppID:
+		m.ClearAppID()
+		return nil
+	case customermerge.FieldUndoneAt:
+		m.ClearUndoneAt()
+		return nil
+	}
+	return fmt.Errorf("unknown CustomerMerge nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *CustomerMergeMutation) ResetField(name string) error {
+	switch name {
+	case customermerge.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case customermerge.FieldIntoID:
+		m.ResetIntoID()
+		return nil
+	case customermerge.FieldEvidence:
+		m.ResetEvidence()
+		return nil
+	case customermerge.FieldReason:
+		m.ResetReason()
+		return nil
+	case customermerge.FieldAgentID:
+		m.ResetAgentID()
+		return nil
+	case customermerge.FieldAppID:
+		m.ResetAppID()
+		return nil
+	case customermerge.FieldGiven:
+		m.ResetGiven()
+		return nil
+	case customermerge.FieldAt:
+		m.ResetAt()
+		return nil
+	case customermerge.FieldUndoneAt:
+		m.ResetUndoneAt()
+		return nil
+	}
+	return fmt.Errorf("unknown CustomerMerge field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *CustomerMergeMutation) AddedEdges() []string {
+	edges := make([]string, 0, 5)
+	if m.into != nil {
+		edges = append(edges, customermerge.EdgeInto)
+	}
+	if m.from != nil {
+		edges = append(edges, customermerge.EdgeFrom)
+	}
+	if m.agent != nil {
+		edges = append(edges, customermerge.EdgeAgent)
+	}
+	if m.app != nil {
+		edges = append(edges, customermerge.EdgeApp)
+	}
+	if m.parts != nil {
+		edges = append(edges, customermerge.EdgeParts)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *CustomerMergeMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case customermerge.EdgeInto:
+		if id := m.into; id != nil {
+			return []ent.Value{*id}
+		}
+	case customermerge.EdgeFrom:
+		ids := make([]ent.Value, 0, len(m.from))
+		for id := range m.from {
+			ids = append(ids, id)
+		}
+		return ids
+	case customermerge.EdgeAgent:
+		if id := m.agent; id != nil {
+			return []ent.Value{*id}
+		}
+	case customermerge.EdgeApp:
+		if id := m.app; id != nil {
+			return []ent.Value{*id}
+		}
+	case customermerge.EdgeParts:
+		ids := make([]ent.Value, 0, len(m.parts))
+		for id := range m.parts {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *CustomerMergeMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 5)
+	if m.removedfrom != nil {
+		edges = append(edges, customermerge.EdgeFrom)
+	}
+	if m.removedparts != nil {
+		edges = append(edges, customermerge.EdgeParts)
+	}
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *CustomerMergeMutation) RemovedIDs(name string) []ent.Value {
+	switch name {
+	case customermerge.EdgeFrom:
+		ids := make([]ent.Value, 0, len(m.removedfrom))
+		for id := range m.removedfrom {
+			ids = append(ids, id)
+		}
+		return ids
+	case customermerge.EdgeParts:
+		ids := make([]ent.Value, 0, len(m.removedparts))
+		for id := range m.removedparts {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *CustomerMergeMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 5)
+	if m.clearedinto {
+		edges = append(edges, customermerge.EdgeInto)
+	}
+	if m.clearedfrom {
+		edges = append(edges, customermerge.EdgeFrom)
+	}
+	if m.clearedagent {
+		edges = append(edges, customermerge.EdgeAgent)
+	}
+	if m.clearedapp {
+		edges = append(edges, customermerge.EdgeApp)
+	}
+	if m.clearedparts {
+		edges = append(edges, customermerge.EdgeParts)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *CustomerMergeMutation) EdgeCleared(name string) bool {
+	switch name {
+	case customermerge.EdgeInto:
+		return m.clearedinto
+	case customermerge.EdgeFrom:
+		return m.clearedfrom
+	case customermerge.EdgeAgent:
+		return m.clearedagent
+	case customermerge.EdgeApp:
+		return m.clearedapp
+	case customermerge.EdgeParts:
+		return m.clearedparts
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *CustomerMergeMutation) ClearEdge(name string) error {
+	switch name {
+	case customermerge.EdgeInto:
+		m.ClearInto()
+		return nil
+	case customermerge.EdgeAgent:
+		m.ClearAgent()
+		return nil
+	case customermerge.EdgeApp:
+		m.ClearApp()
+		return nil
+	}
+	return fmt.Errorf("unknown CustomerMerge unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *CustomerMergeMutation) ResetEdge(name string) error {
+	switch name {
+	case customermerge.EdgeInto:
+		m.ResetInto()
+		return nil
+	case customermerge.EdgeFrom:
+		m.ResetFrom()
+		return nil
+	case customermerge.EdgeAgent:
+		m.ResetAgent()
+		return nil
+	case customermerge.EdgeApp:
+		m.ResetApp()
+		return nil
+	case customermerge.EdgeParts:
+		m.ResetParts()
+		return nil
+	}
+	return fmt.Errorf("unknown CustomerMerge edge %s", name)
+}
+
+// CustomerMergePartMutation represents an operation that mutates the CustomerMergePart nodes in the graph.
+type CustomerMergePartMutation struct {
+	config
+	op                  Op
+	typ                 string
+	id                  *gid.ID
+	workspace_id        *gid.ID
+	identities          *[]gid.ID
+	appendidentities    []gid.ID
+	conversations       *[]gid.ID
+	appendconversations []gid.ID
+	clearedFields       map[string]struct{}
+	merge               *gid.ID
+	clearedmerge        bool
+	customer            *gid.ID
+	clearedcustomer     bool
+	done                bool
+	oldValue            func(context.Context) (*CustomerMergePart, error)
+	predicates          []predicate.CustomerMergePart
+}
+
+var _ ent.Mutation = (*CustomerMergePartMutation)(nil)
+
+// customermergepartOption allows management of the mutation configuration using functional options.
+type customermergepartOption func(*CustomerMergePartMutation)
+
+// newCustomerMergePartMutation creates new mutation for the CustomerMergePart entity.
+func newCustomerMergePartMutation(c config, op Op, opts ...customermergepartOption) *CustomerMergePartMutation {
+	m := &CustomerMergePartMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeCustomerMergePart,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withCustomerMergePartID sets the ID field of the mutation.
+func withCustomerMergePartID(id gid.ID) customermergepartOption {
+	return func(m *CustomerMergePartMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *CustomerMergePart
+		)
+		m.oldValue = func(ctx context.Context) (*CustomerMergePart, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().CustomerMergePart.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withCustomerMergePart sets the old CustomerMergePart of the mutation.
+func withCustomerMergePart(node *CustomerMergePart) customermergepartOption {
+	return func(m *CustomerMergePartMutation) {
+		m.oldValue = func(context.Context) (*CustomerMergePart, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m CustomerMergePartMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m CustomerMergePartMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of CustomerMergePart entities.
+func (m *CustomerMergePartMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *CustomerMergePartMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *CustomerMergePartMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().CustomerMergePart.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *CustomerMergePartMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *CustomerMergePartMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the CustomerMergePart entity.
+// If the CustomerMergePart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergePartMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *CustomerMergePartMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetCustomerMergeID sets the "customer_merge_id" field.
+func (m *CustomerMergePartMutation) SetCustomerMergeID(gi gid.ID) {
+	m.merge = &gi
+}
+
+// CustomerMergeID returns the value of the "customer_merge_id" field in the mutation.
+func (m *CustomerMergePartMutation) CustomerMergeID() (r gid.ID, exists bool) {
+	v := m.merge
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCustomerMergeID returns the old "customer_merge_id" field's value of the CustomerMergePart entity.
+// If the CustomerMergePart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergePartMutation) OldCustomerMergeID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCustomerMergeID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCustomerMergeID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCustomerMergeID: %w", err)
+	}
+	return oldValue.CustomerMergeID, nil
+}
+
+// ResetCustomerMergeID resets all changes to the "customer_merge_id" field.
+func (m *CustomerMergePartMutation) ResetCustomerMergeID() {
+	m.merge = nil
+}
+
+// SetCustomerID sets the "customer_id" field.
+func (m *CustomerMergePartMutation) SetCustomerID(gi gid.ID) {
+	m.customer = &gi
+}
+
+// CustomerID returns the value of the "customer_id" field in the mutation.
+func (m *CustomerMergePartMutation) CustomerID() (r gid.ID, exists bool) {
+	v := m.customer
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCustomerID returns the old "customer_id" field's value of the CustomerMergePart entity.
+// If the CustomerMergePart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergePartMutation) OldCustomerID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCustomerID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCustomerID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCustomerID: %w", err)
+	}
+	return oldValue.CustomerID, nil
+}
+
+// ResetCustomerID resets all changes to the "customer_id" field.
+func (m *CustomerMergePartMutation) ResetCustomerID() {
+	m.customer = nil
+}
+
+// SetIdentities sets the "identities" field.
+func (m *CustomerMergePartMutation) SetIdentities(gi []gid.ID) {
+	m.identities = &gi
+	m.appendidentities = nil
+}
+
+// Identities returns the value of the "identities" field in the mutation.
+func (m *CustomerMergePartMutation) Identities() (r []gid.ID, exists bool) {
+	v := m.identities
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldIdentities returns the old "identities" field's value of the CustomerMergePart entity.
+// If the CustomerMergePart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergePartMutation) OldIdentities(ctx context.Context) (v []gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldIdentities is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldIdentities requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldIdentities: %w", err)
+	}
+	return oldValue.Identities, nil
+}
+
+// AppendIdentities adds gi to the "identities" field.
+func (m *CustomerMergePartMutation) AppendIdentities(gi []gid.ID) {
+	m.appendidentities = append(m.appendidentities, gi...)
+}
+
+// AppendedIdentities returns the list of values that were appended to the "identities" field in this mutation.
+func (m *CustomerMergePartMutation) AppendedIdentities() ([]gid.ID, bool) {
+	if len(m.appendidentities) == 0 {
+		return nil, false
+	}
+	return m.appendidentities, true
+}
+
+// ResetIdentities resets all changes to the "identities" field.
+func (m *CustomerMergePartMutation) ResetIdentities() {
+	m.identities = nil
+	m.appendidentities = nil
+}
+
+// SetConversations sets the "conversations" field.
+func (m *CustomerMergePartMutation) SetConversations(gi []gid.ID) {
+	m.conversations = &gi
+	m.appendconversations = nil
+}
+
+// Conversations returns the value of the "conversations" field in the mutation.
+func (m *CustomerMergePartMutation) Conversations() (r []gid.ID, exists bool) {
+	v := m.conversations
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldConversations returns the old "conversations" field's value of the CustomerMergePart entity.
+// If the CustomerMergePart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergePartMutation) OldConversations(ctx context.Context) (v []gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldConversations is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldConversations requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldConversations: %w", err)
+	}
+	return oldValue.Conversations, nil
+}
+
+// AppendConversations adds gi to the "conversations" field.
+func (m *CustomerMergePartMutation) AppendConversations(gi []gid.ID) {
+	m.appendconversations = append(m.appendconversations, gi...)
+}
+
+// AppendedConversations returns the list of values that were appended to the "conversations" field in this mutation.
+func (m *CustomerMergePartMutation) AppendedConversations() ([]gid.ID, bool) {
+	if len(m.appendconversations) == 0 {
+		return nil, false
+	}
+	return m.appendconversations, true
+}
+
+// ResetConversations resets all changes to the "conversations" field.
+func (m *CustomerMergePartMutation) ResetConversations() {
+	m.conversations = nil
+	m.appendconversations = nil
+}
+
+// SetMergeID sets the "merge" edge to the CustomerMerge entity by id.
+func (m *CustomerMergePartMutation) SetMergeID(id gid.ID) {
+	m.merge = &id
+}
+
+// ClearMerge clears the "merge" edge to the CustomerMerge entity.
+func (m *CustomerMergePartMutation) ClearMerge() {
+	m.clearedmerge = true
+	m.clearedFields[customermergepart.FieldCustomerMergeID] = struct{}{}
+}
+
+// MergeCleared reports if the "merge" edge to the CustomerMerge entity was cleared.
+func (m *CustomerMergePartMutation) MergeCleared() bool {
+	return m.clearedmerge
+}
+
+// MergeID returns the "merge" edge ID in the mutation.
+func (m *CustomerMergePartMutation) MergeID() (id gid.ID, exists bool) {
+	if m.merge != nil {
+		return *m.merge, true
+	}
+	return
+}
+
+// MergeIDs returns the "merge" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// MergeID instead. It exists only for internal usage by the builders.
+func (m *CustomerMergePartMutation) MergeIDs() (ids []gid.ID) {
+	if id := m.merge; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetMerge resets all changes to the "merge" edge.
+func (m *CustomerMergePartMutation) ResetMerge() {
+	m.merge = nil
+	m.clearedmerge = false
+}
+
+// ClearCustomer clears the "customer" edge to the Customer entity.
+func (m *CustomerMergePartMutation) ClearCustomer() {
+	m.clearedcustomer = true
+	m.clearedFields[customermergepart.FieldCustomerID] = struct{}{}
+}
+
+// CustomerCleared reports if the "customer" edge to the Customer entity was cleared.
+func (m *CustomerMergePartMutation) CustomerCleared() bool {
+	return m.clearedcustomer
+}
+
+// CustomerIDs returns the "customer" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// CustomerID instead. It exists only for internal usage by the builders.
+func (m *CustomerMergePartMutation) CustomerIDs() (ids []gid.ID) {
+	if id := m.customer; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetCustomer resets all changes to the "customer" edge.
+func (m *CustomerMergePartMutation) ResetCustomer() {
+	m.customer = nil
+	m.clearedcustomer = false
+}
+
+// Where appends a list predicates to the CustomerMergePartMutation builder.
+func (m *CustomerMergePartMutation) Where(ps ...predicate.CustomerMergePart) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the CustomerMergePartMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *CustomerMergePartMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.CustomerMergePart, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *CustomerMergePartMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *CustomerMergePartMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (CustomerMergePart).
+func (m *CustomerMergePartMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *CustomerMergePartMutation) Fields() []string {
+	fields := make([]string, 0, 5)
+	if m.workspace_id != nil {
+		fields = append(fields, customermergepart.FieldWorkspaceID)
+	}
+	if m.merge != nil {
+		fields = append(fields, customermergepart.FieldCustomerMergeID)
+	}
+	if m.customer != nil {
+		fields = append(fields, customermergepart.FieldCustomerID)
+	}
+	if m.identities != nil {
+		fields = append(fields, customermergepart.FieldIdentities)
+	}
+	if m.conversations != nil {
+		fields = append(fields, customermergepart.FieldConversations)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *CustomerMergePartMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case customermergepart.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case customermergepart.FieldCustomerMergeID:
+		return m.CustomerMergeID()
+	case customermergepart.FieldCustomerID:
+		return m.CustomerID()
+	case customermergepart.FieldIdentities:
+		return m.Identities()
+	case customermergepart.FieldConversations:
+		return m.Conversations()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *CustomerMergePartMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case customermergepart.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case customermergepart.FieldCustomerMergeID:
+		return m.OldCustomerMergeID(ctx)
+	case customermergepart.FieldCustomerID:
+		return m.OldCustomerID(ctx)
+	case customermergepart.FieldIdentities:
+		return m.OldIdentities(ctx)
+	case customermergepart.FieldConversations:
+		return m.OldConversations(ctx)
+	}
+	return nil, fmt.Errorf("unknown CustomerMergePart field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *CustomerMergePartMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case customermergepart.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case customermergepart.FieldCustomerMergeID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCustomerMergeID(v)
+		return nil
+	case customermergepart.FieldCustomerID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCustomerID(v)
+		return nil
+	case customermergepart.FieldIdentities:
+		v, ok := value.([]gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetIdentities(v)
+		return nil
+	case customermergepart.FieldConversations:
+		v, ok := value.([]gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetConversations(v)
+		return nil
+	}
+	return fmt.Errorf("unknown CustomerMergePart field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *CustomerMergePartMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *CustomerMergePartMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *CustomerMergePartMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown CustomerMergePart numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *CustomerMergePartMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *CustomerMergePartMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *CustomerMergePartMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown CustomerMergePart nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *CustomerMergePartMutation) ResetField(name string) error {
+	switch name {
+	case customermergepart.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case customermergepart.FieldCustomerMergeID:
+		m.ResetCustomerMergeID()
+		return nil
+	case customermergepart.FieldCustomerID:
+		m.ResetCustomerID()
+		return nil
+	case customermergepart.FieldIdentities:
+		m.ResetIdentities()
+		return nil
+	case customermergepart.FieldConversations:
+		m.ResetConversations()
+		return nil
+	}
+	return fmt.Errorf("unknown CustomerMergePart field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *CustomerMergePartMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.merge != nil {
+		edges = append(edges, customermergepart.EdgeMerge)
+	}
+	if m.customer != nil {
+		edges = append(edges, customermergepart.EdgeCustomer)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *CustomerMergePartMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case customermergepart.EdgeMerge:
+		if id := m.merge; id != nil {
+			return []ent.Value{*id}
+		}
+	case customermergepart.EdgeCustomer:
+		if id := m.customer; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *CustomerMergePartMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *CustomerMergePartMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *CustomerMergePartMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedmerge {
+		edges = append(edges, customermergepart.EdgeMerge)
+	}
+	if m.clearedcustomer {
+		edges = append(edges, customermergepart.EdgeCustomer)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *CustomerMergePartMutation) EdgeCleared(name string) bool {
+	switch name {
+	case customermergepart.EdgeMerge:
+		return m.clearedmerge
+	case customermergepart.EdgeCustomer:
+		return m.clearedcustomer
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *CustomerMergePartMutation) ClearEdge(name string) error {
+	switch name {
+	case customermergepart.EdgeMerge:
+		m.ClearMerge()
+		return nil
+	case customermergepart.EdgeCustomer:
+		m.ClearCustomer()
+		return nil
+	}
+	return fmt.Errorf("unknown CustomerMergePart unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *CustomerMergePartMutation) ResetEdge(name string) error {
+	switch name {
+	case customermergepart.EdgeMerge:
+		m.ResetMerge()
+		return nil
+	case customermergepart.EdgeCustomer:
+		m.ResetCustomer()
+		return nil
+	}
+	return fmt.Errorf("unknown CustomerMergePart edge %s", name)
 }
 
 // EventMutation represents an operation that mutates the Event nodes in the graph.
@@ -19088,6 +22912,7 @@ type IdentityMutation struct {
 	value_blind        *string
 	claim              *string
 	verification       *identity.Verification
+	given_to_id        *gid.ID
 	first_seen_at      *time.Time
 	last_seen_at       *time.Time
 	visible_count      *int
@@ -19675,6 +23500,55 @@ func (m *IdentityMutation) ResetChannelID() {
 	delete(m.clearedFields, identity.FieldChannelID)
 }
 
+// SetGivenToID sets the "given_to_id" field.
+func (m *IdentityMutation) SetGivenToID(gi gid.ID) {
+	m.given_to_id = &gi
+}
+
+// GivenToID returns the value of the "given_to_id" field in the mutation.
+func (m *IdentityMutation) GivenToID() (r gid.ID, exists bool) {
+	v := m.given_to_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldGivenToID returns the old "given_to_id" field's value of the Identity entity.
+// If the Identity object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *IdentityMutation) OldGivenToID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldGivenToID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldGivenToID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldGivenToID: %w", err)
+	}
+	return oldValue.GivenToID, nil
+}
+
+// ClearGivenToID clears the value of the "given_to_id" field.
+func (m *IdentityMutation) ClearGivenToID() {
+	m.given_to_id = nil
+	m.clearedFields[identity.FieldGivenToID] = struct{}{}
+}
+
+// GivenToIDCleared returns if the "given_to_id" field was cleared in this mutation.
+func (m *IdentityMutation) GivenToIDCleared() bool {
+	_, ok := m.clearedFields[identity.FieldGivenToID]
+	return ok
+}
+
+// ResetGivenToID resets all changes to the "given_to_id" field.
+func (m *IdentityMutation) ResetGivenToID() {
+	m.given_to_id = nil
+	delete(m.clearedFields, identity.FieldGivenToID)
+}
+
 // SetFirstSeenAt sets the "first_seen_at" field.
 func (m *IdentityMutation) SetFirstSeenAt(t time.Time) {
 	m.first_seen_at = &t
@@ -20003,7 +23877,7 @@ func (m *IdentityMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *IdentityMutation) Fields() []string {
-	fields := make([]string, 0, 17)
+	fields := make([]string, 0, 18)
 	if m.workspace_id != nil {
 		fields = append(fields, identity.FieldWorkspaceID)
 	}
@@ -20039,6 +23913,9 @@ func (m *IdentityMutation) Fields() []string {
 	}
 	if m.channel != nil {
 		fields = append(fields, identity.FieldChannelID)
+	}
+	if m.given_to_id != nil {
+		fields = append(fields, identity.FieldGivenToID)
 	}
 	if m.first_seen_at != nil {
 		fields = append(fields, identity.FieldFirstSeenAt)
@@ -20087,6 +23964,8 @@ func (m *IdentityMutation) Field(name string) (ent.Value, bool) {
 		return m.Verification()
 	case identity.FieldChannelID:
 		return m.ChannelID()
+	case identity.FieldGivenToID:
+		return m.GivenToID()
 	case identity.FieldFirstSeenAt:
 		return m.FirstSeenAt()
 	case identity.FieldLastSeenAt:
@@ -20130,6 +24009,8 @@ func (m *IdentityMutation) OldField(ctx context.Context, name string) (ent.Value
 		return m.OldVerification(ctx)
 	case identity.FieldChannelID:
 		return m.OldChannelID(ctx)
+	case identity.FieldGivenToID:
+		return m.OldGivenToID(ctx)
 	case identity.FieldFirstSeenAt:
 		return m.OldFirstSeenAt(ctx)
 	case identity.FieldLastSeenAt:
@@ -20232,6 +24113,13 @@ func (m *IdentityMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetChannelID(v)
+		return nil
+	case identity.FieldGivenToID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetGivenToID(v)
 		return nil
 	case identity.FieldFirstSeenAt:
 		v, ok := value.(time.Time)
@@ -20352,6 +24240,9 @@ func (m *IdentityMutation) ClearedFields() []string {
 	if m.FieldCleared(identity.FieldChannelID) {
 		fields = append(fields, identity.FieldChannelID)
 	}
+	if m.FieldCleared(identity.FieldGivenToID) {
+		fields = append(fields, identity.FieldGivenToID)
+	}
 	return fields
 }
 
@@ -20368,6 +24259,9 @@ func (m *IdentityMutation) ClearField(name string) error {
 	switch name {
 	case identity.FieldChannelID:
 		m.ClearChannelID()
+		return nil
+	case identity.FieldGivenToID:
+		m.ClearGivenToID()
 		return nil
 	}
 	return fmt.Errorf("unknown Identity nullable field %s", name)
@@ -20412,6 +24306,9 @@ func (m *IdentityMutation) ResetField(name string) error {
 		return nil
 	case identity.FieldChannelID:
 		m.ResetChannelID()
+		return nil
+	case identity.FieldGivenToID:
+		m.ResetGivenToID()
 		return nil
 	case identity.FieldFirstSeenAt:
 		m.ResetFirstSeenAt()
@@ -27132,6 +31029,2321 @@ func (m *MentionMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown Mention edge %s", name)
+}
+
+// MergeCandidacyMutation represents an operation that mutates the MergeCandidacy nodes in the graph.
+type MergeCandidacyMutation struct {
+	config
+	op               Op
+	typ              string
+	id               *gid.ID
+	workspace_id     *gid.ID
+	clearedFields    map[string]struct{}
+	candidate        *gid.ID
+	clearedcandidate bool
+	customer         *gid.ID
+	clearedcustomer  bool
+	done             bool
+	oldValue         func(context.Context) (*MergeCandidacy, error)
+	predicates       []predicate.MergeCandidacy
+}
+
+var _ ent.Mutation = (*MergeCandidacyMutation)(nil)
+
+// mergecandidacyOption allows management of the mutation configuration using functional options.
+type mergecandidacyOption func(*MergeCandidacyMutation)
+
+// newMergeCandidacyMutation creates new mutation for the MergeCandidacy entity.
+func newMergeCandidacyMutation(c config, op Op, opts ...mergecandidacyOption) *MergeCandidacyMutation {
+	m := &MergeCandidacyMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeMergeCandidacy,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withMergeCandidacyID sets the ID field of the mutation.
+func withMergeCandidacyID(id gid.ID) mergecandidacyOption {
+	return func(m *MergeCandidacyMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *MergeCandidacy
+		)
+		m.oldValue = func(ctx context.Context) (*MergeCandidacy, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().MergeCandidacy.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withMergeCandidacy sets the old MergeCandidacy of the mutation.
+func withMergeCandidacy(node *MergeCandidacy) mergecandidacyOption {
+	return func(m *MergeCandidacyMutation) {
+		m.oldValue = func(context.Context) (*MergeCandidacy, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m MergeCandidacyMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m MergeCandidacyMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of MergeCandidacy entities.
+func (m *MergeCandidacyMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *MergeCandidacyMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *MergeCandidacyMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().MergeCandidacy.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *MergeCandidacyMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *MergeCandidacyMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the MergeCandidacy entity.
+// If the MergeCandidacy object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeCandidacyMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *MergeCandidacyMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetMergeCandidateID sets the "merge_candidate_id" field.
+func (m *MergeCandidacyMutation) SetMergeCandidateID(gi gid.ID) {
+	m.candidate = &gi
+}
+
+// MergeCandidateID returns the value of the "merge_candidate_id" field in the mutation.
+func (m *MergeCandidacyMutation) MergeCandidateID() (r gid.ID, exists bool) {
+	v := m.candidate
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMergeCandidateID returns the old "merge_candidate_id" field's value of the MergeCandidacy entity.
+// If the MergeCandidacy object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeCandidacyMutation) OldMergeCandidateID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMergeCandidateID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMergeCandidateID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMergeCandidateID: %w", err)
+	}
+	return oldValue.MergeCandidateID, nil
+}
+
+// ResetMergeCandidateID resets all changes to the "merge_candidate_id" field.
+func (m *MergeCandidacyMutation) ResetMergeCandidateID() {
+	m.candidate = nil
+}
+
+// SetCustomerID sets the "customer_id" field.
+func (m *MergeCandidacyMutation) SetCustomerID(gi gid.ID) {
+	m.customer = &gi
+}
+
+// CustomerID returns the value of the "customer_id" field in the mutation.
+func (m *MergeCandidacyMutation) CustomerID() (r gid.ID, exists bool) {
+	v := m.customer
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCustomerID returns the old "customer_id" field's value of the MergeCandidacy entity.
+// If the MergeCandidacy object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeCandidacyMutation) OldCustomerID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCustomerID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCustomerID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCustomerID: %w", err)
+	}
+	return oldValue.CustomerID, nil
+}
+
+// ResetCustomerID resets all changes to the "customer_id" field.
+func (m *MergeCandidacyMutation) ResetCustomerID() {
+	m.customer = nil
+}
+
+// SetCandidateID sets the "candidate" edge to the MergeCandidate entity by id.
+func (m *MergeCandidacyMutation) SetCandidateID(id gid.ID) {
+	m.candidate = &id
+}
+
+// ClearCandidate clears the "candidate" edge to the MergeCandidate entity.
+func (m *MergeCandidacyMutation) ClearCandidate() {
+	m.clearedcandidate = true
+	m.clearedFields[mergecandidacy.FieldMergeCandidateID] = struct{}{}
+}
+
+// CandidateCleared reports if the "candidate" edge to the MergeCandidate entity was cleared.
+func (m *MergeCandidacyMutation) CandidateCleared() bool {
+	return m.clearedcandidate
+}
+
+// CandidateID returns the "candidate" edge ID in the mutation.
+func (m *MergeCandidacyMutation) CandidateID() (id gid.ID, exists bool) {
+	if m.candidate != nil {
+		return *m.candidate, true
+	}
+	return
+}
+
+// CandidateIDs returns the "candidate" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// CandidateID instead. It exists only for internal usage by the builders.
+func (m *MergeCandidacyMutation) CandidateIDs() (ids []gid.ID) {
+	if id := m.candidate; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetCandidate resets all changes to the "candidate" edge.
+func (m *MergeCandidacyMutation) ResetCandidate() {
+	m.candidate = nil
+	m.clearedcandidate = false
+}
+
+// ClearCustomer clears the "customer" edge to the Customer entity.
+func (m *MergeCandidacyMutation) ClearCustomer() {
+	m.clearedcustomer = true
+	m.clearedFields[mergecandidacy.FieldCustomerID] = struct{}{}
+}
+
+// CustomerCleared reports if the "customer" edge to the Customer entity was cleared.
+func (m *MergeCandidacyMutation) CustomerCleared() bool {
+	return m.clearedcustomer
+}
+
+// CustomerIDs returns the "customer" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// CustomerID instead. It exists only for internal usage by the builders.
+func (m *MergeCandidacyMutation) CustomerIDs() (ids []gid.ID) {
+	if id := m.customer; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetCustomer resets all changes to the "customer" edge.
+func (m *MergeCandidacyMutation) ResetCustomer() {
+	m.customer = nil
+	m.clearedcustomer = false
+}
+
+// Where appends a list predicates to the MergeCandidacyMutation builder.
+func (m *MergeCandidacyMutation) Where(ps ...predicate.MergeCandidacy) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the MergeCandidacyMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *MergeCandidacyMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.MergeCandidacy, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *MergeCandidacyMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *MergeCandidacyMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (MergeCandidacy).
+func (m *MergeCandidacyMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *MergeCandidacyMutation) Fields() []string {
+	fields := make([]string, 0, 3)
+	if m.workspace_id != nil {
+		fields = append(fields, mergecandidacy.FieldWorkspaceID)
+	}
+	if m.candidate != nil {
+		fields = append(fields, mergecandidacy.FieldMergeCandidateID)
+	}
+	if m.customer != nil {
+		fields = append(fields, mergecandidacy.FieldCustomerID)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *MergeCandidacyMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case mergecandidacy.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case mergecandidacy.FieldMergeCandidateID:
+		return m.MergeCandidateID()
+	case mergecandidacy.FieldCustomerID:
+		return m.CustomerID()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *MergeCandidacyMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case mergecandidacy.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case mergecandidacy.FieldMergeCandidateID:
+		return m.OldMergeCandidateID(ctx)
+	case mergecandidacy.FieldCustomerID:
+		return m.OldCustomerID(ctx)
+	}
+	return nil, fmt.Errorf("unknown MergeCandidacy field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *MergeCandidacyMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case mergecandidacy.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case mergecandidacy.FieldMergeCandidateID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMergeCandidateID(v)
+		return nil
+	case mergecandidacy.FieldCustomerID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCustomerID(v)
+		return nil
+	}
+	return fmt.Errorf("unknown MergeCandidacy field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *MergeCandidacyMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *MergeCandidacyMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *MergeCandidacyMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown MergeCandidacy numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *MergeCandidacyMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *MergeCandidacyMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *MergeCandidacyMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown MergeCandidacy nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *MergeCandidacyMutation) ResetField(name string) error {
+	switch name {
+	case mergecandidacy.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case mergecandidacy.FieldMergeCandidateID:
+		m.ResetMergeCandidateID()
+		return nil
+	case mergecandidacy.FieldCustomerID:
+		m.ResetCustomerID()
+		return nil
+	}
+	return fmt.Errorf("unknown MergeCandidacy field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *MergeCandidacyMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.candidate != nil {
+		edges = append(edges, mergecandidacy.EdgeCandidate)
+	}
+	if m.customer != nil {
+		edges = append(edges, mergecandidacy.EdgeCustomer)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *MergeCandidacyMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case mergecandidacy.EdgeCandidate:
+		if id := m.candidate; id != nil {
+			return []ent.Value{*id}
+		}
+	case mergecandidacy.EdgeCustomer:
+		if id := m.customer; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *MergeCandidacyMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *MergeCandidacyMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *MergeCandidacyMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedcandidate {
+		edges = append(edges, mergecandidacy.EdgeCandidate)
+	}
+	if m.clearedcustomer {
+		edges = append(edges, mergecandidacy.EdgeCustomer)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *MergeCandidacyMutation) EdgeCleared(name string) bool {
+	switch name {
+	case mergecandidacy.EdgeCandidate:
+		return m.clearedcandidate
+	case mergecandidacy.EdgeCustomer:
+		return m.clearedcustomer
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *MergeCandidacyMutation) ClearEdge(name string) error {
+	switch name {
+	case mergecandidacy.EdgeCandidate:
+		m.ClearCandidate()
+		return nil
+	case mergecandidacy.EdgeCustomer:
+		m.ClearCustomer()
+		return nil
+	}
+	return fmt.Errorf("unknown MergeCandidacy unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *MergeCandidacyMutation) ResetEdge(name string) error {
+	switch name {
+	case mergecandidacy.EdgeCandidate:
+		m.ResetCandidate()
+		return nil
+	case mergecandidacy.EdgeCustomer:
+		m.ResetCustomer()
+		return nil
+	}
+	return fmt.Errorf("unknown MergeCandidacy edge %s", name)
+}
+
+// MergeCandidateMutation represents an operation that mutates the MergeCandidate nodes in the graph.
+type MergeCandidateMutation struct {
+	config
+	op                 Op
+	typ                string
+	id                 *gid.ID
+	workspace_id       *gid.ID
+	pair               *string
+	confidence         *float64
+	addconfidence      *float64
+	evidence           *[]schema.IdentityEvidence
+	appendevidence     []schema.IdentityEvidence
+	dismissed          *[]string
+	appenddismissed    []string
+	state              *mergecandidate.State
+	decided_at         *time.Time
+	reason             *string
+	created_at         *time.Time
+	clearedFields      map[string]struct{}
+	customers          map[gid.ID]struct{}
+	removedcustomers   map[gid.ID]struct{}
+	clearedcustomers   bool
+	decided_by         *gid.ID
+	cleareddecided_by  bool
+	candidacies        map[gid.ID]struct{}
+	removedcandidacies map[gid.ID]struct{}
+	clearedcandidacies bool
+	done               bool
+	oldValue           func(context.Context) (*MergeCandidate, error)
+	predicates         []predicate.MergeCandidate
+}
+
+var _ ent.Mutation = (*MergeCandidateMutation)(nil)
+
+// mergecandidateOption allows management of the mutation configuration using functional options.
+type mergecandidateOption func(*MergeCandidateMutation)
+
+// newMergeCandidateMutation creates new mutation for the MergeCandidate entity.
+func newMergeCandidateMutation(c config, op Op, opts ...mergecandidateOption) *MergeCandidateMutation {
+	m := &MergeCandidateMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeMergeCandidate,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withMergeCandidateID sets the ID field of the mutation.
+func withMergeCandidateID(id gid.ID) mergecandidateOption {
+	return func(m *MergeCandidateMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *MergeCandidate
+		)
+		m.oldValue = func(ctx context.Context) (*MergeCandidate, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().MergeCandidate.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withMergeCandidate sets the old MergeCandidate of the mutation.
+func withMergeCandidate(node *MergeCandidate) mergecandidateOption {
+	return func(m *MergeCandidateMutation) {
+		m.oldValue = func(context.Context) (*MergeCandidate, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m MergeCandidateMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m MergeCandidateMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of MergeCandidate entities.
+func (m *MergeCandidateMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *MergeCandidateMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *MergeCandidateMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().MergeCandidate.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *MergeCandidateMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *MergeCandidateMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the MergeCandidate entity.
+// If the MergeCandidate object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeCandidateMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *MergeCandidateMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetPair sets the "pair" field.
+func (m *MergeCandidateMutation) SetPair(s string) {
+	m.pair = &s
+}
+
+// Pair returns the value of the "pair" field in the mutation.
+func (m *MergeCandidateMutation) Pair() (r string, exists bool) {
+	v := m.pair
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPair returns the old "pair" field's value of the MergeCandidate entity.
+// If the MergeCandidate object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeCandidateMutation) OldPair(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPair is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPair requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPair: %w", err)
+	}
+	return oldValue.Pair, nil
+}
+
+// ResetPair resets all changes to the "pair" field.
+func (m *MergeCandidateMutation) ResetPair() {
+	m.pair = nil
+}
+
+// SetConfidence sets the "confidence" field.
+func (m *MergeCandidateMutation) SetConfidence(f float64) {
+	m.confidence = &f
+	m.addconfidence = nil
+}
+
+// Confidence returns the value of the "confidence" field in the mutation.
+func (m *MergeCandidateMutation) Confidence() (r float64, exists bool) {
+	v := m.confidence
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldConfidence returns the old "confidence" field's value of the MergeCandidate entity.
+// If the MergeCandidate object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeCandidateMutation) OldConfidence(ctx context.Context) (v float64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldConfidence is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldConfidence requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldConfidence: %w", err)
+	}
+	return oldValue.Confidence, nil
+}
+
+// AddConfidence adds f to the "confidence" field.
+func (m *MergeCandidateMutation) AddConfidence(f float64) {
+	if m.addconfidence != nil {
+		*m.addconfidence += f
+	} else {
+		m.addconfidence = &f
+	}
+}
+
+// AddedConfidence returns the value that was added to the "confidence" field in this mutation.
+func (m *MergeCandidateMutation) AddedConfidence() (r float64, exists bool) {
+	v := m.addconfidence
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetConfidence resets all changes to the "confidence" field.
+func (m *MergeCandidateMutation) ResetConfidence() {
+	m.confidence = nil
+	m.addconfidence = nil
+}
+
+// SetEvidence sets the "evidence" field.
+func (m *MergeCandidateMutation) SetEvidence(se []schema.IdentityEvidence) {
+	m.evidence = &se
+	m.appendevidence = nil
+}
+
+// Evidence returns the value of the "evidence" field in the mutation.
+func (m *MergeCandidateMutation) Evidence() (r []schema.IdentityEvidence, exists bool) {
+	v := m.evidence
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEvidence returns the old "evidence" field's value of the MergeCandidate entity.
+// If the MergeCandidate object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeCandidateMutation) OldEvidence(ctx context.Context) (v []schema.IdentityEvidence, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEvidence is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEvidence requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEvidence: %w", err)
+	}
+	return oldValue.Evidence, nil
+}
+
+// AppendEvidence adds se to the "evidence" field.
+func (m *MergeCandidateMutation) AppendEvidence(se []schema.IdentityEvidence) {
+	m.appendevidence = append(m.appendevidence, se...)
+}
+
+// AppendedEvidence returns the list of values that were appended to the "evidence" field in this mutation.
+func (m *MergeCandidateMutation) AppendedEvidence() ([]schema.IdentityEvidence, bool) {
+	if len(m.appendevidence) == 0 {
+		return nil, false
+	}
+	return m.appendevidence, true
+}
+
+// ResetEvidence resets all changes to the "evidence" field.
+func (m *MergeCandidateMutation) ResetEvidence() {
+	m.evidence = nil
+	m.appendevidence = nil
+}
+
+// SetDismissed sets the "dismissed" field.
+func (m *MergeCandidateMutation) SetDismissed(s []string) {
+	m.dismissed = &s
+	m.appenddismissed = nil
+}
+
+// Dismissed returns the value of the "dismissed" field in the mutation.
+func (m *MergeCandidateMutation) Dismissed() (r []string, exists bool) {
+	v := m.dismissed
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDismissed returns the old "dismissed" field's value of the MergeCandidate entity.
+// If the MergeCandidate object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeCandidateMutation) OldDismissed(ctx context.Context) (v []string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDismissed is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDismissed requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDismissed: %w", err)
+	}
+	return oldValue.Dismissed, nil
+}
+
+// AppendDismissed adds s to the "dismissed" field.
+func (m *MergeCandidateMutation) AppendDismissed(s []string) {
+	m.appenddismissed = append(m.appenddismissed, s...)
+}
+
+// AppendedDismissed returns the list of values that were appended to the "dismissed" field in this mutation.
+func (m *MergeCandidateMutation) AppendedDismissed() ([]string, bool) {
+	if len(m.appenddismissed) == 0 {
+		return nil, false
+	}
+	return m.appenddismissed, true
+}
+
+// ResetDismissed resets all changes to the "dismissed" field.
+func (m *MergeCandidateMutation) ResetDismissed() {
+	m.dismissed = nil
+	m.appenddismissed = nil
+}
+
+// SetState sets the "state" field.
+func (m *MergeCandidateMutation) SetState(value mergecandidate.State) {
+	m.state = &value
+}
+
+// State returns the value of the "state" field in the mutation.
+func (m *MergeCandidateMutation) State() (r mergecandidate.State, exists bool) {
+	v := m.state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldState returns the old "state" field's value of the MergeCandidate entity.
+// If the MergeCandidate object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeCandidateMutation) OldState(ctx context.Context) (v mergecandidate.State, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldState: %w", err)
+	}
+	return oldValue.State, nil
+}
+
+// ResetState resets all changes to the "state" field.
+func (m *MergeCandidateMutation) ResetState() {
+	m.state = nil
+}
+
+// SetDecidedByID sets the "decided_by_id" field.
+func (m *MergeCandidateMutation) SetDecidedByID(gi gid.ID) {
+	m.decided_by = &gi
+}
+
+// DecidedByID returns the value of the "decided_by_id" field in the mutation.
+func (m *MergeCandidateMutation) DecidedByID() (r gid.ID, exists bool) {
+	v := m.decided_by
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDecidedByID returns the old "decided_by_id" field's value of the MergeCandidate entity.
+// If the MergeCandidate object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeCandidateMutation) OldDecidedByID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDecidedByID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDecidedByID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDecidedByID: %w", err)
+	}
+	return oldValue.DecidedByID, nil
+}
+
+// ClearDecidedByID clears the value of the "decided_by_id" field.
+func (m *MergeCandidateMutation) ClearDecidedByID() {
+	m.decided_by = nil
+	m.clearedFields[mergecandidate.FieldDecidedByID] = struct{}{}
+}
+
+// DecidedByIDCleared returns if the "decided_by_id" field was cleared in this mutation.
+func (m *MergeCandidateMutation) DecidedByIDCleared() bool {
+	_, ok := m.clearedFields[mergecandidate.FieldDecidedByID]
+	return ok
+}
+
+// ResetDecidedByID resets all changes to the "decided_by_id" field.
+func (m *MergeCandidateMutation) ResetDecidedByID() {
+	m.decided_by = nil
+	delete(m.clearedFields, mergecandidate.FieldDecidedByID)
+}
+
+// SetDecidedAt sets the "decided_at" field.
+func (m *MergeCandidateMutation) SetDecidedAt(t time.Time) {
+	m.decided_at = &t
+}
+
+// DecidedAt returns the value of the "decided_at" field in the mutation.
+func (m *MergeCandidateMutation) DecidedAt() (r time.Time, exists bool) {
+	v := m.decided_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDecidedAt returns the old "decided_at" field's value of the MergeCandidate entity.
+// If the MergeCandidate object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeCandidateMutation) OldDecidedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDecidedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDecidedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDecidedAt: %w", err)
+	}
+	return oldValue.DecidedAt, nil
+}
+
+// ClearDecidedAt clears the value of the "decided_at" field.
+func (m *MergeCandidateMutation) ClearDecidedAt() {
+	m.decided_at = nil
+	m.clearedFields[mergecandidate.FieldDecidedAt] = struct{}{}
+}
+
+// DecidedAtCleared returns if the "decided_at" field was cleared in this mutation.
+func (m *MergeCandidateMutation) DecidedAtCleared() bool {
+	_, ok := m.clearedFields[mergecandidate.FieldDecidedAt]
+	return ok
+}
+
+// ResetDecidedAt resets all changes to the "decided_at" field.
+func (m *MergeCandidateMutation) ResetDecidedAt() {
+	m.decided_at = nil
+	delete(m.clearedFields, mergecandidate.FieldDecidedAt)
+}
+
+// SetReason sets the "reason" field.
+func (m *MergeCandidateMutation) SetReason(s string) {
+	m.reason = &s
+}
+
+// Reason returns the value of the "reason" field in the mutation.
+func (m *MergeCandidateMutation) Reason() (r string, exists bool) {
+	v := m.reason
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldReason returns the old "reason" field's value of the MergeCandidate entity.
+// If the MergeCandidate object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeCandidateMutation) OldReason(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldReason is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldReason requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldReason: %w", err)
+	}
+	return oldValue.Reason, nil
+}
+
+// ClearReason clears the value of the "reason" field.
+func (m *MergeCandidateMutation) ClearReason() {
+	m.reason = nil
+	m.clearedFields[mergecandidate.FieldReason] = struct{}{}
+}
+
+// ReasonCleared returns if the "reason" field was cleared in this mutation.
+func (m *MergeCandidateMutation) ReasonCleared() bool {
+	_, ok := m.clearedFields[mergecandidate.FieldReason]
+	return ok
+}
+
+// ResetReason resets all changes to the "reason" field.
+func (m *MergeCandidateMutation) ResetReason() {
+	m.reason = nil
+	delete(m.clearedFields, mergecandidate.FieldReason)
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *MergeCandidateMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *MergeCandidateMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the MergeCandidate entity.
+// If the MergeCandidate object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeCandidateMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *MergeCandidateMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// AddCustomerIDs adds the "customers" edge to the Customer entity by ids.
+func (m *MergeCandidateMutation) AddCustomerIDs(ids ...gid.ID) {
+	if m.customers == nil {
+		m.customers = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.customers[ids[i]] = struct{}{}
+	}
+}
+
+// ClearCustomers clears the "customers" edge to the Customer entity.
+func (m *MergeCandidateMutation) ClearCustomers() {
+	m.clearedcustomers = true
+}
+
+// CustomersCleared reports if the "customers" edge to the Customer entity was cleared.
+func (m *MergeCandidateMutation) CustomersCleared() bool {
+	return m.clearedcustomers
+}
+
+// RemoveCustomerIDs removes the "customers" edge to the Customer entity by IDs.
+func (m *MergeCandidateMutation) RemoveCustomerIDs(ids ...gid.ID) {
+	if m.removedcustomers == nil {
+		m.removedcustomers = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.customers, ids[i])
+		m.removedcustomers[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedCustomers returns the removed IDs of the "customers" edge to the Customer entity.
+func (m *MergeCandidateMutation) RemovedCustomersIDs() (ids []gid.ID) {
+	for id := range m.removedcustomers {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// CustomersIDs returns the "customers" edge IDs in the mutation.
+func (m *MergeCandidateMutation) CustomersIDs() (ids []gid.ID) {
+	for id := range m.customers {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetCustomers resets all changes to the "customers" edge.
+func (m *MergeCandidateMutation) ResetCustomers() {
+	m.customers = nil
+	m.clearedcustomers = false
+	m.removedcustomers = nil
+}
+
+// ClearDecidedBy clears the "decided_by" edge to the Agent entity.
+func (m *MergeCandidateMutation) ClearDecidedBy() {
+	m.cleareddecided_by = true
+	m.clearedFields[mergecandidate.FieldDecidedByID] = struct{}{}
+}
+
+// DecidedByCleared reports if the "decided_by" edge to the Agent entity was cleared.
+func (m *MergeCandidateMutation) DecidedByCleared() bool {
+	return m.DecidedByIDCleared() || m.cleareddecided_by
+}
+
+// DecidedByIDs returns the "decided_by" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// DecidedByID instead. It exists only for internal usage by the builders.
+func (m *MergeCandidateMutation) DecidedByIDs() (ids []gid.ID) {
+	if id := m.decided_by; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetDecidedBy resets all changes to the "decided_by" edge.
+func (m *MergeCandidateMutation) ResetDecidedBy() {
+	m.decided_by = nil
+	m.cleareddecided_by = false
+}
+
+// AddCandidacyIDs adds the "candidacies" edge to the MergeCandidacy entity by ids.
+func (m *MergeCandidateMutation) AddCandidacyIDs(ids ...gid.ID) {
+	if m.candidacies == nil {
+		m.candidacies = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.candidacies[ids[i]] = struct{}{}
+	}
+}
+
+// ClearCandidacies clears the "candidacies" edge to the MergeCandidacy entity.
+func (m *MergeCandidateMutation) ClearCandidacies() {
+	m.clearedcandidacies = true
+}
+
+// CandidaciesCleared reports if the "candidacies" edge to the MergeCandidacy entity was cleared.
+func (m *MergeCandidateMutation) CandidaciesCleared() bool {
+	return m.clearedcandidacies
+}
+
+// RemoveCandidacyIDs removes the "candidacies" edge to the MergeCandidacy entity by IDs.
+func (m *MergeCandidateMutation) RemoveCandidacyIDs(ids ...gid.ID) {
+	if m.removedcandidacies == nil {
+		m.removedcandidacies = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.candidacies, ids[i])
+		m.removedcandidacies[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedCandidacies returns the removed IDs of the "candidacies" edge to the MergeCandidacy entity.
+func (m *MergeCandidateMutation) RemovedCandidaciesIDs() (ids []gid.ID) {
+	for id := range m.removedcandidacies {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// CandidaciesIDs returns the "candidacies" edge IDs in the mutation.
+func (m *MergeCandidateMutation) CandidaciesIDs() (ids []gid.ID) {
+	for id := range m.candidacies {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetCandidacies resets all changes to the "candidacies" edge.
+func (m *MergeCandidateMutation) ResetCandidacies() {
+	m.candidacies = nil
+	m.clearedcandidacies = false
+	m.removedcandidacies = nil
+}
+
+// Where appends a list predicates to the MergeCandidateMutation builder.
+func (m *MergeCandidateMutation) Where(ps ...predicate.MergeCandidate) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the MergeCandidateMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *MergeCandidateMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.MergeCandidate, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *MergeCandidateMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *MergeCandidateMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (MergeCandidate).
+func (m *MergeCandidateMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *MergeCandidateMutation) Fields() []string {
+	fields := make([]string, 0, 10)
+	if m.workspace_id != nil {
+		fields = append(fields, mergecandidate.FieldWorkspaceID)
+	}
+	if m.pair != nil {
+		fields = append(fields, mergecandidate.FieldPair)
+	}
+	if m.confidence != nil {
+		fields = append(fields, mergecandidate.FieldConfidence)
+	}
+	if m.evidence != nil {
+		fields = append(fields, mergecandidate.FieldEvidence)
+	}
+	if m.dismissed != nil {
+		fields = append(fields, mergecandidate.FieldDismissed)
+	}
+	if m.state != nil {
+		fields = append(fields, mergecandidate.FieldState)
+	}
+	if m.decided_by != nil {
+		fields = append(fields, mergecandidate.FieldDecidedByID)
+	}
+	if m.decided_at != nil {
+		fields = append(fields, mergecandidate.FieldDecidedAt)
+	}
+	if m.reason != nil {
+		fields = append(fields, mergecandidate.FieldReason)
+	}
+	if m.created_at != nil {
+		fields = append(fields, mergecandidate.FieldCreatedAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *MergeCandidateMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case mergecandidate.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case mergecandidate.FieldPair:
+		return m.Pair()
+	case mergecandidate.FieldConfidence:
+		return m.Confidence()
+	case mergecandidate.FieldEvidence:
+		return m.Evidence()
+	case mergecandidate.FieldDismissed:
+		return m.Dismissed()
+	case mergecandidate.FieldState:
+		return m.State()
+	case mergecandidate.FieldDecidedByID:
+		return m.DecidedByID()
+	case mergecandidate.FieldDecidedAt:
+		return m.DecidedAt()
+	case mergecandidate.FieldReason:
+		return m.Reason()
+	case mergecandidate.FieldCreatedAt:
+		return m.CreatedAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *MergeCandidateMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case mergecandidate.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case mergecandidate.FieldPair:
+		return m.OldPair(ctx)
+	case mergecandidate.FieldConfidence:
+		return m.OldConfidence(ctx)
+	case mergecandidate.FieldEvidence:
+		return m.OldEvidence(ctx)
+	case mergecandidate.FieldDismissed:
+		return m.OldDismissed(ctx)
+	case mergecandidate.FieldState:
+		return m.OldState(ctx)
+	case mergecandidate.FieldDecidedByID:
+		return m.OldDecidedByID(ctx)
+	case mergecandidate.FieldDecidedAt:
+		return m.OldDecidedAt(ctx)
+	case mergecandidate.FieldReason:
+		return m.OldReason(ctx)
+	case mergecandidate.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown MergeCandidate field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *MergeCandidateMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case mergecandidate.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case mergecandidate.FieldPair:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPair(v)
+		return nil
+	case mergecandidate.FieldConfidence:
+		v, ok := value.(float64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetConfidence(v)
+		return nil
+	case mergecandidate.FieldEvidence:
+		v, ok := value.([]schema.IdentityEvidence)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEvidence(v)
+		return nil
+	case mergecandidate.FieldDismissed:
+		v, ok := value.([]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDismissed(v)
+		return nil
+	case mergecandidate.FieldState:
+		v, ok := value.(mergecandidate.State)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetState(v)
+		return nil
+	case mergecandidate.FieldDecidedByID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDecidedByID(v)
+		return nil
+	case mergecandidate.FieldDecidedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDecidedAt(v)
+		return nil
+	case mergecandidate.FieldReason:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetReason(v)
+		return nil
+	case mergecandidate.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown MergeCandidate field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *MergeCandidateMutation) AddedFields() []string {
+	var fields []string
+	if m.addconfidence != nil {
+		fields = append(fields, mergecandidate.FieldConfidence)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *MergeCandidateMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case mergecandidate.FieldConfidence:
+		return m.AddedConfidence()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *MergeCandidateMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case mergecandidate.FieldConfidence:
+		v, ok := value.(float64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddConfidence(v)
+		return nil
+	}
+	return fmt.Errorf("unknown MergeCandidate numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *MergeCandidateMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(mergecandidate.FieldDecidedByID) {
+		fields = append(fields, mergecandidate.FieldDecidedByID)
+	}
+	if m.FieldCleared(mergecandidate.FieldDecidedAt) {
+		fields = append(fields, mergecandidate.FieldDecidedAt)
+	}
+	if m.FieldCleared(mergecandidate.FieldReason) {
+		fields = append(fields, mergecandidate.FieldReason)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *MergeCandidateMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *MergeCandidateMutation) ClearField(name string) error {
+	switch name {
+	case mergecandidate.FieldDecidedByID:
+		m.ClearDecidedByID()
+		return nil
+	case mergecandidate.FieldDecidedAt:
+		m.ClearDecidedAt()
+		return nil
+	case mergecandidate.FieldReason:
+		m.ClearReason()
+		return nil
+	}
+	return fmt.Errorf("unknown MergeCandidate nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *MergeCandidateMutation) ResetField(name string) error {
+	switch name {
+	case mergecandidate.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case mergecandidate.FieldPair:
+		m.ResetPair()
+		return nil
+	case mergecandidate.FieldConfidence:
+		m.ResetConfidence()
+		return nil
+	case mergecandidate.FieldEvidence:
+		m.ResetEvidence()
+		return nil
+	case mergecandidate.FieldDismissed:
+		m.ResetDismissed()
+		return nil
+	case mergecandidate.FieldState:
+		m.ResetState()
+		return nil
+	case mergecandidate.FieldDecidedByID:
+		m.ResetDecidedByID()
+		return nil
+	case mergecandidate.FieldDecidedAt:
+		m.ResetDecidedAt()
+		return nil
+	case mergecandidate.FieldReason:
+		m.ResetReason()
+		return nil
+	case mergecandidate.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown MergeCandidate field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *MergeCandidateMutation) AddedEdges() []string {
+	edges := make([]string, 0, 3)
+	if m.customers != nil {
+		edges = append(edges, mergecandidate.EdgeCustomers)
+	}
+	if m.decided_by != nil {
+		edges = append(edges, mergecandidate.EdgeDecidedBy)
+	}
+	if m.candidacies != nil {
+		edges = append(edges, mergecandidate.EdgeCandidacies)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *MergeCandidateMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case mergecandidate.EdgeCustomers:
+		ids := make([]ent.Value, 0, len(m.customers))
+		for id := range m.customers {
+			ids = append(ids, id)
+		}
+		return ids
+	case mergecandidate.EdgeDecidedBy:
+		if id := m.decided_by; id != nil {
+			return []ent.Value{*id}
+		}
+	case mergecandidate.EdgeCandidacies:
+		ids := make([]ent.Value, 0, len(m.candidacies))
+		for id := range m.candidacies {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *MergeCandidateMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 3)
+	if m.removedcustomers != nil {
+		edges = append(edges, mergecandidate.EdgeCustomers)
+	}
+	if m.removedcandidacies != nil {
+		edges = append(edges, mergecandidate.EdgeCandidacies)
+	}
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *MergeCandidateMutation) RemovedIDs(name string) []ent.Value {
+	switch name {
+	case mergecandidate.EdgeCustomers:
+		ids := make([]ent.Value, 0, len(m.removedcustomers))
+		for id := range m.removedcustomers {
+			ids = append(ids, id)
+		}
+		return ids
+	case mergecandidate.EdgeCandidacies:
+		ids := make([]ent.Value, 0, len(m.removedcandidacies))
+		for id := range m.removedcandidacies {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *MergeCandidateMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 3)
+	if m.clearedcustomers {
+		edges = append(edges, mergecandidate.EdgeCustomers)
+	}
+	if m.cleareddecided_by {
+		edges = append(edges, mergecandidate.EdgeDecidedBy)
+	}
+	if m.clearedcandidacies {
+		edges = append(edges, mergecandidate.EdgeCandidacies)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *MergeCandidateMutation) EdgeCleared(name string) bool {
+	switch name {
+	case mergecandidate.EdgeCustomers:
+		return m.clearedcustomers
+	case mergecandidate.EdgeDecidedBy:
+		return m.cleareddecided_by
+	case mergecandidate.EdgeCandidacies:
+		return m.clearedcandidacies
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *MergeCandidateMutation) ClearEdge(name string) error {
+	switch name {
+	case mergecandidate.EdgeDecidedBy:
+		m.ClearDecidedBy()
+		return nil
+	}
+	return fmt.Errorf("unknown MergeCandidate unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *MergeCandidateMutation) ResetEdge(name string) error {
+	switch name {
+	case mergecandidate.EdgeCustomers:
+		m.ResetCustomers()
+		return nil
+	case mergecandidate.EdgeDecidedBy:
+		m.ResetDecidedBy()
+		return nil
+	case mergecandidate.EdgeCandidacies:
+		m.ResetCandidacies()
+		return nil
+	}
+	return fmt.Errorf("unknown MergeCandidate edge %s", name)
+}
+
+// MergeSuggestionMutation represents an operation that mutates the MergeSuggestion nodes in the graph.
+type MergeSuggestionMutation struct {
+	config
+	op                      Op
+	typ                     string
+	id                      *gid.ID
+	workspace_id            *gid.ID
+	at                      *time.Time
+	clearedFields           map[string]struct{}
+	conversation            *gid.ID
+	clearedconversation     bool
+	merge_suggestion        *gid.ID
+	clearedmerge_suggestion bool
+	done                    bool
+	oldValue                func(context.Context) (*MergeSuggestion, error)
+	predicates              []predicate.MergeSuggestion
+}
+
+var _ ent.Mutation = (*MergeSuggestionMutation)(nil)
+
+// mergesuggestionOption allows management of the mutation configuration using functional options.
+type mergesuggestionOption func(*MergeSuggestionMutation)
+
+// newMergeSuggestionMutation creates new mutation for the MergeSuggestion entity.
+func newMergeSuggestionMutation(c config, op Op, opts ...mergesuggestionOption) *MergeSuggestionMutation {
+	m := &MergeSuggestionMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeMergeSuggestion,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withMergeSuggestionID sets the ID field of the mutation.
+func withMergeSuggestionID(id gid.ID) mergesuggestionOption {
+	return func(m *MergeSuggestionMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *MergeSuggestion
+		)
+		m.oldValue = func(ctx context.Context) (*MergeSuggestion, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().MergeSuggestion.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withMergeSuggestion sets the old MergeSuggestion of the mutation.
+func withMergeSuggestion(node *MergeSuggestion) mergesuggestionOption {
+	return func(m *MergeSuggestionMutation) {
+		m.oldValue = func(context.Context) (*MergeSuggestion, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m MergeSuggestionMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m MergeSuggestionMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of MergeSuggestion entities.
+func (m *MergeSuggestionMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *MergeSuggestionMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *MergeSuggestionMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().MergeSuggestion.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *MergeSuggestionMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *MergeSuggestionMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the MergeSuggestion entity.
+// If the MergeSuggestion object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeSuggestionMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *MergeSuggestionMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetConversationID sets the "conversation_id" field.
+func (m *MergeSuggestionMutation) SetConversationID(gi gid.ID) {
+	m.conversation = &gi
+}
+
+// ConversationID returns the value of the "conversation_id" field in the mutation.
+func (m *MergeSuggestionMutation) ConversationID() (r gid.ID, exists bool) {
+	v := m.conversation
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldConversationID returns the old "conversation_id" field's value of the MergeSuggestion entity.
+// If the MergeSuggestion object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeSuggestionMutation) OldConversationID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldConversationID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldConversationID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldConversationID: %w", err)
+	}
+	return oldValue.ConversationID, nil
+}
+
+// ResetConversationID resets all changes to the "conversation_id" field.
+func (m *MergeSuggestionMutation) ResetConversationID() {
+	m.conversation = nil
+}
+
+// SetMergeSuggestionID sets the "merge_suggestion_id" field.
+func (m *MergeSuggestionMutation) SetMergeSuggestionID(gi gid.ID) {
+	m.merge_suggestion = &gi
+}
+
+// MergeSuggestionID returns the value of the "merge_suggestion_id" field in the mutation.
+func (m *MergeSuggestionMutation) MergeSuggestionID() (r gid.ID, exists bool) {
+	v := m.merge_suggestion
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMergeSuggestionID returns the old "merge_suggestion_id" field's value of the MergeSuggestion entity.
+// If the MergeSuggestion object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeSuggestionMutation) OldMergeSuggestionID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMergeSuggestionID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMergeSuggestionID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMergeSuggestionID: %w", err)
+	}
+	return oldValue.MergeSuggestionID, nil
+}
+
+// ResetMergeSuggestionID resets all changes to the "merge_suggestion_id" field.
+func (m *MergeSuggestionMutation) ResetMergeSuggestionID() {
+	m.merge_suggestion = nil
+}
+
+// SetAt sets the "at" field.
+func (m *MergeSuggestionMutation) SetAt(t time.Time) {
+	m.at = &t
+}
+
+// At returns the value of the "at" field in the mutation.
+func (m *MergeSuggestionMutation) At() (r time.Time, exists bool) {
+	v := m.at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAt returns the old "at" field's value of the MergeSuggestion entity.
+// If the MergeSuggestion object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MergeSuggestionMutation) OldAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAt: %w", err)
+	}
+	return oldValue.At, nil
+}
+
+// ResetAt resets all changes to the "at" field.
+func (m *MergeSuggestionMutation) ResetAt() {
+	m.at = nil
+}
+
+// ClearConversation clears the "conversation" edge to the Conversation entity.
+func (m *MergeSuggestionMutation) ClearConversation() {
+	m.clearedconversation = true
+	m.clearedFields[mergesuggestion.FieldConversationID] = struct{}{}
+}
+
+// ConversationCleared reports if the "conversation" edge to the Conversation entity was cleared.
+func (m *MergeSuggestionMutation) ConversationCleared() bool {
+	return m.clearedconversation
+}
+
+// ConversationIDs returns the "conversation" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ConversationID instead. It exists only for internal usage by the builders.
+func (m *MergeSuggestionMutation) ConversationIDs() (ids []gid.ID) {
+	if id := m.conversation; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetConversation resets all changes to the "conversation" edge.
+func (m *MergeSuggestionMutation) ResetConversation() {
+	m.conversation = nil
+	m.clearedconversation = false
+}
+
+// ClearMergeSuggestion clears the "merge_suggestion" edge to the Conversation entity.
+func (m *MergeSuggestionMutation) ClearMergeSuggestion() {
+	m.clearedmerge_suggestion = true
+	m.clearedFields[mergesuggestion.FieldMergeSuggestionID] = struct{}{}
+}
+
+// MergeSuggestionCleared reports if the "merge_suggestion" edge to the Conversation entity was cleared.
+func (m *MergeSuggestionMutation) MergeSuggestionCleared() bool {
+	return m.clearedmerge_suggestion
+}
+
+// MergeSuggestionIDs returns the "merge_suggestion" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// MergeSuggestionID instead. It exists only for internal usage by the builders.
+func (m *MergeSuggestionMutation) MergeSuggestionIDs() (ids []gid.ID) {
+	if id := m.merge_suggestion; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetMergeSuggestion resets all changes to the "merge_suggestion" edge.
+func (m *MergeSuggestionMutation) ResetMergeSuggestion() {
+	m.merge_suggestion = nil
+	m.clearedmerge_suggestion = false
+}
+
+// Where appends a list predicates to the MergeSuggestionMutation builder.
+func (m *MergeSuggestionMutation) Where(ps ...predicate.MergeSuggestion) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the MergeSuggestionMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *MergeSuggestionMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.MergeSuggestion, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *MergeSuggestionMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *MergeSuggestionMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (MergeSuggestion).
+func (m *MergeSuggestionMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *MergeSuggestionMutation) Fields() []string {
+	fields := make([]string, 0, 4)
+	if m.workspace_id != nil {
+		fields = append(fields, mergesuggestion.FieldWorkspaceID)
+	}
+	if m.conversation != nil {
+		fields = append(fields, mergesuggestion.FieldConversationID)
+	}
+	if m.merge_suggestion != nil {
+		fields = append(fields, mergesuggestion.FieldMergeSuggestionID)
+	}
+	if m.at != nil {
+		fields = append(fields, mergesuggestion.FieldAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *MergeSuggestionMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case mergesuggestion.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case mergesuggestion.FieldConversationID:
+		return m.ConversationID()
+	case mergesuggestion.FieldMergeSuggestionID:
+		return m.MergeSuggestionID()
+	case mergesuggestion.FieldAt:
+		return m.At()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *MergeSuggestionMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case mergesuggestion.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case mergesuggestion.FieldConversationID:
+		return m.OldConversationID(ctx)
+	case mergesuggestion.FieldMergeSuggestionID:
+		return m.OldMergeSuggestionID(ctx)
+	case mergesuggestion.FieldAt:
+		return m.OldAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown MergeSuggestion field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *MergeSuggestionMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case mergesuggestion.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case mergesuggestion.FieldConversationID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetConversationID(v)
+		return nil
+	case mergesuggestion.FieldMergeSuggestionID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMergeSuggestionID(v)
+		return nil
+	case mergesuggestion.FieldAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown MergeSuggestion field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *MergeSuggestionMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *MergeSuggestionMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *MergeSuggestionMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown MergeSuggestion numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *MergeSuggestionMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *MergeSuggestionMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *MergeSuggestionMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown MergeSuggestion nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *MergeSuggestionMutation) ResetField(name string) error {
+	switch name {
+	case mergesuggestion.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case mergesuggestion.FieldConversationID:
+		m.ResetConversationID()
+		return nil
+	case mergesuggestion.FieldMergeSuggestionID:
+		m.ResetMergeSuggestionID()
+		return nil
+	case mergesuggestion.FieldAt:
+		m.ResetAt()
+		return nil
+	}
+	return fmt.Errorf("unknown MergeSuggestion field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *MergeSuggestionMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.conversation != nil {
+		edges = append(edges, mergesuggestion.EdgeConversation)
+	}
+	if m.merge_suggestion != nil {
+		edges = append(edges, mergesuggestion.EdgeMergeSuggestion)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *MergeSuggestionMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case mergesuggestion.EdgeConversation:
+		if id := m.conversation; id != nil {
+			return []ent.Value{*id}
+		}
+	case mergesuggestion.EdgeMergeSuggestion:
+		if id := m.merge_suggestion; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *MergeSuggestionMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *MergeSuggestionMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *MergeSuggestionMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedconversation {
+		edges = append(edges, mergesuggestion.EdgeConversation)
+	}
+	if m.clearedmerge_suggestion {
+		edges = append(edges, mergesuggestion.EdgeMergeSuggestion)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *MergeSuggestionMutation) EdgeCleared(name string) bool {
+	switch name {
+	case mergesuggestion.EdgeConversation:
+		return m.clearedconversation
+	case mergesuggestion.EdgeMergeSuggestion:
+		return m.clearedmerge_suggestion
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *MergeSuggestionMutation) ClearEdge(name string) error {
+	switch name {
+	case mergesuggestion.EdgeConversation:
+		m.ClearConversation()
+		return nil
+	case mergesuggestion.EdgeMergeSuggestion:
+		m.ClearMergeSuggestion()
+		return nil
+	}
+	return fmt.Errorf("unknown MergeSuggestion unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *MergeSuggestionMutation) ResetEdge(name string) error {
+	switch name {
+	case mergesuggestion.EdgeConversation:
+		m.ResetConversation()
+		return nil
+	case mergesuggestion.EdgeMergeSuggestion:
+		m.ResetMergeSuggestion()
+		return nil
+	}
+	return fmt.Errorf("unknown MergeSuggestion edge %s", name)
 }
 
 // MessageMutation represents an operation that mutates the Message nodes in the graph.

@@ -19,8 +19,11 @@ import (
 	"tributary/ent/channel"
 	"tributary/ent/consultant"
 	"tributary/ent/conversation"
+	"tributary/ent/conversationmerge"
 	"tributary/ent/counter"
 	"tributary/ent/customer"
+	"tributary/ent/customermerge"
+	"tributary/ent/customermergepart"
 	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
 	"tributary/ent/identity"
@@ -29,6 +32,9 @@ import (
 	"tributary/ent/lease"
 	"tributary/ent/loghead"
 	"tributary/ent/mention"
+	"tributary/ent/mergecandidacy"
+	"tributary/ent/mergecandidate"
+	"tributary/ent/mergesuggestion"
 	"tributary/ent/message"
 	"tributary/ent/note"
 	"tributary/ent/offer"
@@ -2565,6 +2571,13 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 			cols = append(cols, conversation.FieldRelatedID)
 		case "followedBy":
 			edges["followedBy:"+f.Alias] = append(edges["followedBy:"+f.Alias], f)
+		case "mergedInto":
+			edges["mergedInto"] = append(edges["mergedInto"], f)
+			cols = append(cols, conversation.FieldMergedIntoID)
+		case "mergedFrom":
+			edges["mergedFrom:"+f.Alias] = append(edges["mergedFrom:"+f.Alias], f)
+		case "mergeSuggestions":
+			edges["mergeSuggestions:"+f.Alias] = append(edges["mergeSuggestions:"+f.Alias], f)
 		case "lastMessage":
 			edges["lastMessage"] = append(edges["lastMessage"], f)
 			cols = append(cols, conversation.FieldLastMessageID)
@@ -2580,6 +2593,8 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 			edges["followers:"+f.Alias] = append(edges["followers:"+f.Alias], f)
 		case "access":
 			edges["access:"+f.Alias] = append(edges["access:"+f.Alias], f)
+		case "suggested":
+			edges["suggested:"+f.Alias] = append(edges["suggested:"+f.Alias], f)
 		case "followerRows":
 			edges["followerRows:"+f.Alias] = append(edges["followerRows:"+f.Alias], f)
 		case "version":
@@ -2604,6 +2619,8 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 			cols = append(cols, conversation.FieldOwnerID)
 		case "relatedID":
 			cols = append(cols, conversation.FieldRelatedID)
+		case "mergedIntoID":
+			cols = append(cols, conversation.FieldMergedIntoID)
 		case "audience":
 			cols = append(cols, conversation.FieldAudience)
 		case "lastMessageID":
@@ -2681,6 +2698,34 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 				return err
 			}
 			q.WithNamedFollowedBy(alias, func(w *ConversationQuery) { *w = *sub })
+		case "mergedInto":
+			if !page.May(ctx, "Conversation") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ConversationClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withMergedInto = sub
+		case "mergedFrom":
+			if !page.May(ctx, "Conversation") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ConversationClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedMergedFrom(alias, func(w *ConversationQuery) { *w = *sub })
+		case "mergeSuggestions":
+			if !page.May(ctx, "Conversation") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ConversationClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedMergeSuggestions(alias, func(w *ConversationQuery) { *w = *sub })
 		case "lastMessage":
 			if !page.May(ctx, "Message") {
 				continue // refused at its own path, not here
@@ -2841,6 +2886,15 @@ func (q *ConversationQuery) collect(ctx context.Context, oc *graphql.OperationCo
 				return err
 			}
 			q.WithNamedAccess(alias, func(w *AccessQuery) { *w = *sub })
+		case "suggested":
+			if !page.May(ctx, "MergeSuggestion") {
+				continue // refused at its own path, not here
+			}
+			sub := (&MergeSuggestionClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedSuggested(alias, func(w *MergeSuggestionQuery) { *w = *sub })
 		case "followerRows":
 			if !page.May(ctx, "Follower") {
 				continue // refused at its own path, not here
@@ -2908,6 +2962,35 @@ func (_m *Conversation) FollowedBy(ctx context.Context) ([]*Conversation, error)
 		}
 	}
 	return _m.QueryFollowedBy().All(ctx)
+}
+
+// MergedInto is the loaded edge, or one query.
+func (_m *Conversation) MergedInto(ctx context.Context) (*Conversation, error) {
+	got, err := _m.Edges.MergedIntoOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryMergedInto().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// MergedFrom is the loaded edge, or one query.
+func (_m *Conversation) MergedFrom(ctx context.Context) ([]*Conversation, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedMergedFrom(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryMergedFrom().All(ctx)
+}
+
+// MergeSuggestions is the loaded edge, or one query.
+func (_m *Conversation) MergeSuggestions(ctx context.Context) ([]*Conversation, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedMergeSuggestions(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryMergeSuggestions().All(ctx)
 }
 
 // LastMessage is the loaded edge, or one query.
@@ -3006,6 +3089,16 @@ func (_m *Conversation) Access(ctx context.Context) ([]*Access, error) {
 	return _m.QueryAccess().All(ctx)
 }
 
+// Suggested is the loaded edge, or one query.
+func (_m *Conversation) Suggested(ctx context.Context) ([]*MergeSuggestion, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedSuggested(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QuerySuggested().All(ctx)
+}
+
 // FollowerRows is the loaded edge, or one query.
 func (_m *Conversation) FollowerRows(ctx context.Context) ([]*Follower, error) {
 	if fc := graphql.GetFieldContext(ctx); fc != nil {
@@ -3015,6 +3108,137 @@ func (_m *Conversation) FollowerRows(ctx context.Context) ([]*Follower, error) {
 	}
 	return _m.QueryFollowerRows().All(ctx)
 }
+
+type (
+	// ConversationMergeConnection is a page of ConversationMerge.
+	ConversationMergeConnection struct {
+		Edges    []*ConversationMergeEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// ConversationMergeEdge is a place in it.
+	ConversationMergeEdge struct {
+		Node   *ConversationMerge
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *ConversationMergeConnection) Nodes() []*ConversationMerge {
+	out := make([]*ConversationMerge, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *ConversationMergeConnection) TotalCount(ctx context.Context) (int, error) {
+	return c.count(ctx)
+}
+
+func pageConversationMerge(p page.Plan, rows []*ConversationMerge, count func(context.Context) (int, error)) *ConversationMergeConnection {
+	nodes, cursors, info := page.Build(p, rows, (*ConversationMerge).pageValue, (*ConversationMerge).pageID)
+	c := &ConversationMergeConnection{Edges: make([]*ConversationMergeEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &ConversationMergeEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks ConversationMerge as a node.
+func (*ConversationMerge) IsNode() {}
+
+func (_m *ConversationMerge) pageID() gid.ID { return _m.ID }
+
+func (_m *ConversationMerge) pageValue(column string) any {
+	switch column {
+	case conversationmerge.FieldAt:
+		return _m.At
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *ConversationMergeQuery) Load(ctx context.Context, path ...string) (*ConversationMergeQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *ConversationMergeQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*ConversationMergeConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageConversationMerge(p, []*ConversationMerge{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageConversationMerge(p, got, all.Count), nil
+}
+
+func (q *ConversationMergeQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{conversationmerge.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesConversationMerge) {
+		switch f.Name {
+		case "intoID":
+			cols = append(cols, conversationmerge.FieldIntoID)
+		case "fromID":
+			cols = append(cols, conversationmerge.FieldFromID)
+		case "interactions":
+			cols = append(cols, conversationmerge.FieldInteractions)
+		case "items":
+			cols = append(cols, conversationmerge.FieldItems)
+		case "followers":
+			cols = append(cols, conversationmerge.FieldFollowers)
+		case "state":
+			cols = append(cols, conversationmerge.FieldState)
+		case "resolvedAt":
+			cols = append(cols, conversationmerge.FieldResolvedAt)
+		case "ownerGiven":
+			cols = append(cols, conversationmerge.FieldOwnerGiven)
+		case "at":
+			cols = append(cols, conversationmerge.FieldAt)
+		case "undoneAt":
+			cols = append(cols, conversationmerge.FieldUndoneAt)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	_ = edges
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesConversationMerge are the GraphQL types whose fragments may hold fields of ConversationMerge.
+var typesConversationMerge = []string{"ConversationMerge", "Node", "Versioned"}
 
 type (
 	// CounterConnection is a page of Counter.
@@ -3236,6 +3460,21 @@ func (q *CustomerQuery) collect(ctx context.Context, oc *graphql.OperationContex
 			edges["conversations:"+f.Alias] = append(edges["conversations:"+f.Alias], f)
 		case "timeline":
 			edges["timeline:"+f.Alias] = append(edges["timeline:"+f.Alias], f)
+		case "mergedInto":
+			edges["mergedInto"] = append(edges["mergedInto"], f)
+			cols = append(cols, customer.FieldMergedIntoID)
+		case "mergedFrom":
+			edges["mergedFrom:"+f.Alias] = append(edges["mergedFrom:"+f.Alias], f)
+		case "merges":
+			edges["merges:"+f.Alias] = append(edges["merges:"+f.Alias], f)
+		case "mergeCandidates":
+			edges["mergeCandidates:"+f.Alias] = append(edges["mergeCandidates:"+f.Alias], f)
+		case "mergedAway":
+			edges["mergedAway:"+f.Alias] = append(edges["mergedAway:"+f.Alias], f)
+		case "candidacies":
+			edges["candidacies:"+f.Alias] = append(edges["candidacies:"+f.Alias], f)
+		case "mergeParts":
+			edges["mergeParts:"+f.Alias] = append(edges["mergeParts:"+f.Alias], f)
 		case "version":
 			cols = append(cols, customer.FieldVersion)
 		case "createdAt":
@@ -3248,6 +3487,8 @@ func (q *CustomerQuery) collect(ctx context.Context, oc *graphql.OperationContex
 			cols = append(cols, customer.FieldLocale)
 		case "lastContactAt":
 			cols = append(cols, customer.FieldLastContactAt)
+		case "mergedIntoID":
+			cols = append(cols, customer.FieldMergedIntoID)
 		case "id", "__typename":
 		default:
 			every = true
@@ -3348,6 +3589,102 @@ func (q *CustomerQuery) collect(ctx context.Context, oc *graphql.OperationContex
 				}
 				return err
 			})
+		case "mergedInto":
+			if !page.May(ctx, "Customer") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CustomerClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withMergedInto = sub
+		case "mergedFrom":
+			if !page.May(ctx, "Customer") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CustomerClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedMergedFrom(alias, func(w *CustomerQuery) { *w = *sub })
+		case "merges":
+			if !page.May(ctx, "CustomerMerge") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CustomerMergeClient{config: q.config}).Query()
+			p, err := planned(oc, at, page.Order{Column: "at", Desc: true})
+			if err != nil {
+				return err
+			}
+			if at = rows(oc, at); len(at) == 0 {
+				continue
+			}
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			if len(sub.ctx.Fields) > 0 {
+				sub.ctx.AppendFieldOnce(p.Column)
+				sub.ctx.AppendFieldOnce(customermerge.FieldIntoID)
+			}
+			q.after = append(q.after, func(ctx context.Context, nodes []*Customer) error {
+				byID := make(map[gid.ID]*Customer, len(nodes))
+				ids := make([]any, len(nodes))
+				for i, n := range nodes {
+					byID[n.ID], ids[i] = n, n.ID
+					n.appendNamedMerges(alias)
+				}
+				if len(ids) == 0 {
+					return nil
+				}
+				// Clone would forget what is to be loaded by name below it.
+				copied := *sub
+				each := &copied
+				each.ctx, each.predicates, each.modifiers = sub.ctx.Clone(), slices.Clone(sub.predicates), slices.Clone(sub.modifiers)
+				each.Where(p.Where)
+				each.modifiers = append(each.modifiers, p.PerParent(customer.MergesColumn, ids))
+				got, err := each.All(ctx)
+				for _, m := range got {
+					byID[m.IntoID].appendNamedMerges(alias, m)
+				}
+				return err
+			})
+		case "mergeCandidates":
+			if !page.May(ctx, "MergeCandidate") {
+				continue // refused at its own path, not here
+			}
+			sub := (&MergeCandidateClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedMergeCandidates(alias, func(w *MergeCandidateQuery) { *w = *sub })
+		case "mergedAway":
+			if !page.May(ctx, "CustomerMerge") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CustomerMergeClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedMergedAway(alias, func(w *CustomerMergeQuery) { *w = *sub })
+		case "candidacies":
+			if !page.May(ctx, "MergeCandidacy") {
+				continue // refused at its own path, not here
+			}
+			sub := (&MergeCandidacyClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedCandidacies(alias, func(w *MergeCandidacyQuery) { *w = *sub })
+		case "mergeParts":
+			if !page.May(ctx, "CustomerMergePart") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CustomerMergePartClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedMergeParts(alias, func(w *CustomerMergePartQuery) { *w = *sub })
 		}
 	}
 	if !every {
@@ -3408,6 +3745,489 @@ func (_m *Customer) Timeline(ctx context.Context, first *int, after *page.Cursor
 
 func (_m *Customer) pagedTimeline() *TimelineItemQuery {
 	return (&TimelineItemClient{config: _m.config}).Query().Where(takesPart("conversation_id").Of(_m.ID))
+}
+
+// MergedInto is the loaded edge, or one query.
+func (_m *Customer) MergedInto(ctx context.Context) (*Customer, error) {
+	got, err := _m.Edges.MergedIntoOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryMergedInto().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// MergedFrom is the loaded edge, or one query.
+func (_m *Customer) MergedFrom(ctx context.Context) ([]*Customer, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedMergedFrom(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryMergedFrom().All(ctx)
+}
+
+// Merges is a page of the edge, loaded with its parents or by itself.
+func (_m *Customer) Merges(ctx context.Context, first *int, after *page.Cursor, last *int, before *page.Cursor) (*CustomerMergeConnection, error) {
+	o := page.Order{Column: "at", Desc: true}
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedMerges(fc.Field.Alias); err == nil {
+			p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+			if err != nil {
+				return nil, err
+			}
+			return pageCustomerMerge(p, got, _m.pagedMerges().Count), nil
+		}
+	}
+	return _m.pagedMerges().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Customer) pagedMerges() *CustomerMergeQuery {
+	return _m.QueryMerges()
+}
+
+// MergeCandidates is the loaded edge, or one query.
+func (_m *Customer) MergeCandidates(ctx context.Context) ([]*MergeCandidate, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedMergeCandidates(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryMergeCandidates().All(ctx)
+}
+
+// MergedAway is the loaded edge, or one query.
+func (_m *Customer) MergedAway(ctx context.Context) ([]*CustomerMerge, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedMergedAway(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryMergedAway().All(ctx)
+}
+
+// Candidacies is the loaded edge, or one query.
+func (_m *Customer) Candidacies(ctx context.Context) ([]*MergeCandidacy, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedCandidacies(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryCandidacies().All(ctx)
+}
+
+// MergeParts is the loaded edge, or one query.
+func (_m *Customer) MergeParts(ctx context.Context) ([]*CustomerMergePart, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedMergeParts(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryMergeParts().All(ctx)
+}
+
+type (
+	// CustomerMergeConnection is a page of CustomerMerge.
+	CustomerMergeConnection struct {
+		Edges    []*CustomerMergeEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// CustomerMergeEdge is a place in it.
+	CustomerMergeEdge struct {
+		Node   *CustomerMerge
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *CustomerMergeConnection) Nodes() []*CustomerMerge {
+	out := make([]*CustomerMerge, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *CustomerMergeConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageCustomerMerge(p page.Plan, rows []*CustomerMerge, count func(context.Context) (int, error)) *CustomerMergeConnection {
+	nodes, cursors, info := page.Build(p, rows, (*CustomerMerge).pageValue, (*CustomerMerge).pageID)
+	c := &CustomerMergeConnection{Edges: make([]*CustomerMergeEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &CustomerMergeEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks CustomerMerge as a node.
+func (*CustomerMerge) IsNode() {}
+
+func (_m *CustomerMerge) pageID() gid.ID { return _m.ID }
+
+func (_m *CustomerMerge) pageValue(column string) any {
+	switch column {
+	case customermerge.FieldAt:
+		return _m.At
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *CustomerMergeQuery) Load(ctx context.Context, path ...string) (*CustomerMergeQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *CustomerMergeQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*CustomerMergeConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageCustomerMerge(p, []*CustomerMerge{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageCustomerMerge(p, got, all.Count), nil
+}
+
+func (q *CustomerMergeQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{customermerge.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesCustomerMerge) {
+		switch f.Name {
+		case "into":
+			edges["into"] = append(edges["into"], f)
+			cols = append(cols, customermerge.FieldIntoID)
+		case "from":
+			edges["from:"+f.Alias] = append(edges["from:"+f.Alias], f)
+		case "agent":
+			edges["agent"] = append(edges["agent"], f)
+			cols = append(cols, customermerge.FieldAgentID)
+		case "app":
+			edges["app"] = append(edges["app"], f)
+			cols = append(cols, customermerge.FieldAppID)
+		case "parts":
+			edges["parts:"+f.Alias] = append(edges["parts:"+f.Alias], f)
+		case "intoID":
+			cols = append(cols, customermerge.FieldIntoID)
+		case "evidence":
+			cols = append(cols, customermerge.FieldEvidence)
+		case "reason":
+			cols = append(cols, customermerge.FieldReason)
+		case "agentID":
+			cols = append(cols, customermerge.FieldAgentID)
+		case "appID":
+			cols = append(cols, customermerge.FieldAppID)
+		case "given":
+			cols = append(cols, customermerge.FieldGiven)
+		case "at":
+			cols = append(cols, customermerge.FieldAt)
+		case "undoneAt":
+			cols = append(cols, customermerge.FieldUndoneAt)
+		case "actor":
+			edges["agent"] = append(edges["agent"], f)
+			cols = append(cols, customermerge.FieldAgentID)
+			edges["app"] = append(edges["app"], f)
+			cols = append(cols, customermerge.FieldAppID)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "into":
+			if !page.May(ctx, "Customer") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CustomerClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withInto = sub
+		case "from":
+			if !page.May(ctx, "Customer") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CustomerClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedFrom(alias, func(w *CustomerQuery) { *w = *sub })
+		case "agent":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withAgent = sub
+		case "app":
+			if !page.May(ctx, "App") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AppClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withApp = sub
+		case "parts":
+			if !page.May(ctx, "CustomerMergePart") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CustomerMergePartClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedParts(alias, func(w *CustomerMergePartQuery) { *w = *sub })
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesCustomerMerge are the GraphQL types whose fragments may hold fields of CustomerMerge.
+var typesCustomerMerge = []string{"CustomerMerge", "Node", "Versioned"}
+
+// Into is the loaded edge, or one query.
+func (_m *CustomerMerge) Into(ctx context.Context) (*Customer, error) {
+	got, err := _m.Edges.IntoOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryInto().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// From is the loaded edge, or one query.
+func (_m *CustomerMerge) From(ctx context.Context) ([]*Customer, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedFrom(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryFrom().All(ctx)
+}
+
+// Agent is the loaded edge, or one query.
+func (_m *CustomerMerge) Agent(ctx context.Context) (*Agent, error) {
+	got, err := _m.Edges.AgentOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryAgent().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// App is the loaded edge, or one query.
+func (_m *CustomerMerge) App(ctx context.Context) (*App, error) {
+	got, err := _m.Edges.AppOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryApp().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Parts is the loaded edge, or one query.
+func (_m *CustomerMerge) Parts(ctx context.Context) ([]*CustomerMergePart, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedParts(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryParts().All(ctx)
+}
+
+type (
+	// CustomerMergePartConnection is a page of CustomerMergePart.
+	CustomerMergePartConnection struct {
+		Edges    []*CustomerMergePartEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// CustomerMergePartEdge is a place in it.
+	CustomerMergePartEdge struct {
+		Node   *CustomerMergePart
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *CustomerMergePartConnection) Nodes() []*CustomerMergePart {
+	out := make([]*CustomerMergePart, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *CustomerMergePartConnection) TotalCount(ctx context.Context) (int, error) {
+	return c.count(ctx)
+}
+
+func pageCustomerMergePart(p page.Plan, rows []*CustomerMergePart, count func(context.Context) (int, error)) *CustomerMergePartConnection {
+	nodes, cursors, info := page.Build(p, rows, (*CustomerMergePart).pageValue, (*CustomerMergePart).pageID)
+	c := &CustomerMergePartConnection{Edges: make([]*CustomerMergePartEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &CustomerMergePartEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks CustomerMergePart as a node.
+func (*CustomerMergePart) IsNode() {}
+
+func (_m *CustomerMergePart) pageID() gid.ID { return _m.ID }
+
+func (_m *CustomerMergePart) pageValue(column string) any {
+	switch column {
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *CustomerMergePartQuery) Load(ctx context.Context, path ...string) (*CustomerMergePartQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *CustomerMergePartQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*CustomerMergePartConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageCustomerMergePart(p, []*CustomerMergePart{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageCustomerMergePart(p, got, all.Count), nil
+}
+
+func (q *CustomerMergePartQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{customermergepart.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesCustomerMergePart) {
+		switch f.Name {
+		case "merge":
+			edges["merge"] = append(edges["merge"], f)
+			cols = append(cols, customermergepart.FieldCustomerMergeID)
+		case "customer":
+			edges["customer"] = append(edges["customer"], f)
+			cols = append(cols, customermergepart.FieldCustomerID)
+		case "customerMergeID":
+			cols = append(cols, customermergepart.FieldCustomerMergeID)
+		case "customerID":
+			cols = append(cols, customermergepart.FieldCustomerID)
+		case "identities":
+			cols = append(cols, customermergepart.FieldIdentities)
+		case "conversations":
+			cols = append(cols, customermergepart.FieldConversations)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "merge":
+			if !page.May(ctx, "CustomerMerge") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CustomerMergeClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withMerge = sub
+		case "customer":
+			if !page.May(ctx, "Customer") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CustomerClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withCustomer = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesCustomerMergePart are the GraphQL types whose fragments may hold fields of CustomerMergePart.
+var typesCustomerMergePart = []string{"CustomerMergePart", "Node", "Versioned"}
+
+// Merge is the loaded edge, or one query.
+func (_m *CustomerMergePart) Merge(ctx context.Context) (*CustomerMerge, error) {
+	got, err := _m.Edges.MergeOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryMerge().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Customer is the loaded edge, or one query.
+func (_m *CustomerMergePart) Customer(ctx context.Context) (*Customer, error) {
+	got, err := _m.Edges.CustomerOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryCustomer().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
 }
 
 type (
@@ -3823,6 +4643,8 @@ func (q *IdentityQuery) collect(ctx context.Context, oc *graphql.OperationContex
 			cols = append(cols, identity.FieldVerification)
 		case "channelID":
 			cols = append(cols, identity.FieldChannelID)
+		case "givenToID":
+			cols = append(cols, identity.FieldGivenToID)
 		case "firstSeenAt":
 			cols = append(cols, identity.FieldFirstSeenAt)
 		case "lastSeenAt":
@@ -5111,6 +5933,520 @@ func (_m *Mention) Agent(ctx context.Context) (*Agent, error) {
 	got, err := _m.Edges.AgentOrErr()
 	if IsNotLoaded(err) {
 		got, err = _m.QueryAgent().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
+	// MergeCandidacyConnection is a page of MergeCandidacy.
+	MergeCandidacyConnection struct {
+		Edges    []*MergeCandidacyEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// MergeCandidacyEdge is a place in it.
+	MergeCandidacyEdge struct {
+		Node   *MergeCandidacy
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *MergeCandidacyConnection) Nodes() []*MergeCandidacy {
+	out := make([]*MergeCandidacy, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *MergeCandidacyConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageMergeCandidacy(p page.Plan, rows []*MergeCandidacy, count func(context.Context) (int, error)) *MergeCandidacyConnection {
+	nodes, cursors, info := page.Build(p, rows, (*MergeCandidacy).pageValue, (*MergeCandidacy).pageID)
+	c := &MergeCandidacyConnection{Edges: make([]*MergeCandidacyEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &MergeCandidacyEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks MergeCandidacy as a node.
+func (*MergeCandidacy) IsNode() {}
+
+func (_m *MergeCandidacy) pageID() gid.ID { return _m.ID }
+
+func (_m *MergeCandidacy) pageValue(column string) any {
+	switch column {
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *MergeCandidacyQuery) Load(ctx context.Context, path ...string) (*MergeCandidacyQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *MergeCandidacyQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*MergeCandidacyConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageMergeCandidacy(p, []*MergeCandidacy{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageMergeCandidacy(p, got, all.Count), nil
+}
+
+func (q *MergeCandidacyQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{mergecandidacy.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesMergeCandidacy) {
+		switch f.Name {
+		case "candidate":
+			edges["candidate"] = append(edges["candidate"], f)
+			cols = append(cols, mergecandidacy.FieldMergeCandidateID)
+		case "customer":
+			edges["customer"] = append(edges["customer"], f)
+			cols = append(cols, mergecandidacy.FieldCustomerID)
+		case "mergeCandidateID":
+			cols = append(cols, mergecandidacy.FieldMergeCandidateID)
+		case "customerID":
+			cols = append(cols, mergecandidacy.FieldCustomerID)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "candidate":
+			if !page.May(ctx, "MergeCandidate") {
+				continue // refused at its own path, not here
+			}
+			sub := (&MergeCandidateClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withCandidate = sub
+		case "customer":
+			if !page.May(ctx, "Customer") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CustomerClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withCustomer = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesMergeCandidacy are the GraphQL types whose fragments may hold fields of MergeCandidacy.
+var typesMergeCandidacy = []string{"MergeCandidacy", "Node", "Versioned"}
+
+// Candidate is the loaded edge, or one query.
+func (_m *MergeCandidacy) Candidate(ctx context.Context) (*MergeCandidate, error) {
+	got, err := _m.Edges.CandidateOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryCandidate().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Customer is the loaded edge, or one query.
+func (_m *MergeCandidacy) Customer(ctx context.Context) (*Customer, error) {
+	got, err := _m.Edges.CustomerOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryCustomer().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
+	// MergeCandidateConnection is a page of MergeCandidate.
+	MergeCandidateConnection struct {
+		Edges    []*MergeCandidateEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// MergeCandidateEdge is a place in it.
+	MergeCandidateEdge struct {
+		Node   *MergeCandidate
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *MergeCandidateConnection) Nodes() []*MergeCandidate {
+	out := make([]*MergeCandidate, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *MergeCandidateConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageMergeCandidate(p page.Plan, rows []*MergeCandidate, count func(context.Context) (int, error)) *MergeCandidateConnection {
+	nodes, cursors, info := page.Build(p, rows, (*MergeCandidate).pageValue, (*MergeCandidate).pageID)
+	c := &MergeCandidateConnection{Edges: make([]*MergeCandidateEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &MergeCandidateEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks MergeCandidate as a node.
+func (*MergeCandidate) IsNode() {}
+
+func (_m *MergeCandidate) pageID() gid.ID { return _m.ID }
+
+func (_m *MergeCandidate) pageValue(column string) any {
+	switch column {
+	case mergecandidate.FieldCreatedAt:
+		return _m.CreatedAt
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *MergeCandidateQuery) Load(ctx context.Context, path ...string) (*MergeCandidateQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *MergeCandidateQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*MergeCandidateConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageMergeCandidate(p, []*MergeCandidate{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageMergeCandidate(p, got, all.Count), nil
+}
+
+func (q *MergeCandidateQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{mergecandidate.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesMergeCandidate) {
+		switch f.Name {
+		case "customers":
+			edges["customers:"+f.Alias] = append(edges["customers:"+f.Alias], f)
+		case "decidedBy":
+			edges["decidedBy"] = append(edges["decidedBy"], f)
+			cols = append(cols, mergecandidate.FieldDecidedByID)
+		case "candidacies":
+			edges["candidacies:"+f.Alias] = append(edges["candidacies:"+f.Alias], f)
+		case "pair":
+			cols = append(cols, mergecandidate.FieldPair)
+		case "confidence":
+			cols = append(cols, mergecandidate.FieldConfidence)
+		case "evidence":
+			cols = append(cols, mergecandidate.FieldEvidence)
+		case "dismissed":
+			cols = append(cols, mergecandidate.FieldDismissed)
+		case "state":
+			cols = append(cols, mergecandidate.FieldState)
+		case "decidedByID":
+			cols = append(cols, mergecandidate.FieldDecidedByID)
+		case "decidedAt":
+			cols = append(cols, mergecandidate.FieldDecidedAt)
+		case "reason":
+			cols = append(cols, mergecandidate.FieldReason)
+		case "createdAt":
+			cols = append(cols, mergecandidate.FieldCreatedAt)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "customers":
+			if !page.May(ctx, "Customer") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CustomerClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedCustomers(alias, func(w *CustomerQuery) { *w = *sub })
+		case "decidedBy":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withDecidedBy = sub
+		case "candidacies":
+			if !page.May(ctx, "MergeCandidacy") {
+				continue // refused at its own path, not here
+			}
+			sub := (&MergeCandidacyClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedCandidacies(alias, func(w *MergeCandidacyQuery) { *w = *sub })
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesMergeCandidate are the GraphQL types whose fragments may hold fields of MergeCandidate.
+var typesMergeCandidate = []string{"MergeCandidate", "Node", "Versioned"}
+
+// Customers is the loaded edge, or one query.
+func (_m *MergeCandidate) Customers(ctx context.Context) ([]*Customer, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedCustomers(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryCustomers().All(ctx)
+}
+
+// DecidedBy is the loaded edge, or one query.
+func (_m *MergeCandidate) DecidedBy(ctx context.Context) (*Agent, error) {
+	got, err := _m.Edges.DecidedByOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryDecidedBy().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Candidacies is the loaded edge, or one query.
+func (_m *MergeCandidate) Candidacies(ctx context.Context) ([]*MergeCandidacy, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedCandidacies(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryCandidacies().All(ctx)
+}
+
+type (
+	// MergeSuggestionConnection is a page of MergeSuggestion.
+	MergeSuggestionConnection struct {
+		Edges    []*MergeSuggestionEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// MergeSuggestionEdge is a place in it.
+	MergeSuggestionEdge struct {
+		Node   *MergeSuggestion
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *MergeSuggestionConnection) Nodes() []*MergeSuggestion {
+	out := make([]*MergeSuggestion, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *MergeSuggestionConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageMergeSuggestion(p page.Plan, rows []*MergeSuggestion, count func(context.Context) (int, error)) *MergeSuggestionConnection {
+	nodes, cursors, info := page.Build(p, rows, (*MergeSuggestion).pageValue, (*MergeSuggestion).pageID)
+	c := &MergeSuggestionConnection{Edges: make([]*MergeSuggestionEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &MergeSuggestionEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks MergeSuggestion as a node.
+func (*MergeSuggestion) IsNode() {}
+
+func (_m *MergeSuggestion) pageID() gid.ID { return _m.ID }
+
+func (_m *MergeSuggestion) pageValue(column string) any {
+	switch column {
+	case mergesuggestion.FieldAt:
+		return _m.At
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *MergeSuggestionQuery) Load(ctx context.Context, path ...string) (*MergeSuggestionQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *MergeSuggestionQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*MergeSuggestionConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageMergeSuggestion(p, []*MergeSuggestion{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageMergeSuggestion(p, got, all.Count), nil
+}
+
+func (q *MergeSuggestionQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{mergesuggestion.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesMergeSuggestion) {
+		switch f.Name {
+		case "conversation":
+			edges["conversation"] = append(edges["conversation"], f)
+			cols = append(cols, mergesuggestion.FieldConversationID)
+		case "mergeSuggestion":
+			edges["mergeSuggestion"] = append(edges["mergeSuggestion"], f)
+			cols = append(cols, mergesuggestion.FieldMergeSuggestionID)
+		case "conversationID":
+			cols = append(cols, mergesuggestion.FieldConversationID)
+		case "mergeSuggestionID":
+			cols = append(cols, mergesuggestion.FieldMergeSuggestionID)
+		case "at":
+			cols = append(cols, mergesuggestion.FieldAt)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "conversation":
+			if !page.May(ctx, "Conversation") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ConversationClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withConversation = sub
+		case "mergeSuggestion":
+			if !page.May(ctx, "Conversation") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ConversationClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withMergeSuggestion = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesMergeSuggestion are the GraphQL types whose fragments may hold fields of MergeSuggestion.
+var typesMergeSuggestion = []string{"MergeSuggestion", "Node", "Versioned"}
+
+// Conversation is the loaded edge, or one query.
+func (_m *MergeSuggestion) Conversation(ctx context.Context) (*Conversation, error) {
+	got, err := _m.Edges.ConversationOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryConversation().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// MergeSuggestion is the loaded edge, or one query.
+func (_m *MergeSuggestion) MergeSuggestion(ctx context.Context) (*Conversation, error) {
+	got, err := _m.Edges.MergeSuggestionOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryMergeSuggestion().Only(ctx)
 	}
 	return got, MaskNotFound(err) // out of reach looks like absent
 }

@@ -100,6 +100,13 @@ func (q *ConversationQuery) WhereP(ps ...func(*sql.Selector)) {
 }
 
 // WhereP adds storage-level predicates to the query.
+func (q *ConversationMergeQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.ConversationMerge(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
 func (q *CounterQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Counter(p))
@@ -110,6 +117,20 @@ func (q *CounterQuery) WhereP(ps ...func(*sql.Selector)) {
 func (q *CustomerQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Customer(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *CustomerMergeQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.CustomerMerge(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *CustomerMergePartQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.CustomerMergePart(p))
 	}
 }
 
@@ -173,6 +194,27 @@ func (q *LogHeadQuery) WhereP(ps ...func(*sql.Selector)) {
 func (q *MentionQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Mention(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *MergeCandidacyQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.MergeCandidacy(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *MergeCandidateQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.MergeCandidate(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *MergeSuggestionQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.MergeSuggestion(p))
 	}
 }
 

@@ -617,6 +617,24 @@ func (u *TimelineItemUpsert) UpdateCustomerID() *TimelineItemUpsert {
 	return u
 }
 
+// SetInteractionID sets the "interaction_id" field.
+func (u *TimelineItemUpsert) SetInteractionID(v gid.ID) *TimelineItemUpsert {
+	u.Set(timelineitem.FieldInteractionID, v)
+	return u
+}
+
+// UpdateInteractionID sets the "interaction_id" field to the value that was provided on create.
+func (u *TimelineItemUpsert) UpdateInteractionID() *TimelineItemUpsert {
+	u.SetExcluded(timelineitem.FieldInteractionID)
+	return u
+}
+
+// ClearInteractionID clears the value of the "interaction_id" field.
+func (u *TimelineItemUpsert) ClearInteractionID() *TimelineItemUpsert {
+	u.SetNull(timelineitem.FieldInteractionID)
+	return u
+}
+
 // UpdateNewValues updates the mutable fields using the new values that were set on create except the ID field.
 // Using this option is equivalent to using:
 //
@@ -642,9 +660,6 @@ func (u *TimelineItemUpsertOne) UpdateNewValues() *TimelineItemUpsertOne {
 		}
 		if _, exists := u.create.mutation.At(); exists {
 			s.SetIgnore(timelineitem.FieldAt)
-		}
-		if _, exists := u.create.mutation.InteractionID(); exists {
-			s.SetIgnore(timelineitem.FieldInteractionID)
 		}
 		if _, exists := u.create.mutation.MessageID(); exists {
 			s.SetIgnore(timelineitem.FieldMessageID)
@@ -729,6 +744,27 @@ func (u *TimelineItemUpsertOne) SetCustomerID(v gid.ID) *TimelineItemUpsertOne {
 func (u *TimelineItemUpsertOne) UpdateCustomerID() *TimelineItemUpsertOne {
 	return u.Update(func(s *TimelineItemUpsert) {
 		s.UpdateCustomerID()
+	})
+}
+
+// SetInteractionID sets the "interaction_id" field.
+func (u *TimelineItemUpsertOne) SetInteractionID(v gid.ID) *TimelineItemUpsertOne {
+	return u.Update(func(s *TimelineItemUpsert) {
+		s.SetInteractionID(v)
+	})
+}
+
+// UpdateInteractionID sets the "interaction_id" field to the value that was provided on create.
+func (u *TimelineItemUpsertOne) UpdateInteractionID() *TimelineItemUpsertOne {
+	return u.Update(func(s *TimelineItemUpsert) {
+		s.UpdateInteractionID()
+	})
+}
+
+// ClearInteractionID clears the value of the "interaction_id" field.
+func (u *TimelineItemUpsertOne) ClearInteractionID() *TimelineItemUpsertOne {
+	return u.Update(func(s *TimelineItemUpsert) {
+		s.ClearInteractionID()
 	})
 }
 
@@ -924,9 +960,6 @@ func (u *TimelineItemUpsertBulk) UpdateNewValues() *TimelineItemUpsertBulk {
 			if _, exists := b.mutation.At(); exists {
 				s.SetIgnore(timelineitem.FieldAt)
 			}
-			if _, exists := b.mutation.InteractionID(); exists {
-				s.SetIgnore(timelineitem.FieldInteractionID)
-			}
 			if _, exists := b.mutation.MessageID(); exists {
 				s.SetIgnore(timelineitem.FieldMessageID)
 			}
@@ -1011,6 +1044,27 @@ func (u *TimelineItemUpsertBulk) SetCustomerID(v gid.ID) *TimelineItemUpsertBulk
 func (u *TimelineItemUpsertBulk) UpdateCustomerID() *TimelineItemUpsertBulk {
 	return u.Update(func(s *TimelineItemUpsert) {
 		s.UpdateCustomerID()
+	})
+}
+
+// SetInteractionID sets the "interaction_id" field.
+func (u *TimelineItemUpsertBulk) SetInteractionID(v gid.ID) *TimelineItemUpsertBulk {
+	return u.Update(func(s *TimelineItemUpsert) {
+		s.SetInteractionID(v)
+	})
+}
+
+// UpdateInteractionID sets the "interaction_id" field to the value that was provided on create.
+func (u *TimelineItemUpsertBulk) UpdateInteractionID() *TimelineItemUpsertBulk {
+	return u.Update(func(s *TimelineItemUpsert) {
+		s.UpdateInteractionID()
+	})
+}
+
+// ClearInteractionID clears the value of the "interaction_id" field.
+func (u *TimelineItemUpsertBulk) ClearInteractionID() *TimelineItemUpsertBulk {
+	return u.Update(func(s *TimelineItemUpsert) {
+		s.ClearInteractionID()
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
+	"tributary/ent/interaction"
 	"tributary/ent/predicate"
 	"tributary/ent/timelineitem"
 	"tributary/internal/gid"
@@ -59,6 +60,26 @@ func (_u *TimelineItemUpdate) SetNillableCustomerID(v *gid.ID) *TimelineItemUpda
 	return _u
 }
 
+// SetInteractionID sets the "interaction_id" field.
+func (_u *TimelineItemUpdate) SetInteractionID(v gid.ID) *TimelineItemUpdate {
+	_u.mutation.SetInteractionID(v)
+	return _u
+}
+
+// SetNillableInteractionID sets the "interaction_id" field if the given value is not nil.
+func (_u *TimelineItemUpdate) SetNillableInteractionID(v *gid.ID) *TimelineItemUpdate {
+	if v != nil {
+		_u.SetInteractionID(*v)
+	}
+	return _u
+}
+
+// ClearInteractionID clears the value of the "interaction_id" field.
+func (_u *TimelineItemUpdate) ClearInteractionID() *TimelineItemUpdate {
+	_u.mutation.ClearInteractionID()
+	return _u
+}
+
 // SetConversation sets the "conversation" edge to the Conversation entity.
 func (_u *TimelineItemUpdate) SetConversation(v *Conversation) *TimelineItemUpdate {
 	return _u.SetConversationID(v.ID)
@@ -67,6 +88,11 @@ func (_u *TimelineItemUpdate) SetConversation(v *Conversation) *TimelineItemUpda
 // SetCustomer sets the "customer" edge to the Customer entity.
 func (_u *TimelineItemUpdate) SetCustomer(v *Customer) *TimelineItemUpdate {
 	return _u.SetCustomerID(v.ID)
+}
+
+// SetInteraction sets the "interaction" edge to the Interaction entity.
+func (_u *TimelineItemUpdate) SetInteraction(v *Interaction) *TimelineItemUpdate {
+	return _u.SetInteractionID(v.ID)
 }
 
 // Mutation returns the TimelineItemMutation object of the builder.
@@ -83,6 +109,12 @@ func (_u *TimelineItemUpdate) ClearConversation() *TimelineItemUpdate {
 // ClearCustomer clears the "customer" edge to the Customer entity.
 func (_u *TimelineItemUpdate) ClearCustomer() *TimelineItemUpdate {
 	_u.mutation.ClearCustomer()
+	return _u
+}
+
+// ClearInteraction clears the "interaction" edge to the Interaction entity.
+func (_u *TimelineItemUpdate) ClearInteraction() *TimelineItemUpdate {
+	_u.mutation.ClearInteraction()
 	return _u
 }
 
@@ -209,6 +241,35 @@ func (_u *TimelineItemUpdate) sqlSave(ctx context.Context) (_node int, err error
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.InteractionCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   timelineitem.InteractionTable,
+			Columns: []string{timelineitem.InteractionColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.InteractionIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   timelineitem.InteractionTable,
+			Columns: []string{timelineitem.InteractionColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
@@ -259,6 +320,26 @@ func (_u *TimelineItemUpdateOne) SetNillableCustomerID(v *gid.ID) *TimelineItemU
 	return _u
 }
 
+// SetInteractionID sets the "interaction_id" field.
+func (_u *TimelineItemUpdateOne) SetInteractionID(v gid.ID) *TimelineItemUpdateOne {
+	_u.mutation.SetInteractionID(v)
+	return _u
+}
+
+// SetNillableInteractionID sets the "interaction_id" field if the given value is not nil.
+func (_u *TimelineItemUpdateOne) SetNillableInteractionID(v *gid.ID) *TimelineItemUpdateOne {
+	if v != nil {
+		_u.SetInteractionID(*v)
+	}
+	return _u
+}
+
+// ClearInteractionID clears the value of the "interaction_id" field.
+func (_u *TimelineItemUpdateOne) ClearInteractionID() *TimelineItemUpdateOne {
+	_u.mutation.ClearInteractionID()
+	return _u
+}
+
 // SetConversation sets the "conversation" edge to the Conversation entity.
 func (_u *TimelineItemUpdateOne) SetConversation(v *Conversation) *TimelineItemUpdateOne {
 	return _u.SetConversationID(v.ID)
@@ -267,6 +348,11 @@ func (_u *TimelineItemUpdateOne) SetConversation(v *Conversation) *TimelineItemU
 // SetCustomer sets the "customer" edge to the Customer entity.
 func (_u *TimelineItemUpdateOne) SetCustomer(v *Customer) *TimelineItemUpdateOne {
 	return _u.SetCustomerID(v.ID)
+}
+
+// SetInteraction sets the "interaction" edge to the Interaction entity.
+func (_u *TimelineItemUpdateOne) SetInteraction(v *Interaction) *TimelineItemUpdateOne {
+	return _u.SetInteractionID(v.ID)
 }
 
 // Mutation returns the TimelineItemMutation object of the builder.
@@ -283,6 +369,12 @@ func (_u *TimelineItemUpdateOne) ClearConversation() *TimelineItemUpdateOne {
 // ClearCustomer clears the "customer" edge to the Customer entity.
 func (_u *TimelineItemUpdateOne) ClearCustomer() *TimelineItemUpdateOne {
 	_u.mutation.ClearCustomer()
+	return _u
+}
+
+// ClearInteraction clears the "interaction" edge to the Interaction entity.
+func (_u *TimelineItemUpdateOne) ClearInteraction() *TimelineItemUpdateOne {
+	_u.mutation.ClearInteraction()
 	return _u
 }
 
@@ -432,6 +524,35 @@ func (_u *TimelineItemUpdateOne) sqlSave(ctx context.Context) (_node *TimelineIt
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.InteractionCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   timelineitem.InteractionTable,
+			Columns: []string{timelineitem.InteractionColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.InteractionIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   timelineitem.InteractionTable,
+			Columns: []string{timelineitem.InteractionColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(interaction.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

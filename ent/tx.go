@@ -38,10 +38,16 @@ type Tx struct {
 	Consultant *ConsultantClient
 	// Conversation is the client for interacting with the Conversation builders.
 	Conversation *ConversationClient
+	// ConversationMerge is the client for interacting with the ConversationMerge builders.
+	ConversationMerge *ConversationMergeClient
 	// Counter is the client for interacting with the Counter builders.
 	Counter *CounterClient
 	// Customer is the client for interacting with the Customer builders.
 	Customer *CustomerClient
+	// CustomerMerge is the client for interacting with the CustomerMerge builders.
+	CustomerMerge *CustomerMergeClient
+	// CustomerMergePart is the client for interacting with the CustomerMergePart builders.
+	CustomerMergePart *CustomerMergePartClient
 	// Event is the client for interacting with the Event builders.
 	Event *EventClient
 	// Follower is the client for interacting with the Follower builders.
@@ -60,6 +66,12 @@ type Tx struct {
 	LogHead *LogHeadClient
 	// Mention is the client for interacting with the Mention builders.
 	Mention *MentionClient
+	// MergeCandidacy is the client for interacting with the MergeCandidacy builders.
+	MergeCandidacy *MergeCandidacyClient
+	// MergeCandidate is the client for interacting with the MergeCandidate builders.
+	MergeCandidate *MergeCandidateClient
+	// MergeSuggestion is the client for interacting with the MergeSuggestion builders.
+	MergeSuggestion *MergeSuggestionClient
 	// Message is the client for interacting with the Message builders.
 	Message *MessageClient
 	// Note is the client for interacting with the Note builders.
@@ -242,8 +254,11 @@ func (tx *Tx) init() {
 	tx.Channel = NewChannelClient(tx.config)
 	tx.Consultant = NewConsultantClient(tx.config)
 	tx.Conversation = NewConversationClient(tx.config)
+	tx.ConversationMerge = NewConversationMergeClient(tx.config)
 	tx.Counter = NewCounterClient(tx.config)
 	tx.Customer = NewCustomerClient(tx.config)
+	tx.CustomerMerge = NewCustomerMergeClient(tx.config)
+	tx.CustomerMergePart = NewCustomerMergePartClient(tx.config)
 	tx.Event = NewEventClient(tx.config)
 	tx.Follower = NewFollowerClient(tx.config)
 	tx.IdempotencyKey = NewIdempotencyKeyClient(tx.config)
@@ -253,6 +268,9 @@ func (tx *Tx) init() {
 	tx.Lease = NewLeaseClient(tx.config)
 	tx.LogHead = NewLogHeadClient(tx.config)
 	tx.Mention = NewMentionClient(tx.config)
+	tx.MergeCandidacy = NewMergeCandidacyClient(tx.config)
+	tx.MergeCandidate = NewMergeCandidateClient(tx.config)
+	tx.MergeSuggestion = NewMergeSuggestionClient(tx.config)
 	tx.Message = NewMessageClient(tx.config)
 	tx.Note = NewNoteClient(tx.config)
 	tx.Offer = NewOfferClient(tx.config)

@@ -46,7 +46,13 @@ func (r *queryResolver) CustomerByIdentity(ctx context.Context, kind string, val
 	return first(ctx, q, err)
 }
 
+// Customer returns exec.CustomerResolver implementation.
+func (r *Resolver) Customer() exec.CustomerResolver { return &customerResolver{r} }
+
 // Identity returns exec.IdentityResolver implementation.
 func (r *Resolver) Identity() exec.IdentityResolver { return &identityResolver{r} }
 
-type identityResolver struct{ *Resolver }
+type (
+	customerResolver struct{ *Resolver }
+	identityResolver struct{ *Resolver }
+)

@@ -139,6 +139,10 @@ func (r *Resolver) matter(ctx context.Context, id gid.ID, path ...string) (ent.N
 		return noder(one(ctx, d.Customer, id, path...))
 	case gid.Identity:
 		return noder(one(ctx, d.Identity, id, path...))
+	case gid.MergeCandidate:
+		return noder(one(ctx, d.MergeCandidate, id, path...))
+	case gid.CustomerMerge:
+		return noder(one(ctx, d.CustomerMerge, id, path...))
 	case gid.Conversation:
 		return noder(one(ctx, d.Conversation, id, path...))
 	case gid.Participant:

@@ -41,6 +41,8 @@ const (
 	FieldOwnerID = "owner_id"
 	// FieldRelatedID holds the string denoting the related_id field in the database.
 	FieldRelatedID = "related_id"
+	// FieldMergedIntoID holds the string denoting the merged_into_id field in the database.
+	FieldMergedIntoID = "merged_into_id"
 	// FieldAudience holds the string denoting the audience field in the database.
 	FieldAudience = "audience"
 	// FieldLastMessageID holds the string denoting the last_message_id field in the database.
@@ -69,6 +71,12 @@ const (
 	EdgeRelatedTo = "related_to"
 	// EdgeFollowedBy holds the string denoting the followed_by edge name in mutations.
 	EdgeFollowedBy = "followed_by"
+	// EdgeMergedInto holds the string denoting the merged_into edge name in mutations.
+	EdgeMergedInto = "merged_into"
+	// EdgeMergedFrom holds the string denoting the merged_from edge name in mutations.
+	EdgeMergedFrom = "merged_from"
+	// EdgeMergeSuggestions holds the string denoting the merge_suggestions edge name in mutations.
+	EdgeMergeSuggestions = "merge_suggestions"
 	// EdgeLastMessage holds the string denoting the last_message edge name in mutations.
 	EdgeLastMessage = "last_message"
 	// EdgeInteractions holds the string denoting the interactions edge name in mutations.
@@ -83,6 +91,8 @@ const (
 	EdgeFollowers = "followers"
 	// EdgeAccess holds the string denoting the access edge name in mutations.
 	EdgeAccess = "access"
+	// EdgeSuggested holds the string denoting the suggested edge name in mutations.
+	EdgeSuggested = "suggested"
 	// EdgeFollowerRows holds the string denoting the follower_rows edge name in mutations.
 	EdgeFollowerRows = "follower_rows"
 	// Table holds the table name of the conversation in the database.
@@ -116,6 +126,16 @@ const (
 	FollowedByTable = "conversations"
 	// FollowedByColumn is the table column denoting the followed_by relation/edge.
 	FollowedByColumn = "related_id"
+	// MergedIntoTable is the table that holds the merged_into relation/edge.
+	MergedIntoTable = "conversations"
+	// MergedIntoColumn is the table column denoting the merged_into relation/edge.
+	MergedIntoColumn = "merged_into_id"
+	// MergedFromTable is the table that holds the merged_from relation/edge.
+	MergedFromTable = "conversations"
+	// MergedFromColumn is the table column denoting the merged_from relation/edge.
+	MergedFromColumn = "merged_into_id"
+	// MergeSuggestionsTable is the table that holds the merge_suggestions relation/edge. The primary key declared below.
+	MergeSuggestionsTable = "merge_suggestions"
 	// LastMessageTable is the table that holds the last_message relation/edge.
 	LastMessageTable = "conversations"
 	// LastMessageInverseTable is the table name for the Message entity.
@@ -163,6 +183,13 @@ const (
 	AccessInverseTable = "accesses"
 	// AccessColumn is the table column denoting the access relation/edge.
 	AccessColumn = "conversation_id"
+	// SuggestedTable is the table that holds the suggested relation/edge.
+	SuggestedTable = "merge_suggestions"
+	// SuggestedInverseTable is the table name for the MergeSuggestion entity.
+	// It exists in this package in order to avoid circular dependency with the "mergesuggestion" package.
+	SuggestedInverseTable = "merge_suggestions"
+	// SuggestedColumn is the table column denoting the suggested relation/edge.
+	SuggestedColumn = "conversation_id"
 	// FollowerRowsTable is the table that holds the follower_rows relation/edge.
 	FollowerRowsTable = "followers"
 	// FollowerRowsInverseTable is the table name for the Follower entity.
@@ -187,6 +214,7 @@ var Columns = []string{
 	FieldTeamID,
 	FieldOwnerID,
 	FieldRelatedID,
+	FieldMergedIntoID,
 	FieldAudience,
 	FieldLastMessageID,
 	FieldLastMessageAt,
@@ -199,6 +227,9 @@ var Columns = []string{
 }
 
 var (
+	// MergeSuggestionsPrimaryKey and MergeSuggestionsColumn2 are the table columns denoting the
+	// primary key for the merge_suggestions relation (M2M).
+	MergeSuggestionsPrimaryKey = []string{"conversation_id", "merge_suggestion_id"}
 	// FollowersPrimaryKey and FollowersColumn2 are the table columns denoting the
 	// primary key for the followers relation (M2M).
 	FollowersPrimaryKey = []string{"conversation_id", "agent_id"}
@@ -364,6 +395,11 @@ func ByRelatedID(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldRelatedID, opts...).ToFunc()
 }
 
+// ByMergedIntoID orders the results by the merged_into_id field.
+func ByMergedIntoID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldMergedIntoID, opts...).ToFunc()
+}
+
 // ByLastMessageID orders the results by the last_message_id field.
 func ByLastMessageID(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldLastMessageID, opts...).ToFunc()
@@ -443,6 +479,41 @@ func ByFollowedByCount(opts ...sql.OrderTermOption) OrderOption {
 func ByFollowedBy(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	return func(s *sql.Selector) {
 		sqlgraph.OrderByNeighborTerms(s, newFollowedByStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByMergedIntoField orders the results by merged_into field.
+func ByMergedIntoField(field string, opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newMergedIntoStep(), sql.OrderByField(field, opts...))
+	}
+}
+
+// ByMergedFromCount orders the results by merged_from count.
+func ByMergedFromCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newMergedFromStep(), opts...)
+	}
+}
+
+// ByMergedFrom orders the results by merged_from terms.
+func ByMergedFrom(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newMergedFromStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByMergeSuggestionsCount orders the results by merge_suggestions count.
+func ByMergeSuggestionsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newMergeSuggestionsStep(), opts...)
+	}
+}
+
+// ByMergeSuggestions orders the results by merge_suggestions terms.
+func ByMergeSuggestions(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newMergeSuggestionsStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
 
@@ -537,6 +608,20 @@ func ByAccess(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	}
 }
 
+// BySuggestedCount orders the results by suggested count.
+func BySuggestedCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newSuggestedStep(), opts...)
+	}
+}
+
+// BySuggested orders the results by suggested terms.
+func BySuggested(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newSuggestedStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
 // ByFollowerRowsCount orders the results by follower_rows count.
 func ByFollowerRowsCount(opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -583,6 +668,27 @@ func newFollowedByStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(Table, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, FollowedByTable, FollowedByColumn),
+	)
+}
+func newMergedIntoStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(Table, FieldID),
+		sqlgraph.Edge(sqlgraph.M2O, true, MergedIntoTable, MergedIntoColumn),
+	)
+}
+func newMergedFromStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(Table, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, MergedFromTable, MergedFromColumn),
+	)
+}
+func newMergeSuggestionsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(Table, FieldID),
+		sqlgraph.Edge(sqlgraph.M2M, false, MergeSuggestionsTable, MergeSuggestionsPrimaryKey...),
 	)
 }
 func newLastMessageStep() *sqlgraph.Step {
@@ -632,6 +738,13 @@ func newAccessStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(AccessInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, AccessTable, AccessColumn),
+	)
+}
+func newSuggestedStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(SuggestedInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, true, SuggestedTable, SuggestedColumn),
 	)
 }
 func newFollowerRowsStep() *sqlgraph.Step {

@@ -106,6 +106,11 @@ func RelatedID(v gid.ID) predicate.Conversation {
 	return predicate.Conversation(sql.FieldEQ(FieldRelatedID, v))
 }
 
+// MergedIntoID applies equality check predicate on the "merged_into_id" field. It's identical to MergedIntoIDEQ.
+func MergedIntoID(v gid.ID) predicate.Conversation {
+	return predicate.Conversation(sql.FieldEQ(FieldMergedIntoID, v))
+}
+
 // LastMessageID applies equality check predicate on the "last_message_id" field. It's identical to LastMessageIDEQ.
 func LastMessageID(v gid.ID) predicate.Conversation {
 	return predicate.Conversation(sql.FieldEQ(FieldLastMessageID, v))
@@ -569,6 +574,36 @@ func RelatedIDIsNil() predicate.Conversation {
 // RelatedIDNotNil applies the NotNil predicate on the "related_id" field.
 func RelatedIDNotNil() predicate.Conversation {
 	return predicate.Conversation(sql.FieldNotNull(FieldRelatedID))
+}
+
+// MergedIntoIDEQ applies the EQ predicate on the "merged_into_id" field.
+func MergedIntoIDEQ(v gid.ID) predicate.Conversation {
+	return predicate.Conversation(sql.FieldEQ(FieldMergedIntoID, v))
+}
+
+// MergedIntoIDNEQ applies the NEQ predicate on the "merged_into_id" field.
+func MergedIntoIDNEQ(v gid.ID) predicate.Conversation {
+	return predicate.Conversation(sql.FieldNEQ(FieldMergedIntoID, v))
+}
+
+// MergedIntoIDIn applies the In predicate on the "merged_into_id" field.
+func MergedIntoIDIn(vs ...gid.ID) predicate.Conversation {
+	return predicate.Conversation(sql.FieldIn(FieldMergedIntoID, vs...))
+}
+
+// MergedIntoIDNotIn applies the NotIn predicate on the "merged_into_id" field.
+func MergedIntoIDNotIn(vs ...gid.ID) predicate.Conversation {
+	return predicate.Conversation(sql.FieldNotIn(FieldMergedIntoID, vs...))
+}
+
+// MergedIntoIDIsNil applies the IsNil predicate on the "merged_into_id" field.
+func MergedIntoIDIsNil() predicate.Conversation {
+	return predicate.Conversation(sql.FieldIsNull(FieldMergedIntoID))
+}
+
+// MergedIntoIDNotNil applies the NotNil predicate on the "merged_into_id" field.
+func MergedIntoIDNotNil() predicate.Conversation {
+	return predicate.Conversation(sql.FieldNotNull(FieldMergedIntoID))
 }
 
 // LastMessageIDEQ applies the EQ predicate on the "last_message_id" field.
@@ -1081,6 +1116,75 @@ func HasFollowedByWith(preds ...predicate.Conversation) predicate.Conversation {
 	})
 }
 
+// HasMergedInto applies the HasEdge predicate on the "merged_into" edge.
+func HasMergedInto() predicate.Conversation {
+	return predicate.Conversation(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, MergedIntoTable, MergedIntoColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasMergedIntoWith applies the HasEdge predicate on the "merged_into" edge with a given conditions (other predicates).
+func HasMergedIntoWith(preds ...predicate.Conversation) predicate.Conversation {
+	return predicate.Conversation(func(s *sql.Selector) {
+		step := newMergedIntoStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasMergedFrom applies the HasEdge predicate on the "merged_from" edge.
+func HasMergedFrom() predicate.Conversation {
+	return predicate.Conversation(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, MergedFromTable, MergedFromColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasMergedFromWith applies the HasEdge predicate on the "merged_from" edge with a given conditions (other predicates).
+func HasMergedFromWith(preds ...predicate.Conversation) predicate.Conversation {
+	return predicate.Conversation(func(s *sql.Selector) {
+		step := newMergedFromStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasMergeSuggestions applies the HasEdge predicate on the "merge_suggestions" edge.
+func HasMergeSuggestions() predicate.Conversation {
+	return predicate.Conversation(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.M2M, false, MergeSuggestionsTable, MergeSuggestionsPrimaryKey...),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasMergeSuggestionsWith applies the HasEdge predicate on the "merge_suggestions" edge with a given conditions (other predicates).
+func HasMergeSuggestionsWith(preds ...predicate.Conversation) predicate.Conversation {
+	return predicate.Conversation(func(s *sql.Selector) {
+		step := newMergeSuggestionsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
 // HasLastMessage applies the HasEdge predicate on the "last_message" edge.
 func HasLastMessage() predicate.Conversation {
 	return predicate.Conversation(func(s *sql.Selector) {
@@ -1234,6 +1338,29 @@ func HasAccess() predicate.Conversation {
 func HasAccessWith(preds ...predicate.Access) predicate.Conversation {
 	return predicate.Conversation(func(s *sql.Selector) {
 		step := newAccessStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasSuggested applies the HasEdge predicate on the "suggested" edge.
+func HasSuggested() predicate.Conversation {
+	return predicate.Conversation(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, SuggestedTable, SuggestedColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasSuggestedWith applies the HasEdge predicate on the "suggested" edge with a given conditions (other predicates).
+func HasSuggestedWith(preds ...predicate.MergeSuggestion) predicate.Conversation {
+	return predicate.Conversation(func(s *sql.Selector) {
+		step := newSuggestedStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)

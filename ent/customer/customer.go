@@ -30,12 +30,28 @@ const (
 	FieldLocale = "locale"
 	// FieldLastContactAt holds the string denoting the last_contact_at field in the database.
 	FieldLastContactAt = "last_contact_at"
+	// FieldMergedIntoID holds the string denoting the merged_into_id field in the database.
+	FieldMergedIntoID = "merged_into_id"
 	// EdgeIdentities holds the string denoting the identities edge name in mutations.
 	EdgeIdentities = "identities"
 	// EdgeConversations holds the string denoting the conversations edge name in mutations.
 	EdgeConversations = "conversations"
 	// EdgeTimeline holds the string denoting the timeline edge name in mutations.
 	EdgeTimeline = "timeline"
+	// EdgeMergedInto holds the string denoting the merged_into edge name in mutations.
+	EdgeMergedInto = "merged_into"
+	// EdgeMergedFrom holds the string denoting the merged_from edge name in mutations.
+	EdgeMergedFrom = "merged_from"
+	// EdgeMerges holds the string denoting the merges edge name in mutations.
+	EdgeMerges = "merges"
+	// EdgeMergeCandidates holds the string denoting the merge_candidates edge name in mutations.
+	EdgeMergeCandidates = "merge_candidates"
+	// EdgeMergedAway holds the string denoting the merged_away edge name in mutations.
+	EdgeMergedAway = "merged_away"
+	// EdgeCandidacies holds the string denoting the candidacies edge name in mutations.
+	EdgeCandidacies = "candidacies"
+	// EdgeMergeParts holds the string denoting the merge_parts edge name in mutations.
+	EdgeMergeParts = "merge_parts"
 	// Table holds the table name of the customer in the database.
 	Table = "customers"
 	// IdentitiesTable is the table that holds the identities relation/edge.
@@ -59,6 +75,45 @@ const (
 	TimelineInverseTable = "timeline_items"
 	// TimelineColumn is the table column denoting the timeline relation/edge.
 	TimelineColumn = "customer_id"
+	// MergedIntoTable is the table that holds the merged_into relation/edge.
+	MergedIntoTable = "customers"
+	// MergedIntoColumn is the table column denoting the merged_into relation/edge.
+	MergedIntoColumn = "merged_into_id"
+	// MergedFromTable is the table that holds the merged_from relation/edge.
+	MergedFromTable = "customers"
+	// MergedFromColumn is the table column denoting the merged_from relation/edge.
+	MergedFromColumn = "merged_into_id"
+	// MergesTable is the table that holds the merges relation/edge.
+	MergesTable = "customer_merges"
+	// MergesInverseTable is the table name for the CustomerMerge entity.
+	// It exists in this package in order to avoid circular dependency with the "customermerge" package.
+	MergesInverseTable = "customer_merges"
+	// MergesColumn is the table column denoting the merges relation/edge.
+	MergesColumn = "into_id"
+	// MergeCandidatesTable is the table that holds the merge_candidates relation/edge. The primary key declared below.
+	MergeCandidatesTable = "merge_candidacies"
+	// MergeCandidatesInverseTable is the table name for the MergeCandidate entity.
+	// It exists in this package in order to avoid circular dependency with the "mergecandidate" package.
+	MergeCandidatesInverseTable = "merge_candidates"
+	// MergedAwayTable is the table that holds the merged_away relation/edge. The primary key declared below.
+	MergedAwayTable = "customer_merge_parts"
+	// MergedAwayInverseTable is the table name for the CustomerMerge entity.
+	// It exists in this package in order to avoid circular dependency with the "customermerge" package.
+	MergedAwayInverseTable = "customer_merges"
+	// CandidaciesTable is the table that holds the candidacies relation/edge.
+	CandidaciesTable = "merge_candidacies"
+	// CandidaciesInverseTable is the table name for the MergeCandidacy entity.
+	// It exists in this package in order to avoid circular dependency with the "mergecandidacy" package.
+	CandidaciesInverseTable = "merge_candidacies"
+	// CandidaciesColumn is the table column denoting the candidacies relation/edge.
+	CandidaciesColumn = "customer_id"
+	// MergePartsTable is the table that holds the merge_parts relation/edge.
+	MergePartsTable = "customer_merge_parts"
+	// MergePartsInverseTable is the table name for the CustomerMergePart entity.
+	// It exists in this package in order to avoid circular dependency with the "customermergepart" package.
+	MergePartsInverseTable = "customer_merge_parts"
+	// MergePartsColumn is the table column denoting the merge_parts relation/edge.
+	MergePartsColumn = "customer_id"
 )
 
 // Columns holds all SQL columns for customer fields.
@@ -71,7 +126,17 @@ var Columns = []string{
 	FieldDisplayName,
 	FieldLocale,
 	FieldLastContactAt,
+	FieldMergedIntoID,
 }
+
+var (
+	// MergeCandidatesPrimaryKey and MergeCandidatesColumn2 are the table columns denoting the
+	// primary key for the merge_candidates relation (M2M).
+	MergeCandidatesPrimaryKey = []string{"merge_candidate_id", "customer_id"}
+	// MergedAwayPrimaryKey and MergedAwayColumn2 are the table columns denoting the
+	// primary key for the merged_away relation (M2M).
+	MergedAwayPrimaryKey = []string{"customer_merge_id", "customer_id"}
+)
 
 // ValidColumn reports if the column name is valid (part of the table columns).
 func ValidColumn(column string) bool {
@@ -149,6 +214,11 @@ func ByLastContactAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldLastContactAt, opts...).ToFunc()
 }
 
+// ByMergedIntoID orders the results by the merged_into_id field.
+func ByMergedIntoID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldMergedIntoID, opts...).ToFunc()
+}
+
 // ByIdentitiesCount orders the results by identities count.
 func ByIdentitiesCount(opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -190,6 +260,97 @@ func ByTimeline(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 		sqlgraph.OrderByNeighborTerms(s, newTimelineStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
+
+// ByMergedIntoField orders the results by merged_into field.
+func ByMergedIntoField(field string, opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newMergedIntoStep(), sql.OrderByField(field, opts...))
+	}
+}
+
+// ByMergedFromCount orders the results by merged_from count.
+func ByMergedFromCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newMergedFromStep(), opts...)
+	}
+}
+
+// ByMergedFrom orders the results by merged_from terms.
+func ByMergedFrom(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newMergedFromStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByMergesCount orders the results by merges count.
+func ByMergesCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newMergesStep(), opts...)
+	}
+}
+
+// ByMerges orders the results by merges terms.
+func ByMerges(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newMergesStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByMergeCandidatesCount orders the results by merge_candidates count.
+func ByMergeCandidatesCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newMergeCandidatesStep(), opts...)
+	}
+}
+
+// ByMergeCandidates orders the results by merge_candidates terms.
+func ByMergeCandidates(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newMergeCandidatesStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByMergedAwayCount orders the results by merged_away count.
+func ByMergedAwayCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newMergedAwayStep(), opts...)
+	}
+}
+
+// ByMergedAway orders the results by merged_away terms.
+func ByMergedAway(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newMergedAwayStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByCandidaciesCount orders the results by candidacies count.
+func ByCandidaciesCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newCandidaciesStep(), opts...)
+	}
+}
+
+// ByCandidacies orders the results by candidacies terms.
+func ByCandidacies(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newCandidaciesStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByMergePartsCount orders the results by merge_parts count.
+func ByMergePartsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newMergePartsStep(), opts...)
+	}
+}
+
+// ByMergeParts orders the results by merge_parts terms.
+func ByMergeParts(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newMergePartsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
 func newIdentitiesStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
@@ -209,5 +370,54 @@ func newTimelineStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(TimelineInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, TimelineTable, TimelineColumn),
+	)
+}
+func newMergedIntoStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(Table, FieldID),
+		sqlgraph.Edge(sqlgraph.M2O, true, MergedIntoTable, MergedIntoColumn),
+	)
+}
+func newMergedFromStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(Table, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, MergedFromTable, MergedFromColumn),
+	)
+}
+func newMergesStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(MergesInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, MergesTable, MergesColumn),
+	)
+}
+func newMergeCandidatesStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(MergeCandidatesInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2M, true, MergeCandidatesTable, MergeCandidatesPrimaryKey...),
+	)
+}
+func newMergedAwayStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(MergedAwayInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2M, true, MergedAwayTable, MergedAwayPrimaryKey...),
+	)
+}
+func newCandidaciesStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(CandidaciesInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, true, CandidaciesTable, CandidaciesColumn),
+	)
+}
+func newMergePartsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(MergePartsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, true, MergePartsTable, MergePartsColumn),
 	)
 }

@@ -164,6 +164,18 @@ func (f ConversationFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ConversationMutation", m)
 }
 
+// The ConversationMergeFunc type is an adapter to allow the use of ordinary
+// function as ConversationMerge mutator.
+type ConversationMergeFunc func(context.Context, *ent.ConversationMergeMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f ConversationMergeFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.ConversationMergeMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ConversationMergeMutation", m)
+}
+
 // The CounterFunc type is an adapter to allow the use of ordinary
 // function as Counter mutator.
 type CounterFunc func(context.Context, *ent.CounterMutation) (ent.Value, error)
@@ -186,6 +198,30 @@ func (f CustomerFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, er
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.CustomerMutation", m)
+}
+
+// The CustomerMergeFunc type is an adapter to allow the use of ordinary
+// function as CustomerMerge mutator.
+type CustomerMergeFunc func(context.Context, *ent.CustomerMergeMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f CustomerMergeFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.CustomerMergeMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.CustomerMergeMutation", m)
+}
+
+// The CustomerMergePartFunc type is an adapter to allow the use of ordinary
+// function as CustomerMergePart mutator.
+type CustomerMergePartFunc func(context.Context, *ent.CustomerMergePartMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f CustomerMergePartFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.CustomerMergePartMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.CustomerMergePartMutation", m)
 }
 
 // The EventFunc type is an adapter to allow the use of ordinary
@@ -294,6 +330,42 @@ func (f MentionFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, err
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.MentionMutation", m)
+}
+
+// The MergeCandidacyFunc type is an adapter to allow the use of ordinary
+// function as MergeCandidacy mutator.
+type MergeCandidacyFunc func(context.Context, *ent.MergeCandidacyMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f MergeCandidacyFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.MergeCandidacyMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.MergeCandidacyMutation", m)
+}
+
+// The MergeCandidateFunc type is an adapter to allow the use of ordinary
+// function as MergeCandidate mutator.
+type MergeCandidateFunc func(context.Context, *ent.MergeCandidateMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f MergeCandidateFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.MergeCandidateMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.MergeCandidateMutation", m)
+}
+
+// The MergeSuggestionFunc type is an adapter to allow the use of ordinary
+// function as MergeSuggestion mutator.
+type MergeSuggestionFunc func(context.Context, *ent.MergeSuggestionMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f MergeSuggestionFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.MergeSuggestionMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.MergeSuggestionMutation", m)
 }
 
 // The MessageFunc type is an adapter to allow the use of ordinary

@@ -43,6 +43,8 @@ const (
 	FieldVerification = "verification"
 	// FieldChannelID holds the string denoting the channel_id field in the database.
 	FieldChannelID = "channel_id"
+	// FieldGivenToID holds the string denoting the given_to_id field in the database.
+	FieldGivenToID = "given_to_id"
 	// FieldFirstSeenAt holds the string denoting the first_seen_at field in the database.
 	FieldFirstSeenAt = "first_seen_at"
 	// FieldLastSeenAt holds the string denoting the last_seen_at field in the database.
@@ -90,6 +92,7 @@ var Columns = []string{
 	FieldClaim,
 	FieldVerification,
 	FieldChannelID,
+	FieldGivenToID,
 	FieldFirstSeenAt,
 	FieldLastSeenAt,
 	FieldVisibleCount,
@@ -236,6 +239,11 @@ func ByVerification(opts ...sql.OrderTermOption) OrderOption {
 // ByChannelID orders the results by the channel_id field.
 func ByChannelID(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldChannelID, opts...).ToFunc()
+}
+
+// ByGivenToID orders the results by the given_to_id field.
+func ByGivenToID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldGivenToID, opts...).ToFunc()
 }
 
 // ByFirstSeenAt orders the results by the first_seen_at field.

@@ -114,6 +114,11 @@ func ChannelID(v gid.ID) predicate.Identity {
 	return predicate.Identity(sql.FieldEQ(FieldChannelID, v))
 }
 
+// GivenToID applies equality check predicate on the "given_to_id" field. It's identical to GivenToIDEQ.
+func GivenToID(v gid.ID) predicate.Identity {
+	return predicate.Identity(sql.FieldEQ(FieldGivenToID, v))
+}
+
 // FirstSeenAt applies equality check predicate on the "first_seen_at" field. It's identical to FirstSeenAtEQ.
 func FirstSeenAt(v time.Time) predicate.Identity {
 	return predicate.Identity(sql.FieldEQ(FieldFirstSeenAt, v))
@@ -741,6 +746,56 @@ func ChannelIDIsNil() predicate.Identity {
 // ChannelIDNotNil applies the NotNil predicate on the "channel_id" field.
 func ChannelIDNotNil() predicate.Identity {
 	return predicate.Identity(sql.FieldNotNull(FieldChannelID))
+}
+
+// GivenToIDEQ applies the EQ predicate on the "given_to_id" field.
+func GivenToIDEQ(v gid.ID) predicate.Identity {
+	return predicate.Identity(sql.FieldEQ(FieldGivenToID, v))
+}
+
+// GivenToIDNEQ applies the NEQ predicate on the "given_to_id" field.
+func GivenToIDNEQ(v gid.ID) predicate.Identity {
+	return predicate.Identity(sql.FieldNEQ(FieldGivenToID, v))
+}
+
+// GivenToIDIn applies the In predicate on the "given_to_id" field.
+func GivenToIDIn(vs ...gid.ID) predicate.Identity {
+	return predicate.Identity(sql.FieldIn(FieldGivenToID, vs...))
+}
+
+// GivenToIDNotIn applies the NotIn predicate on the "given_to_id" field.
+func GivenToIDNotIn(vs ...gid.ID) predicate.Identity {
+	return predicate.Identity(sql.FieldNotIn(FieldGivenToID, vs...))
+}
+
+// GivenToIDGT applies the GT predicate on the "given_to_id" field.
+func GivenToIDGT(v gid.ID) predicate.Identity {
+	return predicate.Identity(sql.FieldGT(FieldGivenToID, v))
+}
+
+// GivenToIDGTE applies the GTE predicate on the "given_to_id" field.
+func GivenToIDGTE(v gid.ID) predicate.Identity {
+	return predicate.Identity(sql.FieldGTE(FieldGivenToID, v))
+}
+
+// GivenToIDLT applies the LT predicate on the "given_to_id" field.
+func GivenToIDLT(v gid.ID) predicate.Identity {
+	return predicate.Identity(sql.FieldLT(FieldGivenToID, v))
+}
+
+// GivenToIDLTE applies the LTE predicate on the "given_to_id" field.
+func GivenToIDLTE(v gid.ID) predicate.Identity {
+	return predicate.Identity(sql.FieldLTE(FieldGivenToID, v))
+}
+
+// GivenToIDIsNil applies the IsNil predicate on the "given_to_id" field.
+func GivenToIDIsNil() predicate.Identity {
+	return predicate.Identity(sql.FieldIsNull(FieldGivenToID))
+}
+
+// GivenToIDNotNil applies the NotNil predicate on the "given_to_id" field.
+func GivenToIDNotNil() predicate.Identity {
+	return predicate.Identity(sql.FieldNotNull(FieldGivenToID))
 }
 
 // FirstSeenAtEQ applies the EQ predicate on the "first_seen_at" field.

@@ -555,6 +555,7 @@ var (
 		{Name: "owner_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "team_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "related_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "merged_into_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "last_message_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "customer_id", Type: field.TypeUUID},
 	}
@@ -583,14 +584,20 @@ var (
 				OnDelete:   schema.SetNull,
 			},
 			{
-				Symbol:     "conversations_messages_last_message",
+				Symbol:     "conversations_conversations_merged_from",
 				Columns:    []*schema.Column{ConversationsColumns[20]},
+				RefColumns: []*schema.Column{ConversationsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "conversations_messages_last_message",
+				Columns:    []*schema.Column{ConversationsColumns[21]},
 				RefColumns: []*schema.Column{MessagesColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "conversations_customers_conversations",
-				Columns:    []*schema.Column{ConversationsColumns[21]},
+				Columns:    []*schema.Column{ConversationsColumns[22]},
 				RefColumns: []*schema.Column{CustomersColumns[0]},
 				OnDelete:   schema.NoAction,
 			},
@@ -614,7 +621,43 @@ var (
 			{
 				Name:    "conversation_customer_id_state",
 				Unique:  false,
-				Columns: []*schema.Column{ConversationsColumns[21], ConversationsColumns[7]},
+				Columns: []*schema.Column{ConversationsColumns[22], ConversationsColumns[7]},
+			},
+		},
+	}
+	// ConversationMergesColumns holds the columns for the "conversation_merges" table.
+	ConversationMergesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "into_id", Type: field.TypeUUID},
+		{Name: "from_id", Type: field.TypeUUID},
+		{Name: "interactions", Type: field.TypeJSON},
+		{Name: "items", Type: field.TypeJSON},
+		{Name: "followers", Type: field.TypeJSON},
+		{Name: "state", Type: field.TypeString},
+		{Name: "resolved_at", Type: field.TypeTime, Nullable: true},
+		{Name: "owner_given", Type: field.TypeBool, Default: false},
+		{Name: "at", Type: field.TypeTime},
+		{Name: "undone_at", Type: field.TypeTime, Nullable: true},
+	}
+	// ConversationMergesTable holds the schema information for the "conversation_merges" table.
+	ConversationMergesTable = &schema.Table{
+		Name:       "conversation_merges",
+		Columns:    ConversationMergesColumns,
+		PrimaryKey: []*schema.Column{ConversationMergesColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "conversationmerge_workspace_id_from_id",
+				Unique:  true,
+				Columns: []*schema.Column{ConversationMergesColumns[1], ConversationMergesColumns[3]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "undone_at IS NULL",
+				},
+			},
+			{
+				Name:    "conversationmerge_into_id",
+				Unique:  false,
+				Columns: []*schema.Column{ConversationMergesColumns[2]},
 			},
 		},
 	}
@@ -648,17 +691,118 @@ var (
 		{Name: "display_name", Type: field.TypeString, Default: ""},
 		{Name: "locale", Type: field.TypeString, Nullable: true},
 		{Name: "last_contact_at", Type: field.TypeTime, Nullable: true},
+		{Name: "merged_into_id", Type: field.TypeUUID, Nullable: true},
 	}
 	// CustomersTable holds the schema information for the "customers" table.
 	CustomersTable = &schema.Table{
 		Name:       "customers",
 		Columns:    CustomersColumns,
 		PrimaryKey: []*schema.Column{CustomersColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "customers_customers_merged_from",
+				Columns:    []*schema.Column{CustomersColumns[8]},
+				RefColumns: []*schema.Column{CustomersColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+		},
 		Indexes: []*schema.Index{
 			{
 				Name:    "customer_workspace_id_id",
 				Unique:  false,
 				Columns: []*schema.Column{CustomersColumns[1], CustomersColumns[0]},
+			},
+		},
+	}
+	// CustomerMergesColumns holds the columns for the "customer_merges" table.
+	CustomerMergesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "evidence", Type: field.TypeJSON},
+		{Name: "reason", Type: field.TypeString, Nullable: true},
+		{Name: "given", Type: field.TypeBool, Default: false},
+		{Name: "at", Type: field.TypeTime},
+		{Name: "undone_at", Type: field.TypeTime, Nullable: true},
+		{Name: "into_id", Type: field.TypeUUID},
+		{Name: "agent_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "app_id", Type: field.TypeUUID, Nullable: true},
+	}
+	// CustomerMergesTable holds the schema information for the "customer_merges" table.
+	CustomerMergesTable = &schema.Table{
+		Name:       "customer_merges",
+		Columns:    CustomerMergesColumns,
+		PrimaryKey: []*schema.Column{CustomerMergesColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "customer_merges_customers_merges",
+				Columns:    []*schema.Column{CustomerMergesColumns[7]},
+				RefColumns: []*schema.Column{CustomersColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "customer_merges_agents_agent",
+				Columns:    []*schema.Column{CustomerMergesColumns[8]},
+				RefColumns: []*schema.Column{AgentsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "customer_merges_apps_app",
+				Columns:    []*schema.Column{CustomerMergesColumns[9]},
+				RefColumns: []*schema.Column{AppsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "customermerge_workspace_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{CustomerMergesColumns[1], CustomerMergesColumns[0]},
+			},
+			{
+				Name:    "customermerge_into_id_at_id",
+				Unique:  false,
+				Columns: []*schema.Column{CustomerMergesColumns[7], CustomerMergesColumns[5], CustomerMergesColumns[0]},
+			},
+		},
+	}
+	// CustomerMergePartsColumns holds the columns for the "customer_merge_parts" table.
+	CustomerMergePartsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "identities", Type: field.TypeJSON},
+		{Name: "conversations", Type: field.TypeJSON},
+		{Name: "customer_merge_id", Type: field.TypeUUID},
+		{Name: "customer_id", Type: field.TypeUUID},
+	}
+	// CustomerMergePartsTable holds the schema information for the "customer_merge_parts" table.
+	CustomerMergePartsTable = &schema.Table{
+		Name:       "customer_merge_parts",
+		Columns:    CustomerMergePartsColumns,
+		PrimaryKey: []*schema.Column{CustomerMergePartsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "customer_merge_parts_customer_merges_merge",
+				Columns:    []*schema.Column{CustomerMergePartsColumns[4]},
+				RefColumns: []*schema.Column{CustomerMergesColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "customer_merge_parts_customers_customer",
+				Columns:    []*schema.Column{CustomerMergePartsColumns[5]},
+				RefColumns: []*schema.Column{CustomersColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "customermergepart_customer_id",
+				Unique:  false,
+				Columns: []*schema.Column{CustomerMergePartsColumns[5]},
+			},
+			{
+				Name:    "customermergepart_customer_merge_id_customer_id",
+				Unique:  true,
+				Columns: []*schema.Column{CustomerMergePartsColumns[4], CustomerMergePartsColumns[5]},
 			},
 		},
 	}
@@ -786,6 +930,7 @@ var (
 		{Name: "value_blind", Type: field.TypeString},
 		{Name: "claim", Type: field.TypeString, Default: ""},
 		{Name: "verification", Type: field.TypeEnum, Enums: []string{"CLAIMED", "CHANNEL_PROVED", "STRONG"}},
+		{Name: "given_to_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "first_seen_at", Type: field.TypeTime},
 		{Name: "last_seen_at", Type: field.TypeTime},
 		{Name: "visible_count", Type: field.TypeInt, Default: 0},
@@ -802,13 +947,13 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "identities_customers_identities",
-				Columns:    []*schema.Column{IdentitiesColumns[16]},
+				Columns:    []*schema.Column{IdentitiesColumns[17]},
 				RefColumns: []*schema.Column{CustomersColumns[0]},
 				OnDelete:   schema.NoAction,
 			},
 			{
 				Symbol:     "identities_channels_channel",
-				Columns:    []*schema.Column{IdentitiesColumns[17]},
+				Columns:    []*schema.Column{IdentitiesColumns[18]},
 				RefColumns: []*schema.Column{ChannelsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
@@ -827,7 +972,7 @@ var (
 			{
 				Name:    "identity_customer_id",
 				Unique:  false,
-				Columns: []*schema.Column{IdentitiesColumns[16]},
+				Columns: []*schema.Column{IdentitiesColumns[17]},
 			},
 		},
 	}
@@ -1115,6 +1260,130 @@ var (
 				Name:    "mention_note_id_agent_id",
 				Unique:  true,
 				Columns: []*schema.Column{MentionsColumns[2], MentionsColumns[3]},
+			},
+		},
+	}
+	// MergeCandidaciesColumns holds the columns for the "merge_candidacies" table.
+	MergeCandidaciesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "merge_candidate_id", Type: field.TypeUUID},
+		{Name: "customer_id", Type: field.TypeUUID},
+	}
+	// MergeCandidaciesTable holds the schema information for the "merge_candidacies" table.
+	MergeCandidaciesTable = &schema.Table{
+		Name:       "merge_candidacies",
+		Columns:    MergeCandidaciesColumns,
+		PrimaryKey: []*schema.Column{MergeCandidaciesColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "merge_candidacies_merge_candidates_candidate",
+				Columns:    []*schema.Column{MergeCandidaciesColumns[2]},
+				RefColumns: []*schema.Column{MergeCandidatesColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "merge_candidacies_customers_customer",
+				Columns:    []*schema.Column{MergeCandidaciesColumns[3]},
+				RefColumns: []*schema.Column{CustomersColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "mergecandidacy_customer_id",
+				Unique:  false,
+				Columns: []*schema.Column{MergeCandidaciesColumns[3]},
+			},
+			{
+				Name:    "mergecandidacy_merge_candidate_id_customer_id",
+				Unique:  true,
+				Columns: []*schema.Column{MergeCandidaciesColumns[2], MergeCandidaciesColumns[3]},
+			},
+		},
+	}
+	// MergeCandidatesColumns holds the columns for the "merge_candidates" table.
+	MergeCandidatesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "pair", Type: field.TypeString},
+		{Name: "confidence", Type: field.TypeFloat64, Default: 0},
+		{Name: "evidence", Type: field.TypeJSON},
+		{Name: "dismissed", Type: field.TypeJSON},
+		{Name: "state", Type: field.TypeEnum, Enums: []string{"OPEN", "ACCEPTED", "DISMISSED", "EXPIRED"}, Default: "OPEN"},
+		{Name: "decided_at", Type: field.TypeTime, Nullable: true},
+		{Name: "reason", Type: field.TypeString, Nullable: true},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "decided_by_id", Type: field.TypeUUID, Nullable: true},
+	}
+	// MergeCandidatesTable holds the schema information for the "merge_candidates" table.
+	MergeCandidatesTable = &schema.Table{
+		Name:       "merge_candidates",
+		Columns:    MergeCandidatesColumns,
+		PrimaryKey: []*schema.Column{MergeCandidatesColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "merge_candidates_agents_decided_by",
+				Columns:    []*schema.Column{MergeCandidatesColumns[10]},
+				RefColumns: []*schema.Column{AgentsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "mergecandidate_workspace_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{MergeCandidatesColumns[1], MergeCandidatesColumns[0]},
+			},
+			{
+				Name:    "mergecandidate_workspace_id_pair",
+				Unique:  true,
+				Columns: []*schema.Column{MergeCandidatesColumns[1], MergeCandidatesColumns[2]},
+			},
+			{
+				Name:    "mergecandidate_workspace_id_state_id",
+				Unique:  false,
+				Columns: []*schema.Column{MergeCandidatesColumns[1], MergeCandidatesColumns[6], MergeCandidatesColumns[0]},
+			},
+		},
+	}
+	// MergeSuggestionsColumns holds the columns for the "merge_suggestions" table.
+	MergeSuggestionsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "at", Type: field.TypeTime},
+		{Name: "conversation_id", Type: field.TypeUUID},
+		{Name: "merge_suggestion_id", Type: field.TypeUUID},
+	}
+	// MergeSuggestionsTable holds the schema information for the "merge_suggestions" table.
+	MergeSuggestionsTable = &schema.Table{
+		Name:       "merge_suggestions",
+		Columns:    MergeSuggestionsColumns,
+		PrimaryKey: []*schema.Column{MergeSuggestionsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "merge_suggestions_conversations_conversation",
+				Columns:    []*schema.Column{MergeSuggestionsColumns[3]},
+				RefColumns: []*schema.Column{ConversationsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "merge_suggestions_conversations_merge_suggestion",
+				Columns:    []*schema.Column{MergeSuggestionsColumns[4]},
+				RefColumns: []*schema.Column{ConversationsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "mergesuggestion_merge_suggestion_id",
+				Unique:  false,
+				Columns: []*schema.Column{MergeSuggestionsColumns[4]},
+			},
+			{
+				Name:    "mergesuggestion_conversation_id_merge_suggestion_id",
+				Unique:  true,
+				Columns: []*schema.Column{MergeSuggestionsColumns[3], MergeSuggestionsColumns[4]},
 			},
 		},
 	}
@@ -2033,8 +2302,11 @@ var (
 		ChannelsTable,
 		ConsultantsTable,
 		ConversationsTable,
+		ConversationMergesTable,
 		CountersTable,
 		CustomersTable,
+		CustomerMergesTable,
+		CustomerMergePartsTable,
 		EventsTable,
 		FollowersTable,
 		IdempotencyKeysTable,
@@ -2044,6 +2316,9 @@ var (
 		LeasesTable,
 		LogHeadsTable,
 		MentionsTable,
+		MergeCandidaciesTable,
+		MergeCandidatesTable,
+		MergeSuggestionsTable,
 		MessagesTable,
 		NotesTable,
 		OffersTable,
@@ -2088,8 +2363,15 @@ func init() {
 	ConversationsTable.ForeignKeys[0].RefTable = AgentsTable
 	ConversationsTable.ForeignKeys[1].RefTable = TeamsTable
 	ConversationsTable.ForeignKeys[2].RefTable = ConversationsTable
-	ConversationsTable.ForeignKeys[3].RefTable = MessagesTable
-	ConversationsTable.ForeignKeys[4].RefTable = CustomersTable
+	ConversationsTable.ForeignKeys[3].RefTable = ConversationsTable
+	ConversationsTable.ForeignKeys[4].RefTable = MessagesTable
+	ConversationsTable.ForeignKeys[5].RefTable = CustomersTable
+	CustomersTable.ForeignKeys[0].RefTable = CustomersTable
+	CustomerMergesTable.ForeignKeys[0].RefTable = CustomersTable
+	CustomerMergesTable.ForeignKeys[1].RefTable = AgentsTable
+	CustomerMergesTable.ForeignKeys[2].RefTable = AppsTable
+	CustomerMergePartsTable.ForeignKeys[0].RefTable = CustomerMergesTable
+	CustomerMergePartsTable.ForeignKeys[1].RefTable = CustomersTable
 	FollowersTable.ForeignKeys[0].RefTable = ConversationsTable
 	FollowersTable.ForeignKeys[1].RefTable = AgentsTable
 	IdentitiesTable.ForeignKeys[0].RefTable = CustomersTable
@@ -2106,6 +2388,11 @@ func init() {
 	JobsTable.ForeignKeys[0].RefTable = ChannelsTable
 	MentionsTable.ForeignKeys[0].RefTable = NotesTable
 	MentionsTable.ForeignKeys[1].RefTable = AgentsTable
+	MergeCandidaciesTable.ForeignKeys[0].RefTable = MergeCandidatesTable
+	MergeCandidaciesTable.ForeignKeys[1].RefTable = CustomersTable
+	MergeCandidatesTable.ForeignKeys[0].RefTable = AgentsTable
+	MergeSuggestionsTable.ForeignKeys[0].RefTable = ConversationsTable
+	MergeSuggestionsTable.ForeignKeys[1].RefTable = ConversationsTable
 	MessagesTable.ForeignKeys[0].RefTable = InteractionsTable
 	MessagesTable.ForeignKeys[1].RefTable = ConversationsTable
 	MessagesTable.ForeignKeys[2].RefTable = AgentsTable

@@ -56,11 +56,20 @@ type Consultant func(*sql.Selector)
 // Conversation is the predicate function for conversation builders.
 type Conversation func(*sql.Selector)
 
+// ConversationMerge is the predicate function for conversationmerge builders.
+type ConversationMerge func(*sql.Selector)
+
 // Counter is the predicate function for counter builders.
 type Counter func(*sql.Selector)
 
 // Customer is the predicate function for customer builders.
 type Customer func(*sql.Selector)
+
+// CustomerMerge is the predicate function for customermerge builders.
+type CustomerMerge func(*sql.Selector)
+
+// CustomerMergePart is the predicate function for customermergepart builders.
+type CustomerMergePart func(*sql.Selector)
 
 // Event is the predicate function for event builders.
 type Event func(*sql.Selector)
@@ -110,6 +119,15 @@ type LogHead func(*sql.Selector)
 
 // Mention is the predicate function for mention builders.
 type Mention func(*sql.Selector)
+
+// MergeCandidacy is the predicate function for mergecandidacy builders.
+type MergeCandidacy func(*sql.Selector)
+
+// MergeCandidate is the predicate function for mergecandidate builders.
+type MergeCandidate func(*sql.Selector)
+
+// MergeSuggestion is the predicate function for mergesuggestion builders.
+type MergeSuggestion func(*sql.Selector)
 
 // Message is the predicate function for message builders.
 type Message func(*sql.Selector)

@@ -422,6 +422,30 @@ func (f ConversationMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mu
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.ConversationMutation", m)
 }
 
+// The ConversationMergeQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type ConversationMergeQueryRuleFunc func(context.Context, *ent.ConversationMergeQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f ConversationMergeQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.ConversationMergeQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.ConversationMergeQuery", q)
+}
+
+// The ConversationMergeMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type ConversationMergeMutationRuleFunc func(context.Context, *ent.ConversationMergeMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f ConversationMergeMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.ConversationMergeMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.ConversationMergeMutation", m)
+}
+
 // The CounterQueryRuleFunc type is an adapter to allow the use of ordinary
 // functions as a query rule.
 type CounterQueryRuleFunc func(context.Context, *ent.CounterQuery) error
@@ -468,6 +492,54 @@ func (f CustomerMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutati
 		return f(ctx, m)
 	}
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.CustomerMutation", m)
+}
+
+// The CustomerMergeQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type CustomerMergeQueryRuleFunc func(context.Context, *ent.CustomerMergeQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f CustomerMergeQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.CustomerMergeQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.CustomerMergeQuery", q)
+}
+
+// The CustomerMergeMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type CustomerMergeMutationRuleFunc func(context.Context, *ent.CustomerMergeMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f CustomerMergeMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.CustomerMergeMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.CustomerMergeMutation", m)
+}
+
+// The CustomerMergePartQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type CustomerMergePartQueryRuleFunc func(context.Context, *ent.CustomerMergePartQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f CustomerMergePartQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.CustomerMergePartQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.CustomerMergePartQuery", q)
+}
+
+// The CustomerMergePartMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type CustomerMergePartMutationRuleFunc func(context.Context, *ent.CustomerMergePartMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f CustomerMergePartMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.CustomerMergePartMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.CustomerMergePartMutation", m)
 }
 
 // The EventQueryRuleFunc type is an adapter to allow the use of ordinary
@@ -684,6 +756,78 @@ func (f MentionMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutatio
 		return f(ctx, m)
 	}
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.MentionMutation", m)
+}
+
+// The MergeCandidacyQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type MergeCandidacyQueryRuleFunc func(context.Context, *ent.MergeCandidacyQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f MergeCandidacyQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.MergeCandidacyQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.MergeCandidacyQuery", q)
+}
+
+// The MergeCandidacyMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type MergeCandidacyMutationRuleFunc func(context.Context, *ent.MergeCandidacyMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f MergeCandidacyMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.MergeCandidacyMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.MergeCandidacyMutation", m)
+}
+
+// The MergeCandidateQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type MergeCandidateQueryRuleFunc func(context.Context, *ent.MergeCandidateQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f MergeCandidateQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.MergeCandidateQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.MergeCandidateQuery", q)
+}
+
+// The MergeCandidateMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type MergeCandidateMutationRuleFunc func(context.Context, *ent.MergeCandidateMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f MergeCandidateMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.MergeCandidateMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.MergeCandidateMutation", m)
+}
+
+// The MergeSuggestionQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type MergeSuggestionQueryRuleFunc func(context.Context, *ent.MergeSuggestionQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f MergeSuggestionQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.MergeSuggestionQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.MergeSuggestionQuery", q)
+}
+
+// The MergeSuggestionMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type MergeSuggestionMutationRuleFunc func(context.Context, *ent.MergeSuggestionMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f MergeSuggestionMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.MergeSuggestionMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.MergeSuggestionMutation", m)
 }
 
 // The MessageQueryRuleFunc type is an adapter to allow the use of ordinary

@@ -18,8 +18,11 @@ import (
 	"tributary/ent/channel"
 	"tributary/ent/consultant"
 	"tributary/ent/conversation"
+	"tributary/ent/conversationmerge"
 	"tributary/ent/counter"
 	"tributary/ent/customer"
+	"tributary/ent/customermerge"
+	"tributary/ent/customermergepart"
 	"tributary/ent/event"
 	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
@@ -29,6 +32,9 @@ import (
 	"tributary/ent/lease"
 	"tributary/ent/loghead"
 	"tributary/ent/mention"
+	"tributary/ent/mergecandidacy"
+	"tributary/ent/mergecandidate"
+	"tributary/ent/mergesuggestion"
 	"tributary/ent/message"
 	"tributary/ent/note"
 	"tributary/ent/offer"
@@ -513,17 +519,50 @@ func init() {
 	// conversation.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.
 	conversation.UpdateDefaultUpdatedAt = conversationDescUpdatedAt.UpdateDefault.(func() time.Time)
 	// conversationDescAudience is the schema descriptor for audience field.
-	conversationDescAudience := conversationFields[9].Descriptor()
+	conversationDescAudience := conversationFields[10].Descriptor()
 	// conversation.DefaultAudience holds the default value on creation for the audience field.
 	conversation.DefaultAudience = conversationDescAudience.Default.([]gid.ID)
 	// conversationDescOpenedAt is the schema descriptor for opened_at field.
-	conversationDescOpenedAt := conversationFields[14].Descriptor()
+	conversationDescOpenedAt := conversationFields[15].Descriptor()
 	// conversation.DefaultOpenedAt holds the default value on creation for the opened_at field.
 	conversation.DefaultOpenedAt = conversationDescOpenedAt.Default.(func() time.Time)
 	// conversationDescID is the schema descriptor for id field.
 	conversationDescID := conversationFields[0].Descriptor()
 	// conversation.DefaultID holds the default value on creation for the id field.
 	conversation.DefaultID = conversationDescID.Default.(func() gid.ID)
+	conversationmergeMixin := schema.ConversationMerge{}.Mixin()
+	conversationmerge.Policy = privacy.NewPolicies(conversationmergeMixin[0], schema.ConversationMerge{})
+	conversationmerge.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := conversationmerge.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	conversationmergeMixinHooks0 := conversationmergeMixin[0].Hooks()
+
+	conversationmerge.Hooks[1] = conversationmergeMixinHooks0[0]
+	conversationmergeMixinInters0 := conversationmergeMixin[0].Interceptors()
+	conversationmerge.Interceptors[0] = conversationmergeMixinInters0[0]
+	conversationmergeFields := schema.ConversationMerge{}.Fields()
+	_ = conversationmergeFields
+	// conversationmergeDescFollowers is the schema descriptor for followers field.
+	conversationmergeDescFollowers := conversationmergeFields[5].Descriptor()
+	// conversationmerge.DefaultFollowers holds the default value on creation for the followers field.
+	conversationmerge.DefaultFollowers = conversationmergeDescFollowers.Default.([]gid.ID)
+	// conversationmergeDescOwnerGiven is the schema descriptor for owner_given field.
+	conversationmergeDescOwnerGiven := conversationmergeFields[8].Descriptor()
+	// conversationmerge.DefaultOwnerGiven holds the default value on creation for the owner_given field.
+	conversationmerge.DefaultOwnerGiven = conversationmergeDescOwnerGiven.Default.(bool)
+	// conversationmergeDescAt is the schema descriptor for at field.
+	conversationmergeDescAt := conversationmergeFields[9].Descriptor()
+	// conversationmerge.DefaultAt holds the default value on creation for the at field.
+	conversationmerge.DefaultAt = conversationmergeDescAt.Default.(func() time.Time)
+	// conversationmergeDescID is the schema descriptor for id field.
+	conversationmergeDescID := conversationmergeFields[0].Descriptor()
+	// conversationmerge.DefaultID holds the default value on creation for the id field.
+	conversationmerge.DefaultID = conversationmergeDescID.Default.(func() gid.ID)
 	counterMixin := schema.Counter{}.Mixin()
 	counter.Policy = privacy.NewPolicies(counterMixin[0], schema.Counter{})
 	counter.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -590,6 +629,60 @@ func init() {
 	customerDescID := customerFields[0].Descriptor()
 	// customer.DefaultID holds the default value on creation for the id field.
 	customer.DefaultID = customerDescID.Default.(func() gid.ID)
+	customermergeMixin := schema.CustomerMerge{}.Mixin()
+	customermerge.Policy = privacy.NewPolicies(customermergeMixin[0], schema.CustomerMerge{})
+	customermerge.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := customermerge.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	customermergeMixinHooks0 := customermergeMixin[0].Hooks()
+
+	customermerge.Hooks[1] = customermergeMixinHooks0[0]
+	customermergeMixinInters0 := customermergeMixin[0].Interceptors()
+	customermerge.Interceptors[0] = customermergeMixinInters0[0]
+	customermergeFields := schema.CustomerMerge{}.Fields()
+	_ = customermergeFields
+	// customermergeDescEvidence is the schema descriptor for evidence field.
+	customermergeDescEvidence := customermergeFields[2].Descriptor()
+	// customermerge.DefaultEvidence holds the default value on creation for the evidence field.
+	customermerge.DefaultEvidence = customermergeDescEvidence.Default.([]schema.IdentityEvidence)
+	// customermergeDescGiven is the schema descriptor for given field.
+	customermergeDescGiven := customermergeFields[6].Descriptor()
+	// customermerge.DefaultGiven holds the default value on creation for the given field.
+	customermerge.DefaultGiven = customermergeDescGiven.Default.(bool)
+	// customermergeDescAt is the schema descriptor for at field.
+	customermergeDescAt := customermergeFields[7].Descriptor()
+	// customermerge.DefaultAt holds the default value on creation for the at field.
+	customermerge.DefaultAt = customermergeDescAt.Default.(func() time.Time)
+	// customermergeDescID is the schema descriptor for id field.
+	customermergeDescID := customermergeFields[0].Descriptor()
+	// customermerge.DefaultID holds the default value on creation for the id field.
+	customermerge.DefaultID = customermergeDescID.Default.(func() gid.ID)
+	customermergepartMixin := schema.CustomerMergePart{}.Mixin()
+	customermergepart.Policy = privacy.NewPolicies(customermergepartMixin[0], schema.CustomerMergePart{})
+	customermergepart.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := customermergepart.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	customermergepartMixinHooks0 := customermergepartMixin[0].Hooks()
+
+	customermergepart.Hooks[1] = customermergepartMixinHooks0[0]
+	customermergepartMixinInters0 := customermergepartMixin[0].Interceptors()
+	customermergepart.Interceptors[0] = customermergepartMixinInters0[0]
+	customermergepartFields := schema.CustomerMergePart{}.Fields()
+	_ = customermergepartFields
+	// customermergepartDescID is the schema descriptor for id field.
+	customermergepartDescID := customermergepartFields[0].Descriptor()
+	// customermergepart.DefaultID holds the default value on creation for the id field.
+	customermergepart.DefaultID = customermergepartDescID.Default.(func() gid.ID)
 	eventMixin := schema.Event{}.Mixin()
 	event.Policy = privacy.NewPolicies(eventMixin[0], schema.Event{})
 	event.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -717,23 +810,23 @@ func init() {
 	// identity.DefaultClaim holds the default value on creation for the claim field.
 	identity.DefaultClaim = identityDescClaim.Default.(string)
 	// identityDescFirstSeenAt is the schema descriptor for first_seen_at field.
-	identityDescFirstSeenAt := identityFields[9].Descriptor()
+	identityDescFirstSeenAt := identityFields[10].Descriptor()
 	// identity.DefaultFirstSeenAt holds the default value on creation for the first_seen_at field.
 	identity.DefaultFirstSeenAt = identityDescFirstSeenAt.Default.(func() time.Time)
 	// identityDescLastSeenAt is the schema descriptor for last_seen_at field.
-	identityDescLastSeenAt := identityFields[10].Descriptor()
+	identityDescLastSeenAt := identityFields[11].Descriptor()
 	// identity.DefaultLastSeenAt holds the default value on creation for the last_seen_at field.
 	identity.DefaultLastSeenAt = identityDescLastSeenAt.Default.(func() time.Time)
 	// identityDescVisibleCount is the schema descriptor for visible_count field.
-	identityDescVisibleCount := identityFields[11].Descriptor()
+	identityDescVisibleCount := identityFields[12].Descriptor()
 	// identity.DefaultVisibleCount holds the default value on creation for the visible_count field.
 	identity.DefaultVisibleCount = identityDescVisibleCount.Default.(int)
 	// identityDescReadUpTo is the schema descriptor for read_up_to field.
-	identityDescReadUpTo := identityFields[12].Descriptor()
+	identityDescReadUpTo := identityFields[13].Descriptor()
 	// identity.DefaultReadUpTo holds the default value on creation for the read_up_to field.
 	identity.DefaultReadUpTo = identityDescReadUpTo.Default.(int)
 	// identityDescDeliveredUpTo is the schema descriptor for delivered_up_to field.
-	identityDescDeliveredUpTo := identityFields[13].Descriptor()
+	identityDescDeliveredUpTo := identityFields[14].Descriptor()
 	// identity.DefaultDeliveredUpTo holds the default value on creation for the delivered_up_to field.
 	identity.DefaultDeliveredUpTo = identityDescDeliveredUpTo.Default.(int)
 	// identityDescID is the schema descriptor for id field.
@@ -921,6 +1014,89 @@ func init() {
 	mentionDescID := mentionFields[0].Descriptor()
 	// mention.DefaultID holds the default value on creation for the id field.
 	mention.DefaultID = mentionDescID.Default.(func() gid.ID)
+	mergecandidacyMixin := schema.MergeCandidacy{}.Mixin()
+	mergecandidacy.Policy = privacy.NewPolicies(mergecandidacyMixin[0], schema.MergeCandidacy{})
+	mergecandidacy.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := mergecandidacy.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	mergecandidacyMixinHooks0 := mergecandidacyMixin[0].Hooks()
+
+	mergecandidacy.Hooks[1] = mergecandidacyMixinHooks0[0]
+	mergecandidacyMixinInters0 := mergecandidacyMixin[0].Interceptors()
+	mergecandidacy.Interceptors[0] = mergecandidacyMixinInters0[0]
+	mergecandidacyFields := schema.MergeCandidacy{}.Fields()
+	_ = mergecandidacyFields
+	// mergecandidacyDescID is the schema descriptor for id field.
+	mergecandidacyDescID := mergecandidacyFields[0].Descriptor()
+	// mergecandidacy.DefaultID holds the default value on creation for the id field.
+	mergecandidacy.DefaultID = mergecandidacyDescID.Default.(func() gid.ID)
+	mergecandidateMixin := schema.MergeCandidate{}.Mixin()
+	mergecandidate.Policy = privacy.NewPolicies(mergecandidateMixin[0], schema.MergeCandidate{})
+	mergecandidate.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := mergecandidate.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	mergecandidateMixinHooks0 := mergecandidateMixin[0].Hooks()
+
+	mergecandidate.Hooks[1] = mergecandidateMixinHooks0[0]
+	mergecandidateMixinInters0 := mergecandidateMixin[0].Interceptors()
+	mergecandidate.Interceptors[0] = mergecandidateMixinInters0[0]
+	mergecandidateFields := schema.MergeCandidate{}.Fields()
+	_ = mergecandidateFields
+	// mergecandidateDescConfidence is the schema descriptor for confidence field.
+	mergecandidateDescConfidence := mergecandidateFields[2].Descriptor()
+	// mergecandidate.DefaultConfidence holds the default value on creation for the confidence field.
+	mergecandidate.DefaultConfidence = mergecandidateDescConfidence.Default.(float64)
+	// mergecandidateDescEvidence is the schema descriptor for evidence field.
+	mergecandidateDescEvidence := mergecandidateFields[3].Descriptor()
+	// mergecandidate.DefaultEvidence holds the default value on creation for the evidence field.
+	mergecandidate.DefaultEvidence = mergecandidateDescEvidence.Default.([]schema.IdentityEvidence)
+	// mergecandidateDescDismissed is the schema descriptor for dismissed field.
+	mergecandidateDescDismissed := mergecandidateFields[4].Descriptor()
+	// mergecandidate.DefaultDismissed holds the default value on creation for the dismissed field.
+	mergecandidate.DefaultDismissed = mergecandidateDescDismissed.Default.([]string)
+	// mergecandidateDescCreatedAt is the schema descriptor for created_at field.
+	mergecandidateDescCreatedAt := mergecandidateFields[9].Descriptor()
+	// mergecandidate.DefaultCreatedAt holds the default value on creation for the created_at field.
+	mergecandidate.DefaultCreatedAt = mergecandidateDescCreatedAt.Default.(func() time.Time)
+	// mergecandidateDescID is the schema descriptor for id field.
+	mergecandidateDescID := mergecandidateFields[0].Descriptor()
+	// mergecandidate.DefaultID holds the default value on creation for the id field.
+	mergecandidate.DefaultID = mergecandidateDescID.Default.(func() gid.ID)
+	mergesuggestionMixin := schema.MergeSuggestion{}.Mixin()
+	mergesuggestion.Policy = privacy.NewPolicies(mergesuggestionMixin[0], schema.MergeSuggestion{})
+	mergesuggestion.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := mergesuggestion.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	mergesuggestionMixinHooks0 := mergesuggestionMixin[0].Hooks()
+
+	mergesuggestion.Hooks[1] = mergesuggestionMixinHooks0[0]
+	mergesuggestionMixinInters0 := mergesuggestionMixin[0].Interceptors()
+	mergesuggestion.Interceptors[0] = mergesuggestionMixinInters0[0]
+	mergesuggestionFields := schema.MergeSuggestion{}.Fields()
+	_ = mergesuggestionFields
+	// mergesuggestionDescAt is the schema descriptor for at field.
+	mergesuggestionDescAt := mergesuggestionFields[3].Descriptor()
+	// mergesuggestion.DefaultAt holds the default value on creation for the at field.
+	mergesuggestion.DefaultAt = mergesuggestionDescAt.Default.(func() time.Time)
+	// mergesuggestionDescID is the schema descriptor for id field.
+	mergesuggestionDescID := mergesuggestionFields[0].Descriptor()
+	// mergesuggestion.DefaultID holds the default value on creation for the id field.
+	mergesuggestion.DefaultID = mergesuggestionDescID.Default.(func() gid.ID)
 	messageMixin := schema.Message{}.Mixin()
 	message.Policy = privacy.NewPolicies(messageMixin[0], schema.Message{})
 	message.Hooks[0] = func(next ent.Mutator) ent.Mutator {

@@ -21,7 +21,7 @@ func (Customer) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}, Versioned{}} }
 func (Customer) Fields() []ent.Field {
 	return []ent.Field{
 		key(gid.Customer), field.String("display_name").Default(""), field.String("locale").Optional().Nillable(),
-		timeOptional("last_contact_at"),
+		timeOptional("last_contact_at"), refOptional("merged_into_id"),
 	}
 }
 
@@ -36,6 +36,10 @@ func (Customer) Edges() []ent.Edge {
 		edge.To("identities", Identity.Type),
 		edge.To("conversations", Conversation.Type).Annotations(Paged{Column: "updated_at", Desc: true, Child: "id"}),
 		edge.To("timeline", TimelineItem.Type).Annotations(Paged{Column: "at", Desc: true, Child: "conversation_id"}),
+		edge.To("merged_from", Customer.Type).From("merged_into").Field("merged_into_id").Unique(),
+		edge.To("merges", CustomerMerge.Type).Annotations(Paged{Column: "at", Desc: true}),
+		edge.From("merge_candidates", MergeCandidate.Type).Ref("customers").Through("candidacies", MergeCandidacy.Type),
+		edge.From("merged_away", CustomerMerge.Type).Ref("from").Through("merge_parts", CustomerMergePart.Type),
 	}
 }
 
@@ -47,14 +51,15 @@ type Identity struct{ ent.Schema }
 func (Identity) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}, Versioned{}} }
 
 // Fields of Identity. A claimed value is no key: several customers may claim it, so `claim` makes its row distinct.
-// visible_count counts the messages of its interactions; read_up_to and delivered_up_to are places among them.
+// visible_count counts the messages of its interactions; read_up_to and delivered_up_to are places among them. given_to is
+// the identity that a visitor proved to be, which took over all that was said under this one.
 func (Identity) Fields() []ent.Field {
 	return []ent.Field{
 		key(gid.Identity), ref("customer_id"), field.String("kind").Immutable(), field.String("scope").Default("").Immutable(),
 		field.String("value").GoType(personal.Value{}).ValueScanner(personal.Scanner("identity.value")).SchemaType(bytesType).Sensitive().Immutable(),
 		field.String("value_blind").Sensitive(), field.String("claim").Default("").Sensitive(),
 		field.Enum("verification").Values("CLAIMED", "CHANNEL_PROVED", "STRONG"),
-		refOptionalOnce("channel_id"), field.Time("first_seen_at").Default(Now).Immutable(), field.Time("last_seen_at").Default(Now),
+		refOptionalOnce("channel_id"), refOptional("given_to_id"), field.Time("first_seen_at").Default(Now).Immutable(), field.Time("last_seen_at").Default(Now),
 		field.Int("visible_count").Default(0), field.Int("read_up_to").Default(0), field.Int("delivered_up_to").Default(0),
 	}
 }

@@ -37,10 +37,10 @@ func (Message) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}, Versioned{}} }
 // sees; sends counts the calls of the provider.
 func (Message) Fields() []ent.Field {
 	return []ent.Field{
-		key(gid.Message), ref("conversation_id"), refOnce("interaction_id"), refOptionalOnce("channel_id"), field.String("channel_kind").Immutable(),
-		field.Enum("direction").Values("INBOUND", "OUTBOUND").Immutable(), field.Int("number").Immutable(),
-		refOptionalOnce("agent_id"), refOptional("customer_id"), refOptionalOnce("sender_id"), refOptionalOnce("app_id"),
-		refOptionalOnce("identity_id"), field.Int("visible_number").Optional().Nillable().Immutable(),
+		key(gid.Message), ref("conversation_id"), ref("interaction_id"), refOptionalOnce("channel_id"), field.String("channel_kind").Immutable(),
+		field.Enum("direction").Values("INBOUND", "OUTBOUND").Immutable(), field.Int("number"),
+		refOptionalOnce("agent_id"), refOptional("customer_id"), refOptional("sender_id"), refOptionalOnce("app_id"),
+		refOptional("identity_id"), field.Int("visible_number").Optional().Nillable(),
 		textOptional("text"), textOptional("html"), refOptionalOnce("in_reply_to_id"),
 		field.Enum("delivery").Values("RECEIVED", "SCHEDULED", "QUEUED", "SENDING", "SENT", "DELIVERED", "READ", "FAILED", "UNCERTAIN", "CANCELLED"),
 		field.JSON("steps", []DeliveryStep{}).Default([]DeliveryStep{}), field.JSON("delivery_error", &DeliveryError{}).Optional(),
@@ -61,12 +61,12 @@ func (Message) Annotations() []schema.Annotation {
 // Edges of Message.
 func (Message) Edges() []ent.Edge {
 	return []ent.Edge{
-		edge.From("interaction", Interaction.Type).Ref("messages").Field("interaction_id").Unique().Required().Immutable(),
+		edge.From("interaction", Interaction.Type).Ref("messages").Field("interaction_id").Unique().Required(),
 		edge.To("conversation", Conversation.Type).Field("conversation_id").Unique().Required(),
 		edge.To("agent", Agent.Type).Field("agent_id").Unique().Immutable(),
 		edge.To("customer", Customer.Type).Field("customer_id").Unique(),
 		edge.To("app", App.Type).Field("app_id").Unique().Immutable(),
-		edge.To("sender", Identity.Type).Field("sender_id").Unique().Immutable(),
+		edge.To("sender", Identity.Type).Field("sender_id").Unique(),
 		edge.To("replies", Message.Type).From("in_reply_to").Field("in_reply_to_id").Unique().Immutable(),
 		edge.To("attachments", Attachment.Type),
 	}
@@ -90,7 +90,7 @@ func (Attachment) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}} }
 // Fields of Attachment. creator is who may attach it to a message.
 func (Attachment) Fields() []ent.Field {
 	return []ent.Field{
-		key(gid.Attachment), refOptional("message_id"), refOptionalOnce("creator_id"), field.String("name").Immutable(),
+		key(gid.Attachment), refOptional("message_id"), refOptional("creator_id"), field.String("name").Immutable(),
 		field.String("content_type").Default("application/octet-stream"),
 		field.Enum("kind").Values("IMAGE", "AUDIO", "VIDEO", "FILE", "STICKER").Default("FILE"),
 		field.Int64("bytes").Default(0), field.String("sha256").Default(""),
@@ -124,7 +124,7 @@ func (TimelineItem) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}} }
 func (TimelineItem) Fields() []ent.Field {
 	return []ent.Field{
 		key(gid.TimelineItem), field.Enum("type").Values("MESSAGE", "NOTE", "ASSIGNMENT", "CHANGE").Immutable(), field.Time("at").Default(Now).Immutable(),
-		ref("conversation_id"), ref("customer_id"), refOptionalOnce("interaction_id"), refOptionalOnce("message_id"), refOptionalOnce("note_id"), refOptionalOnce("assignment_id"),
+		ref("conversation_id"), ref("customer_id"), refOptional("interaction_id"), refOptionalOnce("message_id"), refOptionalOnce("note_id"), refOptionalOnce("assignment_id"),
 		refOptionalOnce("agent_id"), field.String("changed").Default("").Immutable(),
 		field.String("before").Optional().Nillable().Immutable(), field.String("after").Optional().Nillable().Immutable(),
 		field.String("reason").Optional().Nillable().Immutable(), field.Bool("internal").Default(true).Immutable(),
@@ -146,7 +146,7 @@ func (TimelineItem) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.From("conversation", Conversation.Type).Ref("timeline").Field("conversation_id").Unique().Required(),
 		edge.From("customer", Customer.Type).Ref("timeline").Field("customer_id").Unique().Required(),
-		edge.To("interaction", Interaction.Type).Field("interaction_id").Unique().Immutable(),
+		edge.To("interaction", Interaction.Type).Field("interaction_id").Unique(),
 		edge.To("message", Message.Type).Field("message_id").Unique().Immutable(),
 		edge.To("note", Note.Type).Field("note_id").Unique().Immutable(),
 		edge.To("assignment", Assignment.Type).Field("assignment_id").Unique().Immutable(),

@@ -19,6 +19,7 @@ var wide = []string{
 	// Rows of one workspace alone: the first column names a row that has one.
 	"messages: interaction_id, number", "agent_loads: agent_id", "team_members: agent_id, team_id", "agent_skills: agent_id, skill_id",
 	"consultants: interaction_id, agent_id", "followers: conversation_id, agent_id", "mentions: note_id, agent_id",
+	"merge_suggestions: conversation_id, merge_suggestion_id", "merge_candidacies: merge_candidate_id, customer_id", "customer_merge_parts: customer_merge_id, customer_id",
 }
 
 func hasColumn(t *schema.Table, name string) bool {

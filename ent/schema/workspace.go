@@ -75,7 +75,7 @@ func (IdempotencyKey) Mixin() []ent.Mixin { return []ent.Mixin{rowOwned{}} }
 // Fields of IdempotencyKey.
 func (IdempotencyKey) Fields() []ent.Field {
 	return []ent.Field{
-		key(gid.Other), refOnce("actor_id"), field.String("key").Immutable(), field.String("input_hash").Immutable(),
+		key(gid.Other), ref("actor_id"), field.String("key").Immutable(), field.String("input_hash").Immutable(),
 		refOptional("result_id"), field.Time("at").Default(Now).Immutable(),
 	}
 }

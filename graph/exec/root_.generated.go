@@ -28,6 +28,8 @@ type ResolverRoot interface {
 	ChangeItem() ChangeItemResolver
 	Channel() ChannelResolver
 	Conversation() ConversationResolver
+	Customer() CustomerResolver
+	CustomerMerge() CustomerMergeResolver
 	Event() EventResolver
 	Identity() IdentityResolver
 	Interaction() InteractionResolver
@@ -2249,6 +2251,12 @@ enum EventType {
   CUSTOMER_CREATED
   "A customer changed."
   CUSTOMER_UPDATED
+  "Customers became one."
+  CUSTOMER_MERGED
+  "A merge of customers was taken back."
+  CUSTOMER_SPLIT
+  "Two customers may be one."
+  MERGE_CANDIDATE_FOUND
   "An agent changed."
   AGENT_UPDATED
   "An agent's status changed."
@@ -2291,6 +2299,315 @@ extend type Query {
     "Which events."
     filter: EventFilter
   ): EventFrame @requires(scope: SELF) @cost(points: 5)
+}
+`, BuiltIn: false},
+	{Name: "../../schema/merge.graphql", Input: `"Two customers who may be one. It waits here for a person: what was only claimed joins nobody by itself."
+type MergeCandidate implements Node @requires(scope: CUSTOMER_READ) {
+  "Opaque, sortable by time."
+  id: ID!
+  "The two."
+  customers: [Customer!]
+  "How sure: 0 to 1."
+  confidence: Float!
+  "What speaks for it."
+  evidence: [IdentityEvidence!]!
+  "Where it stands."
+  state: SuggestionState!
+  "Who decided."
+  decidedBy: Agent
+  "When it was found."
+  createdAt: DateTime!
+}
+
+"Where a suggestion stands."
+enum SuggestionState {
+  "It waits for a decision."
+  OPEN
+  "It was followed."
+  ACCEPTED
+  "It was refused: the same evidence does not raise it again."
+  DISMISSED
+  "It is beside the point by now."
+  EXPIRED
+}
+
+"Why two customers are, or may be, one."
+type IdentityEvidence {
+  "Of which sort."
+  kind: EvidenceKind!
+  "In words: which sort of address, how well it is proved on either side, the value masked."
+  detail: String!
+  "How much it says: 0 to 1."
+  confidence: Float!
+  "When it was found."
+  at: DateTime!
+}
+
+"Sorts of evidence."
+enum EvidenceKind {
+  "One token or one signed event named both."
+  SIGNED_TOKEN
+  "The same telephone number."
+  SHARED_PHONE
+  "The same mail address."
+  SHARED_EMAIL
+  "The same id of another sort."
+  SHARED_ID
+  "A person said so."
+  AGENT_STATEMENT
+}
+
+"Customers who became one. Nothing is destroyed: identities and messages stay traceable, and it can be undone."
+type CustomerMerge implements Node @requires(scope: CUSTOMER_READ) {
+  "Opaque, sortable by time."
+  id: ID!
+  "Who they are now."
+  into: Customer
+  "Who they were."
+  from: [Customer!]
+  "Why."
+  evidence: [IdentityEvidence!]!
+  "In the words of who did it."
+  reason: String
+  "Who did it; null if it joined by itself, by what was proved."
+  actor: Actor
+  "When."
+  at: DateTime!
+  "When it was taken back."
+  undoneAt: DateTime
+}
+
+extend type Customer {
+  "Who may be the same person; those that wait for a decision."
+  mergeCandidates: [MergeCandidate!]
+  "Who went into him, newest first."
+  merges(
+    "How many from the start: 25 if absent, at most 100."
+    first: Int
+    "Begin after this place."
+    after: Cursor
+    "How many from the end; not together with ` + "`" + `first` + "`" + `."
+    last: Int
+    "End before this place."
+    before: Cursor
+  ): CustomerMergeConnection
+  "Whom he went into: everything of his is there."
+  mergedInto: Customer
+}
+
+extend type Conversation {
+  "Open conversations of the same customer that may be the same matter."
+  mergeSuggestions: [Conversation!]
+  "Where its contacts went; its state is RESOLVED then."
+  mergedInto: Conversation
+}
+
+extend type Query {
+  "One merge."
+  customerMerge(
+    "Its id."
+    id: ID!
+  ): CustomerMerge @requires(scope: CUSTOMER_READ)
+  "Who may be one, oldest first."
+  mergeCandidates(
+    "Only in these states."
+    states: [SuggestionState!] = [OPEN]
+    "How many from the start: 25 if absent, at most 100."
+    first: Int
+    "Begin after this place."
+    after: Cursor
+    "How many from the end; not together with ` + "`" + `first` + "`" + `."
+    last: Int
+    "End before this place."
+    before: Cursor
+  ): MergeCandidateConnection @requires(scope: CUSTOMER_READ)
+}
+
+extend type Mutation {
+  "Makes customers one: identities, conversations and timeline go over. Refused with DUPLICATE where both have another value of a kind of which a customer has one; ` + "`" + `conflict` + "`" + ` names that identity."
+  customerMerge(
+    "Who stays."
+    intoId: ID!
+    "Who goes into him: 1 to 20."
+    fromIds: [ID!]!
+    "Why, for those who read it later."
+    reason: String
+    "The version of ` + "`" + `intoId` + "`" + ` the choice was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): CustomerMergePayload @requires(scope: CUSTOMER_WRITE)
+  "Takes a merge back: everything that came by an identity goes with it, also what was said since."
+  customerMergeUndo(
+    "Which merge."
+    mergeId: ID!
+    "Why, for those who read it later."
+    reason: String
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): CustomerMergeUndoPayload @requires(scope: CUSTOMER_WRITE)
+  "Follows a candidate: merges the two."
+  mergeCandidateAccept(
+    "Which."
+    id: ID!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): MergeCandidateAcceptPayload @requires(scope: CUSTOMER_WRITE)
+  "Refuses a candidate: the same evidence does not raise it again."
+  mergeCandidateDismiss(
+    "Which."
+    id: ID!
+    "Why."
+    reason: String
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): MergeCandidateDismissPayload @requires(scope: CUSTOMER_WRITE)
+  "Makes conversations of one customer one matter. Who serves a contact goes on serving it; later contacts of their threads go to ` + "`" + `intoId` + "`" + `, too."
+  conversationMerge(
+    "Which stays."
+    intoId: ID!
+    "Which go into it: 1 to 20."
+    fromIds: [ID!]!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): ConversationMergePayload @requires(scope: CONVERSATION_WRITE)
+  "Takes a merge back: the contacts that went, and what came in their threads since, return."
+  conversationMergeUndo(
+    "The conversation that went into another."
+    id: ID!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): ConversationMergeUndoPayload @requires(scope: CONVERSATION_WRITE)
+  "Takes contacts out into a conversation of their own, related to this one."
+  conversationSplit(
+    "From which."
+    id: ID!
+    "Which contacts; at least one stays."
+    interactionIds: [ID!]!
+    "What the new one is about."
+    subject: String
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): ConversationSplitPayload @requires(scope: CONVERSATION_WRITE)
+  "Proves who the visitor is, in a running visit: what he said before is his from now on wherever he proves himself. The old token and secret are void; go on with the new ones."
+  visitorIdentify(
+    "Signed by the site's own back end."
+    identityToken: String!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): VisitorIdentifyPayload @requires(scope: VISITOR)
+}
+
+"A page of MergeCandidate."
+type MergeCandidateConnection {
+  "The rows with their places."
+  edges: [MergeCandidateEdge!]!
+  "The rows alone."
+  nodes: [MergeCandidate!]!
+  "Whether there is more."
+  pageInfo: PageInfo!
+  "All rows of the list; counted only when it is asked for."
+  totalCount: Int! @cost(points: 10)
+}
+
+"A row in its page."
+type MergeCandidateEdge {
+  "The row's place."
+  cursor: Cursor!
+  "The row."
+  node: MergeCandidate!
+}
+
+"A page of CustomerMerge."
+type CustomerMergeConnection {
+  "The rows with their places."
+  edges: [CustomerMergeEdge!]!
+  "The rows alone."
+  nodes: [CustomerMerge!]!
+  "Whether there is more."
+  pageInfo: PageInfo!
+  "All rows of the list; counted only when it is asked for."
+  totalCount: Int! @cost(points: 10)
+}
+
+"A row in its page."
+type CustomerMergeEdge {
+  "The row's place."
+  cursor: Cursor!
+  "The row."
+  node: CustomerMerge!
+}
+
+"The outcome of ` + "`" + `customerMerge` + "`" + `."
+type CustomerMergePayload {
+  "As it is now; null if nothing came of it."
+  customerMerge: CustomerMerge
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `customerMergeUndo` + "`" + `."
+type CustomerMergeUndoPayload {
+  "As it is now; null if nothing came of it."
+  customerMerge: CustomerMerge
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `mergeCandidateAccept` + "`" + `."
+type MergeCandidateAcceptPayload {
+  "As it is now; null if nothing came of it."
+  customerMerge: CustomerMerge
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `mergeCandidateDismiss` + "`" + `."
+type MergeCandidateDismissPayload {
+  "As it is now; null if nothing came of it."
+  mergeCandidate: MergeCandidate
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `conversationMerge` + "`" + `."
+type ConversationMergePayload {
+  "As it is now; null if nothing came of it."
+  conversation: Conversation
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `conversationMergeUndo` + "`" + `."
+type ConversationMergeUndoPayload {
+  "The one that is back; null if nothing came of it."
+  conversation: Conversation
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `conversationSplit` + "`" + `."
+type ConversationSplitPayload {
+  "The new one; null if nothing came of it."
+  conversation: Conversation
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `visitorIdentify` + "`" + `."
+type VisitorIdentifyPayload {
+  "As it is now; null if nothing came of it."
+  visitorSession: VisitorSession
+  "For ` + "`" + `Authorization: Bearer` + "`" + ` and ` + "`" + `connection_init` + "`" + `; 15 minutes."
+  token: String
+  "Keep it in the browser: it brings the visitor back. Null in the answer to a repeat."
+  visitorToken: String
+  "When the token ends."
+  expiresAt: DateTime
+  "Where the log stands: read the messages anew, then subscribe after it."
+  eventCursor: EventCursor
+  "Why not. Empty: it is done."
+  userErrors: [VisitorError!]!
 }
 `, BuiltIn: false},
 	{Name: "../../schema/message.graphql", Input: `"One inbound or outbound utterance in an interaction."
@@ -5350,6 +5667,10 @@ func (ec *executionContext) childFields_Conversation(ctx context.Context, field 
 		return ec.fieldContext_Conversation_snoozedUntil(ctx, field)
 	case "followers":
 		return ec.fieldContext_Conversation_followers(ctx, field)
+	case "mergeSuggestions":
+		return ec.fieldContext_Conversation_mergeSuggestions(ctx, field)
+	case "mergedInto":
+		return ec.fieldContext_Conversation_mergedInto(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Conversation", field.Name)
 }
@@ -5386,6 +5707,26 @@ func (ec *executionContext) childFields_ConversationFollowPayload(ctx context.Co
 		return ec.fieldContext_ConversationFollowPayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ConversationFollowPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ConversationMergePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "conversation":
+		return ec.fieldContext_ConversationMergePayload_conversation(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ConversationMergePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ConversationMergePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ConversationMergeUndoPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "conversation":
+		return ec.fieldContext_ConversationMergeUndoPayload_conversation(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ConversationMergeUndoPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ConversationMergeUndoPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_ConversationOwnerSetPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5430,6 +5771,16 @@ func (ec *executionContext) childFields_ConversationSnoozePayload(ctx context.Co
 	return nil, fmt.Errorf("no field named %q was found under type ConversationSnoozePayload", field.Name)
 }
 
+func (ec *executionContext) childFields_ConversationSplitPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "conversation":
+		return ec.fieldContext_ConversationSplitPayload_conversation(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ConversationSplitPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ConversationSplitPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_ConversationUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "conversation":
@@ -5462,6 +5813,12 @@ func (ec *executionContext) childFields_Customer(ctx context.Context, field grap
 		return ec.fieldContext_Customer_timeline(ctx, field)
 	case "lastContactAt":
 		return ec.fieldContext_Customer_lastContactAt(ctx, field)
+	case "mergeCandidates":
+		return ec.fieldContext_Customer_mergeCandidates(ctx, field)
+	case "merges":
+		return ec.fieldContext_Customer_merges(ctx, field)
+	case "mergedInto":
+		return ec.fieldContext_Customer_mergedInto(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Customer", field.Name)
 }
@@ -5488,6 +5845,72 @@ func (ec *executionContext) childFields_CustomerEdge(ctx context.Context, field 
 		return ec.fieldContext_CustomerEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CustomerEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_CustomerMerge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_CustomerMerge_id(ctx, field)
+	case "into":
+		return ec.fieldContext_CustomerMerge_into(ctx, field)
+	case "from":
+		return ec.fieldContext_CustomerMerge_from(ctx, field)
+	case "evidence":
+		return ec.fieldContext_CustomerMerge_evidence(ctx, field)
+	case "reason":
+		return ec.fieldContext_CustomerMerge_reason(ctx, field)
+	case "actor":
+		return ec.fieldContext_CustomerMerge_actor(ctx, field)
+	case "at":
+		return ec.fieldContext_CustomerMerge_at(ctx, field)
+	case "undoneAt":
+		return ec.fieldContext_CustomerMerge_undoneAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CustomerMerge", field.Name)
+}
+
+func (ec *executionContext) childFields_CustomerMergeConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_CustomerMergeConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_CustomerMergeConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_CustomerMergeConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_CustomerMergeConnection_totalCount(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CustomerMergeConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_CustomerMergeEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_CustomerMergeEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_CustomerMergeEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CustomerMergeEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_CustomerMergePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "customerMerge":
+		return ec.fieldContext_CustomerMergePayload_customerMerge(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CustomerMergePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CustomerMergePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_CustomerMergeUndoPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "customerMerge":
+		return ec.fieldContext_CustomerMergeUndoPayload_customerMerge(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CustomerMergeUndoPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CustomerMergeUndoPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_CustomerUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5672,6 +6095,20 @@ func (ec *executionContext) childFields_Identity(ctx context.Context, field grap
 		return ec.fieldContext_Identity_lastSeenAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Identity", field.Name)
+}
+
+func (ec *executionContext) childFields_IdentityEvidence(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "kind":
+		return ec.fieldContext_IdentityEvidence_kind(ctx, field)
+	case "detail":
+		return ec.fieldContext_IdentityEvidence_detail(ctx, field)
+	case "confidence":
+		return ec.fieldContext_IdentityEvidence_confidence(ctx, field)
+	case "at":
+		return ec.fieldContext_IdentityEvidence_at(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type IdentityEvidence", field.Name)
 }
 
 func (ec *executionContext) childFields_Interaction(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5882,6 +6319,70 @@ func (ec *executionContext) childFields_InvitationRevokePayload(ctx context.Cont
 		return ec.fieldContext_InvitationRevokePayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type InvitationRevokePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_MergeCandidate(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_MergeCandidate_id(ctx, field)
+	case "customers":
+		return ec.fieldContext_MergeCandidate_customers(ctx, field)
+	case "confidence":
+		return ec.fieldContext_MergeCandidate_confidence(ctx, field)
+	case "evidence":
+		return ec.fieldContext_MergeCandidate_evidence(ctx, field)
+	case "state":
+		return ec.fieldContext_MergeCandidate_state(ctx, field)
+	case "decidedBy":
+		return ec.fieldContext_MergeCandidate_decidedBy(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_MergeCandidate_createdAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MergeCandidate", field.Name)
+}
+
+func (ec *executionContext) childFields_MergeCandidateAcceptPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "customerMerge":
+		return ec.fieldContext_MergeCandidateAcceptPayload_customerMerge(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_MergeCandidateAcceptPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MergeCandidateAcceptPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_MergeCandidateConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_MergeCandidateConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_MergeCandidateConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_MergeCandidateConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_MergeCandidateConnection_totalCount(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MergeCandidateConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_MergeCandidateDismissPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "mergeCandidate":
+		return ec.fieldContext_MergeCandidateDismissPayload_mergeCandidate(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_MergeCandidateDismissPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MergeCandidateDismissPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_MergeCandidateEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_MergeCandidateEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_MergeCandidateEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MergeCandidateEdge", field.Name)
 }
 
 func (ec *executionContext) childFields_Message(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -6938,6 +7439,24 @@ func (ec *executionContext) childFields_VisitorFrame(ctx context.Context, field 
 		return ec.fieldContext_VisitorFrame_resetReason(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type VisitorFrame", field.Name)
+}
+
+func (ec *executionContext) childFields_VisitorIdentifyPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "visitorSession":
+		return ec.fieldContext_VisitorIdentifyPayload_visitorSession(ctx, field)
+	case "token":
+		return ec.fieldContext_VisitorIdentifyPayload_token(ctx, field)
+	case "visitorToken":
+		return ec.fieldContext_VisitorIdentifyPayload_visitorToken(ctx, field)
+	case "expiresAt":
+		return ec.fieldContext_VisitorIdentifyPayload_expiresAt(ctx, field)
+	case "eventCursor":
+		return ec.fieldContext_VisitorIdentifyPayload_eventCursor(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_VisitorIdentifyPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type VisitorIdentifyPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_VisitorMarkReadPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

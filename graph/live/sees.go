@@ -36,8 +36,10 @@ func Sees(v *viewer.Viewer, e *ent.Event, f desk.EventFilter) bool {
 	}
 }
 
-// stands says how the viewer stands in the event's audience: himself, or by a team.
+// stands says how the viewer stands in the event's audience: himself, or by a team. What happens to himself (a break
+// after misses, a changed role) is his own, too.
 func stands(v *viewer.Viewer, e *ent.Event) (mine, team bool) {
+	mine = e.SubjectID == v.Actor
 	for _, id := range e.Audience {
 		if id.IsZero() {
 			continue

@@ -228,6 +228,22 @@ type ConversationFollowPayload struct {
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
+// The outcome of `conversationMerge`.
+type ConversationMergePayload struct {
+	// As it is now; null if nothing came of it.
+	Conversation *ent.Conversation `json:"conversation,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `conversationMergeUndo`.
+type ConversationMergeUndoPayload struct {
+	// The one that is back; null if nothing came of it.
+	Conversation *ent.Conversation `json:"conversation,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
 // The outcome of `conversationOwnerSet`.
 type ConversationOwnerSetPayload struct {
 	// As it is now; null if nothing came of it.
@@ -262,10 +278,34 @@ type ConversationSnoozePayload struct {
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
+// The outcome of `conversationSplit`.
+type ConversationSplitPayload struct {
+	// The new one; null if nothing came of it.
+	Conversation *ent.Conversation `json:"conversation,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
 // The outcome of `conversationUpdate`.
 type ConversationUpdatePayload struct {
 	// As it is now; null if nothing came of it.
 	Conversation *ent.Conversation `json:"conversation,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `customerMerge`.
+type CustomerMergePayload struct {
+	// As it is now; null if nothing came of it.
+	CustomerMerge *ent.CustomerMerge `json:"customerMerge,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `customerMergeUndo`.
+type CustomerMergeUndoPayload struct {
+	// As it is now; null if nothing came of it.
+	CustomerMerge *ent.CustomerMerge `json:"customerMerge,omitempty"`
 	// Why not. Empty: it is done.
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
@@ -440,6 +480,22 @@ type InvitationAcceptPayload struct {
 type InvitationRevokePayload struct {
 	// As it is now; null if nothing came of it.
 	Agent *ent.Agent `json:"agent,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `mergeCandidateAccept`.
+type MergeCandidateAcceptPayload struct {
+	// As it is now; null if nothing came of it.
+	CustomerMerge *ent.CustomerMerge `json:"customerMerge,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `mergeCandidateDismiss`.
+type MergeCandidateDismissPayload struct {
+	// As it is now; null if nothing came of it.
+	MergeCandidate *ent.MergeCandidate `json:"mergeCandidate,omitempty"`
 	// Why not. Empty: it is done.
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
@@ -720,6 +776,22 @@ type VisitorFrame struct {
 	CaughtUp bool `json:"caughtUp"`
 	// Set once when `after` cannot be served: query anew, then go on from this frame.
 	ResetReason *ResetReason `json:"resetReason,omitempty"`
+}
+
+// The outcome of `visitorIdentify`.
+type VisitorIdentifyPayload struct {
+	// As it is now; null if nothing came of it.
+	VisitorSession *desk.VisitorSession `json:"visitorSession,omitempty"`
+	// For `Authorization: Bearer` and `connection_init`; 15 minutes.
+	Token *string `json:"token,omitempty"`
+	// Keep it in the browser: it brings the visitor back. Null in the answer to a repeat.
+	VisitorToken *string `json:"visitorToken,omitempty"`
+	// When the token ends.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	// Where the log stands: read the messages anew, then subscribe after it.
+	EventCursor *page.EventCursor `json:"eventCursor,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
 // The outcome of `visitorMarkRead`.

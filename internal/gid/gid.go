@@ -57,13 +57,15 @@ const (
 	Note
 	Skill
 	StatusReason
+	MergeCandidate
+	CustomerMerge
 	end
 )
 
 var prefix = [end]string{
 	"", "wsp", "agt", "rol", "ses", "app", "key", "ast", "cap", "tea", "que", "chn", "cus", "idn", "cnv", "par", "int",
 	"msg", "att", "tli", "off", "asg", "rdc", "raw", "job", "vis", "bot", "row", "evt",
-	"not", "skl", "srn",
+	"not", "skl", "srn", "mcd", "cmg",
 }
 
 var enc = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)

@@ -82,7 +82,7 @@ CREATE UNIQUE INDEX "consultant_interaction_id_agent_id" ON "consultants" ("inte
 -- create index "consultant_workspace_id_interaction_id_agent_id" to table: "consultants"
 CREATE UNIQUE INDEX "consultant_workspace_id_interaction_id_agent_id" ON "consultants" ("workspace_id", "interaction_id", "agent_id");
 -- create "conversations" table
-CREATE TABLE "conversations" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "number" bigint NOT NULL, "subject" text NULL, "state" character varying NOT NULL DEFAULT 'OPEN', "priority" character varying NOT NULL DEFAULT 'NORMAL', "audience" jsonb NOT NULL, "last_message_at" timestamptz NULL, "waiting_since" timestamptz NULL, "outcome" character varying NULL, "opened_at" timestamptz NOT NULL, "first_responded_at" timestamptz NULL, "resolved_at" timestamptz NULL, "snoozed_until" timestamptz NULL, "owner_id" uuid NULL, "team_id" uuid NULL, "related_id" uuid NULL, "last_message_id" uuid NULL, "customer_id" uuid NOT NULL, PRIMARY KEY ("id"), CONSTRAINT "conversations_conversations_followed_by" FOREIGN KEY ("related_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
+CREATE TABLE "conversations" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "number" bigint NOT NULL, "subject" text NULL, "state" character varying NOT NULL DEFAULT 'OPEN', "priority" character varying NOT NULL DEFAULT 'NORMAL', "audience" jsonb NOT NULL, "last_message_at" timestamptz NULL, "waiting_since" timestamptz NULL, "outcome" character varying NULL, "opened_at" timestamptz NOT NULL, "first_responded_at" timestamptz NULL, "resolved_at" timestamptz NULL, "snoozed_until" timestamptz NULL, "owner_id" uuid NULL, "team_id" uuid NULL, "related_id" uuid NULL, "merged_into_id" uuid NULL, "last_message_id" uuid NULL, "customer_id" uuid NOT NULL, PRIMARY KEY ("id"), CONSTRAINT "conversations_conversations_followed_by" FOREIGN KEY ("related_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, CONSTRAINT "conversations_conversations_merged_from" FOREIGN KEY ("merged_into_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
 -- create index "conversation_customer_id_state" to table: "conversations"
 CREATE INDEX "conversation_customer_id_state" ON "conversations" ("customer_id", "state");
 -- create index "conversation_workspace_id_id" to table: "conversations"
@@ -91,14 +91,32 @@ CREATE INDEX "conversation_workspace_id_id" ON "conversations" ("workspace_id", 
 CREATE UNIQUE INDEX "conversation_workspace_id_number" ON "conversations" ("workspace_id", "number");
 -- create index "conversation_workspace_id_updated_at_id" to table: "conversations"
 CREATE INDEX "conversation_workspace_id_updated_at_id" ON "conversations" ("workspace_id", "updated_at", "id");
+-- create "conversation_merges" table
+CREATE TABLE "conversation_merges" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "into_id" uuid NOT NULL, "from_id" uuid NOT NULL, "interactions" jsonb NOT NULL, "items" jsonb NOT NULL, "followers" jsonb NOT NULL, "state" character varying NOT NULL, "resolved_at" timestamptz NULL, "owner_given" boolean NOT NULL DEFAULT false, "at" timestamptz NOT NULL, "undone_at" timestamptz NULL, PRIMARY KEY ("id"));
+-- create index "conversationmerge_into_id" to table: "conversation_merges"
+CREATE INDEX "conversationmerge_into_id" ON "conversation_merges" ("into_id");
+-- create index "conversationmerge_workspace_id_from_id" to table: "conversation_merges"
+CREATE UNIQUE INDEX "conversationmerge_workspace_id_from_id" ON "conversation_merges" ("workspace_id", "from_id") WHERE (undone_at IS NULL);
 -- create "counters" table
 CREATE TABLE "counters" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "name" character varying NOT NULL, "last" bigint NOT NULL DEFAULT 0, PRIMARY KEY ("id"));
 -- create index "counter_workspace_id_name" to table: "counters"
 CREATE UNIQUE INDEX "counter_workspace_id_name" ON "counters" ("workspace_id", "name");
 -- create "customers" table
-CREATE TABLE "customers" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "display_name" character varying NOT NULL DEFAULT '', "locale" character varying NULL, "last_contact_at" timestamptz NULL, PRIMARY KEY ("id"));
+CREATE TABLE "customers" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "display_name" character varying NOT NULL DEFAULT '', "locale" character varying NULL, "last_contact_at" timestamptz NULL, "merged_into_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "customers_customers_merged_from" FOREIGN KEY ("merged_into_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
 -- create index "customer_workspace_id_id" to table: "customers"
 CREATE INDEX "customer_workspace_id_id" ON "customers" ("workspace_id", "id");
+-- create "customer_merges" table
+CREATE TABLE "customer_merges" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "evidence" jsonb NOT NULL, "reason" character varying NULL, "given" boolean NOT NULL DEFAULT false, "at" timestamptz NOT NULL, "undone_at" timestamptz NULL, "into_id" uuid NOT NULL, "agent_id" uuid NULL, "app_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "customermerge_into_id_at_id" to table: "customer_merges"
+CREATE INDEX "customermerge_into_id_at_id" ON "customer_merges" ("into_id", "at", "id");
+-- create index "customermerge_workspace_id_id" to table: "customer_merges"
+CREATE INDEX "customermerge_workspace_id_id" ON "customer_merges" ("workspace_id", "id");
+-- create "customer_merge_parts" table
+CREATE TABLE "customer_merge_parts" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "identities" jsonb NOT NULL, "conversations" jsonb NOT NULL, "customer_merge_id" uuid NOT NULL, "customer_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "customermergepart_customer_id" to table: "customer_merge_parts"
+CREATE INDEX "customermergepart_customer_id" ON "customer_merge_parts" ("customer_id");
+-- create index "customermergepart_customer_merge_id_customer_id" to table: "customer_merge_parts"
+CREATE UNIQUE INDEX "customermergepart_customer_merge_id_customer_id" ON "customer_merge_parts" ("customer_merge_id", "customer_id");
 -- create "events" table
 CREATE TABLE "events" ("id" bigint NOT NULL GENERATED BY DEFAULT AS IDENTITY, "workspace_id" uuid NOT NULL, "seq" bigint NOT NULL, "type" character varying NOT NULL, "at" timestamptz NOT NULL, "subject_id" uuid NOT NULL, "subject_version" bigint NOT NULL, "conversation_id" uuid NULL, "interaction_id" uuid NULL, "customer_id" uuid NULL, "queue_id" uuid NULL, "identity_id" uuid NULL, "actor_id" uuid NULL, "agent_id" uuid NULL, "changed" jsonb NOT NULL, "audience" jsonb NOT NULL, "private" boolean NOT NULL DEFAULT false, "caused_by_key" character varying NULL, PRIMARY KEY ("id"));
 -- create index "event_at" to table: "events"
@@ -120,7 +138,7 @@ CREATE INDEX "idempotencykey_at" ON "idempotency_keys" ("at");
 -- create index "idempotencykey_workspace_id_actor_id_key" to table: "idempotency_keys"
 CREATE UNIQUE INDEX "idempotencykey_workspace_id_actor_id_key" ON "idempotency_keys" ("workspace_id", "actor_id", "key");
 -- create "identities" table
-CREATE TABLE "identities" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "kind" character varying NOT NULL, "scope" character varying NOT NULL DEFAULT '', "value" bytea NOT NULL, "value_blind" character varying NOT NULL, "claim" character varying NOT NULL DEFAULT '', "verification" character varying NOT NULL, "first_seen_at" timestamptz NOT NULL, "last_seen_at" timestamptz NOT NULL, "visible_count" bigint NOT NULL DEFAULT 0, "read_up_to" bigint NOT NULL DEFAULT 0, "delivered_up_to" bigint NOT NULL DEFAULT 0, "customer_id" uuid NOT NULL, "channel_id" uuid NULL, PRIMARY KEY ("id"));
+CREATE TABLE "identities" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "kind" character varying NOT NULL, "scope" character varying NOT NULL DEFAULT '', "value" bytea NOT NULL, "value_blind" character varying NOT NULL, "claim" character varying NOT NULL DEFAULT '', "verification" character varying NOT NULL, "given_to_id" uuid NULL, "first_seen_at" timestamptz NOT NULL, "last_seen_at" timestamptz NOT NULL, "visible_count" bigint NOT NULL DEFAULT 0, "read_up_to" bigint NOT NULL DEFAULT 0, "delivered_up_to" bigint NOT NULL DEFAULT 0, "customer_id" uuid NOT NULL, "channel_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "identity_customer_id" to table: "identities"
 CREATE INDEX "identity_customer_id" ON "identities" ("customer_id");
 -- create index "identity_workspace_id_id" to table: "identities"
@@ -171,6 +189,26 @@ CREATE TABLE "mentions" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "note
 CREATE UNIQUE INDEX "mention_note_id_agent_id" ON "mentions" ("note_id", "agent_id");
 -- create index "mention_workspace_id_note_id_agent_id" to table: "mentions"
 CREATE UNIQUE INDEX "mention_workspace_id_note_id_agent_id" ON "mentions" ("workspace_id", "note_id", "agent_id");
+-- create "merge_candidacies" table
+CREATE TABLE "merge_candidacies" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "merge_candidate_id" uuid NOT NULL, "customer_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "mergecandidacy_customer_id" to table: "merge_candidacies"
+CREATE INDEX "mergecandidacy_customer_id" ON "merge_candidacies" ("customer_id");
+-- create index "mergecandidacy_merge_candidate_id_customer_id" to table: "merge_candidacies"
+CREATE UNIQUE INDEX "mergecandidacy_merge_candidate_id_customer_id" ON "merge_candidacies" ("merge_candidate_id", "customer_id");
+-- create "merge_candidates" table
+CREATE TABLE "merge_candidates" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "pair" character varying NOT NULL, "confidence" double precision NOT NULL DEFAULT 0, "evidence" jsonb NOT NULL, "dismissed" jsonb NOT NULL, "state" character varying NOT NULL DEFAULT 'OPEN', "decided_at" timestamptz NULL, "reason" character varying NULL, "created_at" timestamptz NOT NULL, "decided_by_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "mergecandidate_workspace_id_id" to table: "merge_candidates"
+CREATE INDEX "mergecandidate_workspace_id_id" ON "merge_candidates" ("workspace_id", "id");
+-- create index "mergecandidate_workspace_id_pair" to table: "merge_candidates"
+CREATE UNIQUE INDEX "mergecandidate_workspace_id_pair" ON "merge_candidates" ("workspace_id", "pair");
+-- create index "mergecandidate_workspace_id_state_id" to table: "merge_candidates"
+CREATE INDEX "mergecandidate_workspace_id_state_id" ON "merge_candidates" ("workspace_id", "state", "id");
+-- create "merge_suggestions" table
+CREATE TABLE "merge_suggestions" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "at" timestamptz NOT NULL, "conversation_id" uuid NOT NULL, "merge_suggestion_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "mergesuggestion_conversation_id_merge_suggestion_id" to table: "merge_suggestions"
+CREATE UNIQUE INDEX "mergesuggestion_conversation_id_merge_suggestion_id" ON "merge_suggestions" ("conversation_id", "merge_suggestion_id");
+-- create index "mergesuggestion_merge_suggestion_id" to table: "merge_suggestions"
+CREATE INDEX "mergesuggestion_merge_suggestion_id" ON "merge_suggestions" ("merge_suggestion_id");
 -- create "messages" table
 CREATE TABLE "messages" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "channel_id" uuid NULL, "channel_kind" character varying NOT NULL, "direction" character varying NOT NULL, "number" bigint NOT NULL, "identity_id" uuid NULL, "visible_number" bigint NULL, "text" text NULL, "html" text NULL, "delivery" character varying NOT NULL, "steps" jsonb NOT NULL, "delivery_error" jsonb NULL, "sends" bigint NOT NULL DEFAULT 0, "automatic" boolean NOT NULL DEFAULT false, "external_id" character varying NULL, "caused_by_key" character varying NULL, "occurred_at" timestamptz NULL, "sent_at" timestamptz NULL, "edited_at" timestamptz NULL, "recalled_at" timestamptz NULL, "interaction_id" uuid NOT NULL, "conversation_id" uuid NOT NULL, "agent_id" uuid NULL, "customer_id" uuid NULL, "app_id" uuid NULL, "sender_id" uuid NULL, "in_reply_to_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "messages_messages_replies" FOREIGN KEY ("in_reply_to_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
 -- create index "message_conversation_id_id" to table: "messages"
@@ -315,6 +353,10 @@ ALTER TABLE "channels" ADD CONSTRAINT "channels_queues_queue" FOREIGN KEY ("queu
 ALTER TABLE "consultants" ADD CONSTRAINT "consultants_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "consultants_interactions_interaction" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "conversations" table
 ALTER TABLE "conversations" ADD CONSTRAINT "conversations_agents_owner" FOREIGN KEY ("owner_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "conversations_customers_conversations" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "conversations_messages_last_message" FOREIGN KEY ("last_message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "conversations_teams_team" FOREIGN KEY ("team_id") REFERENCES "teams" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "customer_merges" table
+ALTER TABLE "customer_merges" ADD CONSTRAINT "customer_merges_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "customer_merges_apps_app" FOREIGN KEY ("app_id") REFERENCES "apps" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "customer_merges_customers_merges" FOREIGN KEY ("into_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "customer_merge_parts" table
+ALTER TABLE "customer_merge_parts" ADD CONSTRAINT "customer_merge_parts_customer_merges_merge" FOREIGN KEY ("customer_merge_id") REFERENCES "customer_merges" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "customer_merge_parts_customers_customer" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "followers" table
 ALTER TABLE "followers" ADD CONSTRAINT "followers_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "followers_conversations_conversation" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "identities" table
@@ -325,6 +367,12 @@ ALTER TABLE "interactions" ADD CONSTRAINT "interactions_agents_agent" FOREIGN KE
 ALTER TABLE "jobs" ADD CONSTRAINT "jobs_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "mentions" table
 ALTER TABLE "mentions" ADD CONSTRAINT "mentions_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "mentions_notes_note" FOREIGN KEY ("note_id") REFERENCES "notes" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "merge_candidacies" table
+ALTER TABLE "merge_candidacies" ADD CONSTRAINT "merge_candidacies_customers_customer" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "merge_candidacies_merge_candidates_candidate" FOREIGN KEY ("merge_candidate_id") REFERENCES "merge_candidates" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "merge_candidates" table
+ALTER TABLE "merge_candidates" ADD CONSTRAINT "merge_candidates_agents_decided_by" FOREIGN KEY ("decided_by_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "merge_suggestions" table
+ALTER TABLE "merge_suggestions" ADD CONSTRAINT "merge_suggestions_conversations_conversation" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "merge_suggestions_conversations_merge_suggestion" FOREIGN KEY ("merge_suggestion_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "messages" table
 ALTER TABLE "messages" ADD CONSTRAINT "messages_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "messages_apps_app" FOREIGN KEY ("app_id") REFERENCES "apps" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "messages_conversations_conversation" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "messages_customers_customer" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "messages_identities_sender" FOREIGN KEY ("sender_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "messages_interactions_messages" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "notes" table
@@ -379,6 +427,12 @@ ALTER TABLE "offers" DROP CONSTRAINT "offers_routing_decisions_decision", DROP C
 ALTER TABLE "notes" DROP CONSTRAINT "notes_interactions_interaction", DROP CONSTRAINT "notes_conversations_notes", DROP CONSTRAINT "notes_apps_app", DROP CONSTRAINT "notes_agents_agent";
 -- reverse: modify "messages" table
 ALTER TABLE "messages" DROP CONSTRAINT "messages_interactions_messages", DROP CONSTRAINT "messages_identities_sender", DROP CONSTRAINT "messages_customers_customer", DROP CONSTRAINT "messages_conversations_conversation", DROP CONSTRAINT "messages_apps_app", DROP CONSTRAINT "messages_agents_agent";
+-- reverse: modify "merge_suggestions" table
+ALTER TABLE "merge_suggestions" DROP CONSTRAINT "merge_suggestions_conversations_merge_suggestion", DROP CONSTRAINT "merge_suggestions_conversations_conversation";
+-- reverse: modify "merge_candidates" table
+ALTER TABLE "merge_candidates" DROP CONSTRAINT "merge_candidates_agents_decided_by";
+-- reverse: modify "merge_candidacies" table
+ALTER TABLE "merge_candidacies" DROP CONSTRAINT "merge_candidacies_merge_candidates_candidate", DROP CONSTRAINT "merge_candidacies_customers_customer";
 -- reverse: modify "mentions" table
 ALTER TABLE "mentions" DROP CONSTRAINT "mentions_notes_note", DROP CONSTRAINT "mentions_agents_agent";
 -- reverse: modify "jobs" table
@@ -389,6 +443,10 @@ ALTER TABLE "interactions" DROP CONSTRAINT "interactions_queues_queue", DROP CON
 ALTER TABLE "identities" DROP CONSTRAINT "identities_customers_identities", DROP CONSTRAINT "identities_channels_channel";
 -- reverse: modify "followers" table
 ALTER TABLE "followers" DROP CONSTRAINT "followers_conversations_conversation", DROP CONSTRAINT "followers_agents_agent";
+-- reverse: modify "customer_merge_parts" table
+ALTER TABLE "customer_merge_parts" DROP CONSTRAINT "customer_merge_parts_customers_customer", DROP CONSTRAINT "customer_merge_parts_customer_merges_merge";
+-- reverse: modify "customer_merges" table
+ALTER TABLE "customer_merges" DROP CONSTRAINT "customer_merges_customers_merges", DROP CONSTRAINT "customer_merges_apps_app", DROP CONSTRAINT "customer_merges_agents_agent";
 -- reverse: modify "conversations" table
 ALTER TABLE "conversations" DROP CONSTRAINT "conversations_teams_team", DROP CONSTRAINT "conversations_messages_last_message", DROP CONSTRAINT "conversations_customers_conversations", DROP CONSTRAINT "conversations_agents_owner";
 -- reverse: modify "consultants" table
@@ -533,6 +591,26 @@ DROP INDEX "message_interaction_number";
 DROP INDEX "message_conversation_id_id";
 -- reverse: create "messages" table
 DROP TABLE "messages";
+-- reverse: create index "mergesuggestion_merge_suggestion_id" to table: "merge_suggestions"
+DROP INDEX "mergesuggestion_merge_suggestion_id";
+-- reverse: create index "mergesuggestion_conversation_id_merge_suggestion_id" to table: "merge_suggestions"
+DROP INDEX "mergesuggestion_conversation_id_merge_suggestion_id";
+-- reverse: create "merge_suggestions" table
+DROP TABLE "merge_suggestions";
+-- reverse: create index "mergecandidate_workspace_id_state_id" to table: "merge_candidates"
+DROP INDEX "mergecandidate_workspace_id_state_id";
+-- reverse: create index "mergecandidate_workspace_id_pair" to table: "merge_candidates"
+DROP INDEX "mergecandidate_workspace_id_pair";
+-- reverse: create index "mergecandidate_workspace_id_id" to table: "merge_candidates"
+DROP INDEX "mergecandidate_workspace_id_id";
+-- reverse: create "merge_candidates" table
+DROP TABLE "merge_candidates";
+-- reverse: create index "mergecandidacy_merge_candidate_id_customer_id" to table: "merge_candidacies"
+DROP INDEX "mergecandidacy_merge_candidate_id_customer_id";
+-- reverse: create index "mergecandidacy_customer_id" to table: "merge_candidacies"
+DROP INDEX "mergecandidacy_customer_id";
+-- reverse: create "merge_candidacies" table
+DROP TABLE "merge_candidacies";
 -- reverse: create index "mention_workspace_id_note_id_agent_id" to table: "mentions"
 DROP INDEX "mention_workspace_id_note_id_agent_id";
 -- reverse: create index "mention_note_id_agent_id" to table: "mentions"
@@ -605,6 +683,18 @@ DROP INDEX "event_identity_id_seq";
 DROP INDEX "event_at";
 -- reverse: create "events" table
 DROP TABLE "events";
+-- reverse: create index "customermergepart_customer_merge_id_customer_id" to table: "customer_merge_parts"
+DROP INDEX "customermergepart_customer_merge_id_customer_id";
+-- reverse: create index "customermergepart_customer_id" to table: "customer_merge_parts"
+DROP INDEX "customermergepart_customer_id";
+-- reverse: create "customer_merge_parts" table
+DROP TABLE "customer_merge_parts";
+-- reverse: create index "customermerge_workspace_id_id" to table: "customer_merges"
+DROP INDEX "customermerge_workspace_id_id";
+-- reverse: create index "customermerge_into_id_at_id" to table: "customer_merges"
+DROP INDEX "customermerge_into_id_at_id";
+-- reverse: create "customer_merges" table
+DROP TABLE "customer_merges";
 -- reverse: create index "customer_workspace_id_id" to table: "customers"
 DROP INDEX "customer_workspace_id_id";
 -- reverse: create "customers" table
@@ -613,6 +703,12 @@ DROP TABLE "customers";
 DROP INDEX "counter_workspace_id_name";
 -- reverse: create "counters" table
 DROP TABLE "counters";
+-- reverse: create index "conversationmerge_workspace_id_from_id" to table: "conversation_merges"
+DROP INDEX "conversationmerge_workspace_id_from_id";
+-- reverse: create index "conversationmerge_into_id" to table: "conversation_merges"
+DROP INDEX "conversationmerge_into_id";
+-- reverse: create "conversation_merges" table
+DROP TABLE "conversation_merges";
 -- reverse: create index "conversation_workspace_id_updated_at_id" to table: "conversations"
 DROP INDEX "conversation_workspace_id_updated_at_id";
 -- reverse: create index "conversation_workspace_id_number" to table: "conversations"

@@ -82,7 +82,7 @@ CREATE UNIQUE INDEX `consultant_workspace_id_interaction_id_agent_id` ON `consul
 -- create index "consultant_interaction_id_agent_id" to table: "consultants"
 CREATE UNIQUE INDEX `consultant_interaction_id_agent_id` ON `consultants` (`interaction_id`, `agent_id`);
 -- create "conversations" table
-CREATE TABLE `conversations` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `number` integer NOT NULL, `subject` text NULL, `state` text NOT NULL DEFAULT ('OPEN'), `priority` text NOT NULL DEFAULT ('NORMAL'), `audience` json NOT NULL, `last_message_at` datetime NULL, `waiting_since` datetime NULL, `outcome` text NULL, `opened_at` datetime NOT NULL, `first_responded_at` datetime NULL, `resolved_at` datetime NULL, `snoozed_until` datetime NULL, `owner_id` uuid NULL, `team_id` uuid NULL, `related_id` uuid NULL, `last_message_id` uuid NULL, `customer_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `conversations_agents_owner` FOREIGN KEY (`owner_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_teams_team` FOREIGN KEY (`team_id`) REFERENCES `teams` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_conversations_followed_by` FOREIGN KEY (`related_id`) REFERENCES `conversations` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_messages_last_message` FOREIGN KEY (`last_message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_customers_conversations` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION);
+CREATE TABLE `conversations` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `number` integer NOT NULL, `subject` text NULL, `state` text NOT NULL DEFAULT ('OPEN'), `priority` text NOT NULL DEFAULT ('NORMAL'), `audience` json NOT NULL, `last_message_at` datetime NULL, `waiting_since` datetime NULL, `outcome` text NULL, `opened_at` datetime NOT NULL, `first_responded_at` datetime NULL, `resolved_at` datetime NULL, `snoozed_until` datetime NULL, `owner_id` uuid NULL, `team_id` uuid NULL, `related_id` uuid NULL, `merged_into_id` uuid NULL, `last_message_id` uuid NULL, `customer_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `conversations_agents_owner` FOREIGN KEY (`owner_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_teams_team` FOREIGN KEY (`team_id`) REFERENCES `teams` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_conversations_followed_by` FOREIGN KEY (`related_id`) REFERENCES `conversations` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_conversations_merged_from` FOREIGN KEY (`merged_into_id`) REFERENCES `conversations` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_messages_last_message` FOREIGN KEY (`last_message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL, CONSTRAINT `conversations_customers_conversations` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION);
 -- create index "conversation_workspace_id_id" to table: "conversations"
 CREATE INDEX `conversation_workspace_id_id` ON `conversations` (`workspace_id`, `id`);
 -- create index "conversation_workspace_id_updated_at_id" to table: "conversations"
@@ -91,14 +91,32 @@ CREATE INDEX `conversation_workspace_id_updated_at_id` ON `conversations` (`work
 CREATE UNIQUE INDEX `conversation_workspace_id_number` ON `conversations` (`workspace_id`, `number`);
 -- create index "conversation_customer_id_state" to table: "conversations"
 CREATE INDEX `conversation_customer_id_state` ON `conversations` (`customer_id`, `state`);
+-- create "conversation_merges" table
+CREATE TABLE `conversation_merges` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `into_id` uuid NOT NULL, `from_id` uuid NOT NULL, `interactions` json NOT NULL, `items` json NOT NULL, `followers` json NOT NULL, `state` text NOT NULL, `resolved_at` datetime NULL, `owner_given` bool NOT NULL DEFAULT (false), `at` datetime NOT NULL, `undone_at` datetime NULL, PRIMARY KEY (`id`));
+-- create index "conversationmerge_workspace_id_from_id" to table: "conversation_merges"
+CREATE UNIQUE INDEX `conversationmerge_workspace_id_from_id` ON `conversation_merges` (`workspace_id`, `from_id`) WHERE undone_at IS NULL;
+-- create index "conversationmerge_into_id" to table: "conversation_merges"
+CREATE INDEX `conversationmerge_into_id` ON `conversation_merges` (`into_id`);
 -- create "counters" table
 CREATE TABLE `counters` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `name` text NOT NULL, `last` integer NOT NULL DEFAULT (0), PRIMARY KEY (`id`));
 -- create index "counter_workspace_id_name" to table: "counters"
 CREATE UNIQUE INDEX `counter_workspace_id_name` ON `counters` (`workspace_id`, `name`);
 -- create "customers" table
-CREATE TABLE `customers` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `display_name` text NOT NULL DEFAULT (''), `locale` text NULL, `last_contact_at` datetime NULL, PRIMARY KEY (`id`));
+CREATE TABLE `customers` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `display_name` text NOT NULL DEFAULT (''), `locale` text NULL, `last_contact_at` datetime NULL, `merged_into_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `customers_customers_merged_from` FOREIGN KEY (`merged_into_id`) REFERENCES `customers` (`id`) ON DELETE SET NULL);
 -- create index "customer_workspace_id_id" to table: "customers"
 CREATE INDEX `customer_workspace_id_id` ON `customers` (`workspace_id`, `id`);
+-- create "customer_merges" table
+CREATE TABLE `customer_merges` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `evidence` json NOT NULL, `reason` text NULL, `given` bool NOT NULL DEFAULT (false), `at` datetime NOT NULL, `undone_at` datetime NULL, `into_id` uuid NOT NULL, `agent_id` uuid NULL, `app_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `customer_merges_customers_merges` FOREIGN KEY (`into_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `customer_merges_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `customer_merges_apps_app` FOREIGN KEY (`app_id`) REFERENCES `apps` (`id`) ON DELETE SET NULL);
+-- create index "customermerge_workspace_id_id" to table: "customer_merges"
+CREATE INDEX `customermerge_workspace_id_id` ON `customer_merges` (`workspace_id`, `id`);
+-- create index "customermerge_into_id_at_id" to table: "customer_merges"
+CREATE INDEX `customermerge_into_id_at_id` ON `customer_merges` (`into_id`, `at`, `id`);
+-- create "customer_merge_parts" table
+CREATE TABLE `customer_merge_parts` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `identities` json NOT NULL, `conversations` json NOT NULL, `customer_merge_id` uuid NOT NULL, `customer_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `customer_merge_parts_customer_merges_merge` FOREIGN KEY (`customer_merge_id`) REFERENCES `customer_merges` (`id`) ON DELETE NO ACTION, CONSTRAINT `customer_merge_parts_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION);
+-- create index "customermergepart_customer_id" to table: "customer_merge_parts"
+CREATE INDEX `customermergepart_customer_id` ON `customer_merge_parts` (`customer_id`);
+-- create index "customermergepart_customer_merge_id_customer_id" to table: "customer_merge_parts"
+CREATE UNIQUE INDEX `customermergepart_customer_merge_id_customer_id` ON `customer_merge_parts` (`customer_merge_id`, `customer_id`);
 -- create "events" table
 CREATE TABLE `events` (`id` integer NOT NULL PRIMARY KEY AUTOINCREMENT, `workspace_id` uuid NOT NULL, `seq` integer NOT NULL, `type` text NOT NULL, `at` datetime NOT NULL, `subject_id` uuid NOT NULL, `subject_version` integer NOT NULL, `conversation_id` uuid NULL, `interaction_id` uuid NULL, `customer_id` uuid NULL, `queue_id` uuid NULL, `identity_id` uuid NULL, `actor_id` uuid NULL, `agent_id` uuid NULL, `changed` json NOT NULL, `audience` json NOT NULL, `private` bool NOT NULL DEFAULT (false), `caused_by_key` text NULL);
 -- create index "event_workspace_id_seq" to table: "events"
@@ -120,7 +138,7 @@ CREATE UNIQUE INDEX `idempotencykey_workspace_id_actor_id_key` ON `idempotency_k
 -- create index "idempotencykey_at" to table: "idempotency_keys"
 CREATE INDEX `idempotencykey_at` ON `idempotency_keys` (`at`);
 -- create "identities" table
-CREATE TABLE `identities` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `kind` text NOT NULL, `scope` text NOT NULL DEFAULT (''), `value` blob NOT NULL, `value_blind` text NOT NULL, `claim` text NOT NULL DEFAULT (''), `verification` text NOT NULL, `first_seen_at` datetime NOT NULL, `last_seen_at` datetime NOT NULL, `visible_count` integer NOT NULL DEFAULT (0), `read_up_to` integer NOT NULL DEFAULT (0), `delivered_up_to` integer NOT NULL DEFAULT (0), `customer_id` uuid NOT NULL, `channel_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `identities_customers_identities` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `identities_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE SET NULL);
+CREATE TABLE `identities` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `kind` text NOT NULL, `scope` text NOT NULL DEFAULT (''), `value` blob NOT NULL, `value_blind` text NOT NULL, `claim` text NOT NULL DEFAULT (''), `verification` text NOT NULL, `given_to_id` uuid NULL, `first_seen_at` datetime NOT NULL, `last_seen_at` datetime NOT NULL, `visible_count` integer NOT NULL DEFAULT (0), `read_up_to` integer NOT NULL DEFAULT (0), `delivered_up_to` integer NOT NULL DEFAULT (0), `customer_id` uuid NOT NULL, `channel_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `identities_customers_identities` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `identities_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE SET NULL);
 -- create index "identity_workspace_id_id" to table: "identities"
 CREATE INDEX `identity_workspace_id_id` ON `identities` (`workspace_id`, `id`);
 -- create index "identity_workspace_id_kind_scope_value_blind_claim" to table: "identities"
@@ -171,6 +189,26 @@ CREATE TABLE `mentions` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `note
 CREATE UNIQUE INDEX `mention_workspace_id_note_id_agent_id` ON `mentions` (`workspace_id`, `note_id`, `agent_id`);
 -- create index "mention_note_id_agent_id" to table: "mentions"
 CREATE UNIQUE INDEX `mention_note_id_agent_id` ON `mentions` (`note_id`, `agent_id`);
+-- create "merge_candidacies" table
+CREATE TABLE `merge_candidacies` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `merge_candidate_id` uuid NOT NULL, `customer_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `merge_candidacies_merge_candidates_candidate` FOREIGN KEY (`merge_candidate_id`) REFERENCES `merge_candidates` (`id`) ON DELETE NO ACTION, CONSTRAINT `merge_candidacies_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION);
+-- create index "mergecandidacy_customer_id" to table: "merge_candidacies"
+CREATE INDEX `mergecandidacy_customer_id` ON `merge_candidacies` (`customer_id`);
+-- create index "mergecandidacy_merge_candidate_id_customer_id" to table: "merge_candidacies"
+CREATE UNIQUE INDEX `mergecandidacy_merge_candidate_id_customer_id` ON `merge_candidacies` (`merge_candidate_id`, `customer_id`);
+-- create "merge_candidates" table
+CREATE TABLE `merge_candidates` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `pair` text NOT NULL, `confidence` real NOT NULL DEFAULT (0), `evidence` json NOT NULL, `dismissed` json NOT NULL, `state` text NOT NULL DEFAULT ('OPEN'), `decided_at` datetime NULL, `reason` text NULL, `created_at` datetime NOT NULL, `decided_by_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `merge_candidates_agents_decided_by` FOREIGN KEY (`decided_by_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL);
+-- create index "mergecandidate_workspace_id_id" to table: "merge_candidates"
+CREATE INDEX `mergecandidate_workspace_id_id` ON `merge_candidates` (`workspace_id`, `id`);
+-- create index "mergecandidate_workspace_id_pair" to table: "merge_candidates"
+CREATE UNIQUE INDEX `mergecandidate_workspace_id_pair` ON `merge_candidates` (`workspace_id`, `pair`);
+-- create index "mergecandidate_workspace_id_state_id" to table: "merge_candidates"
+CREATE INDEX `mergecandidate_workspace_id_state_id` ON `merge_candidates` (`workspace_id`, `state`, `id`);
+-- create "merge_suggestions" table
+CREATE TABLE `merge_suggestions` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `at` datetime NOT NULL, `conversation_id` uuid NOT NULL, `merge_suggestion_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `merge_suggestions_conversations_conversation` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `merge_suggestions_conversations_merge_suggestion` FOREIGN KEY (`merge_suggestion_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION);
+-- create index "mergesuggestion_merge_suggestion_id" to table: "merge_suggestions"
+CREATE INDEX `mergesuggestion_merge_suggestion_id` ON `merge_suggestions` (`merge_suggestion_id`);
+-- create index "mergesuggestion_conversation_id_merge_suggestion_id" to table: "merge_suggestions"
+CREATE UNIQUE INDEX `mergesuggestion_conversation_id_merge_suggestion_id` ON `merge_suggestions` (`conversation_id`, `merge_suggestion_id`);
 -- create "messages" table
 CREATE TABLE `messages` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `channel_id` uuid NULL, `channel_kind` text NOT NULL, `direction` text NOT NULL, `number` integer NOT NULL, `identity_id` uuid NULL, `visible_number` integer NULL, `text` text NULL, `html` text NULL, `delivery` text NOT NULL, `steps` json NOT NULL, `delivery_error` json NULL, `sends` integer NOT NULL DEFAULT (0), `automatic` bool NOT NULL DEFAULT (false), `external_id` text NULL, `caused_by_key` text NULL, `occurred_at` datetime NULL, `sent_at` datetime NULL, `edited_at` datetime NULL, `recalled_at` datetime NULL, `interaction_id` uuid NOT NULL, `conversation_id` uuid NOT NULL, `agent_id` uuid NULL, `customer_id` uuid NULL, `app_id` uuid NULL, `sender_id` uuid NULL, `in_reply_to_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `messages_interactions_messages` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION, CONSTRAINT `messages_conversations_conversation` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `messages_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_apps_app` FOREIGN KEY (`app_id`) REFERENCES `apps` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_identities_sender` FOREIGN KEY (`sender_id`) REFERENCES `identities` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_messages_replies` FOREIGN KEY (`in_reply_to_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL);
 -- create index "message_workspace_id_id" to table: "messages"
@@ -417,6 +455,26 @@ DROP INDEX `message_interaction_number`;
 DROP INDEX `message_workspace_id_id`;
 -- reverse: create "messages" table
 DROP TABLE `messages`;
+-- reverse: create index "mergesuggestion_conversation_id_merge_suggestion_id" to table: "merge_suggestions"
+DROP INDEX `mergesuggestion_conversation_id_merge_suggestion_id`;
+-- reverse: create index "mergesuggestion_merge_suggestion_id" to table: "merge_suggestions"
+DROP INDEX `mergesuggestion_merge_suggestion_id`;
+-- reverse: create "merge_suggestions" table
+DROP TABLE `merge_suggestions`;
+-- reverse: create index "mergecandidate_workspace_id_state_id" to table: "merge_candidates"
+DROP INDEX `mergecandidate_workspace_id_state_id`;
+-- reverse: create index "mergecandidate_workspace_id_pair" to table: "merge_candidates"
+DROP INDEX `mergecandidate_workspace_id_pair`;
+-- reverse: create index "mergecandidate_workspace_id_id" to table: "merge_candidates"
+DROP INDEX `mergecandidate_workspace_id_id`;
+-- reverse: create "merge_candidates" table
+DROP TABLE `merge_candidates`;
+-- reverse: create index "mergecandidacy_merge_candidate_id_customer_id" to table: "merge_candidacies"
+DROP INDEX `mergecandidacy_merge_candidate_id_customer_id`;
+-- reverse: create index "mergecandidacy_customer_id" to table: "merge_candidacies"
+DROP INDEX `mergecandidacy_customer_id`;
+-- reverse: create "merge_candidacies" table
+DROP TABLE `merge_candidacies`;
 -- reverse: create index "mention_note_id_agent_id" to table: "mentions"
 DROP INDEX `mention_note_id_agent_id`;
 -- reverse: create index "mention_workspace_id_note_id_agent_id" to table: "mentions"
@@ -489,6 +547,18 @@ DROP INDEX `event_at`;
 DROP INDEX `event_workspace_id_seq`;
 -- reverse: create "events" table
 DROP TABLE `events`;
+-- reverse: create index "customermergepart_customer_merge_id_customer_id" to table: "customer_merge_parts"
+DROP INDEX `customermergepart_customer_merge_id_customer_id`;
+-- reverse: create index "customermergepart_customer_id" to table: "customer_merge_parts"
+DROP INDEX `customermergepart_customer_id`;
+-- reverse: create "customer_merge_parts" table
+DROP TABLE `customer_merge_parts`;
+-- reverse: create index "customermerge_into_id_at_id" to table: "customer_merges"
+DROP INDEX `customermerge_into_id_at_id`;
+-- reverse: create index "customermerge_workspace_id_id" to table: "customer_merges"
+DROP INDEX `customermerge_workspace_id_id`;
+-- reverse: create "customer_merges" table
+DROP TABLE `customer_merges`;
 -- reverse: create index "customer_workspace_id_id" to table: "customers"
 DROP INDEX `customer_workspace_id_id`;
 -- reverse: create "customers" table
@@ -497,6 +567,12 @@ DROP TABLE `customers`;
 DROP INDEX `counter_workspace_id_name`;
 -- reverse: create "counters" table
 DROP TABLE `counters`;
+-- reverse: create index "conversationmerge_into_id" to table: "conversation_merges"
+DROP INDEX `conversationmerge_into_id`;
+-- reverse: create index "conversationmerge_workspace_id_from_id" to table: "conversation_merges"
+DROP INDEX `conversationmerge_workspace_id_from_id`;
+-- reverse: create "conversation_merges" table
+DROP TABLE `conversation_merges`;
 -- reverse: create index "conversation_customer_id_state" to table: "conversations"
 DROP INDEX `conversation_customer_id_state`;
 -- reverse: create index "conversation_workspace_id_number" to table: "conversations"
