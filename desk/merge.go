@@ -63,9 +63,7 @@ func pickConversation(rows []*ent.Conversation, id gid.ID, field string) (*ent.C
 		switch {
 		case c.ID != id:
 		case c.MergedIntoID != nil:
-			r := refuse(WrongState, "it went into another conversation", field)
-			r.ConflictID = *c.MergedIntoID
-			return nil, r
+			return nil, whole(c, field)
 		case c.State == conversation.StateARCHIVED:
 			return nil, refuse(WrongState, "the conversation is ARCHIVED", field)
 		default:

@@ -86,7 +86,10 @@ func (w *work) noteOn(ctx context.Context, in NoteCreateInput) (*ent.Conversatio
 	if ent.IsNotFound(err) {
 		return nil, nil, notFound("conversation", "input", "conversationId")
 	}
-	return c, nil, err
+	if err != nil {
+		return nil, nil, fmt.Errorf("lock conversation: %w", err)
+	}
+	return c, nil, whole(c, "input", "conversationId")
 }
 
 // mention makes exactly these agents the mentioned ones. Who is new follows the conversation and is told.

@@ -36,8 +36,19 @@ func (d *Desk) inMatter(ctx context.Context, id gid.ID, key *string, what any, f
 		if err != nil {
 			return gid.ID{}, fmt.Errorf("lock conversation: %w", err)
 		}
+		if err := whole(c, "id"); err != nil {
+			return id, err
+		}
 		return f(ctx, w, c)
 	})
+}
+
+// whole refuses to work on what went into another conversation, and names that.
+func whole(c *ent.Conversation, field ...string) error {
+	if c.MergedIntoID == nil {
+		return nil
+	}
+	return &Refusal{Code: WrongState, Message: "it went into another conversation", Field: field, ConflictID: *c.MergedIntoID}
 }
 
 // passMatter gives the matter to an agent (nil: to nobody) as far as sight goes; own is the change of its row, for the

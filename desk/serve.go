@@ -275,6 +275,9 @@ func (d *Desk) Resolve(ctx context.Context, id gid.ID, in *ResolveInput, ifVersi
 		if err := fits(c.Version, ifVersion); err != nil {
 			return id, err
 		}
+		if err := whole(c, "id"); err != nil {
+			return id, err
+		}
 		if c.State == conversation.StateRESOLVED || c.State == conversation.StateARCHIVED {
 			return id, refuse(WrongState, "the conversation is "+string(c.State), "id")
 		}
@@ -353,7 +356,7 @@ func (w *work) resolve(ctx context.Context, id gid.ID, in *ResolveInput) error {
 		return err
 	}
 	w.emit(fact{typ: ConversationUpdated, subject: id, version: n.Version, conv: n, changed: []string{"state"}})
-	return nil
+	return w.unsuggest(sys, id)
 }
 
 // fits compares the version that a change was made upon.

@@ -46,6 +46,15 @@ func (w *work) writeSuggestion(ctx context.Context, a, b gid.ID) error {
 	return nil
 }
 
+// unsuggest clears what was suggested with a matter that is over.
+func (w *work) unsuggest(ctx context.Context, id gid.ID) error {
+	_, err := w.tx.MergeSuggestion.Delete().Where(mergesuggestion.Or(mergesuggestion.ConversationID(id), mergesuggestion.MergeSuggestionID(id))).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("clear suggestions: %w", err)
+	}
+	return nil
+}
+
 // mergedSuggestions clears what was suggested for a conversation that went into another; what was suggested with a third
 // one is suggested for the other.
 func (w *work) mergedSuggestions(ctx context.Context, into, from gid.ID) error {
@@ -53,9 +62,8 @@ func (w *work) mergedSuggestions(ctx context.Context, into, from gid.ID) error {
 	if err != nil {
 		return fmt.Errorf("read suggestions: %w", err)
 	}
-	_, err = w.tx.MergeSuggestion.Delete().Where(mergesuggestion.Or(mergesuggestion.ConversationID(from), mergesuggestion.MergeSuggestionID(from))).Exec(ctx)
-	if err != nil {
-		return fmt.Errorf("clear suggestions: %w", err)
+	if err := w.unsuggest(ctx, from); err != nil {
+		return err
 	}
 	for _, r := range rows {
 		if r.MergeSuggestionID == into {

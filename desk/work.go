@@ -105,8 +105,9 @@ func unique(ids []gid.ID) []gid.ID {
 	return slices.Compact(ids)
 }
 
-// maxTries bounds how often a transaction that lost a race at a unique index is run again.
-const maxTries = 4
+// maxTries bounds how often a transaction that lost a race is run again: at a unique index, where the next try finds the
+// winner's row, or for a lock whose ground was moved, which people may do several times in a row.
+const maxTries = 20
 
 // do runs f in one transaction and writes its events last. f may run again from the start: it must set, never add to,
 // what it captured.
