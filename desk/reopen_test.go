@@ -45,18 +45,18 @@ func TestAContactIsBegunWhereNoneCanBeContinued(t *testing.T) {
 		b := w.Bridge(func(in *desk.ChannelCreateInput) { in.ReopenWithinDays = ptr(0) })
 		other := w.Bridge(nil)
 		first := w.Serve(b.Say("t1", "u1", "hello"), ann)
-		_, err := w.Desk.StartInteraction(ann, first.ConversationID, b.Channel.ID, nil, nil)
+		_, err := w.Desk.StartInteraction(ann, first.ConversationID, b.ID, nil, nil)
 		if r := w.Refused(err, desk.InUse); r.ConflictID != first.ID {
 			t.Fatal("the refusal names the open contact")
 		}
 		_, err = w.Desk.Resolve(ann, first.ConversationID, nil, nil, nil)
 		ok(t, err)
-		_, err = w.Desk.StartInteraction(ann, first.ConversationID, other.Channel.ID, nil, nil)
+		_, err = w.Desk.StartInteraction(ann, first.ConversationID, other.ID, nil, nil)
 		w.Refused(err, desk.IdentityUnreachable)
 		key := "start"
-		id, err := w.Desk.StartInteraction(ann, first.ConversationID, b.Channel.ID, nil, &key)
+		id, err := w.Desk.StartInteraction(ann, first.ConversationID, b.ID, nil, &key)
 		ok(t, err)
-		again, err := w.Desk.StartInteraction(ann, first.ConversationID, b.Channel.ID, nil, &key)
+		again, err := w.Desk.StartInteraction(ann, first.ConversationID, b.ID, nil, &key)
 		ok(t, err)
 		i := w.Interaction(id)
 		if id != again || i.State != interaction.StateACTIVE || !is(i.AgentID, ann.ID) || i.Direction != interaction.DirectionOUTBOUND || ann.Load().Used != 1 {

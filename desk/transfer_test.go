@@ -187,7 +187,7 @@ func TestATransferIsRefusedWithItsReason(t *testing.T) {
 		ann, bob, cat := w.Agent("Ann", "agent"), w.Agent("Bob", "agent"), w.Agent("Cat", "agent")
 		q := w.QueueOf(desk.QueueCreateInput{Name: "second"})
 		i := w.Serve(w.Bridge(nil).Say("t1", "u1", "hello"), ann)
-		try := func(a *desktest.Agent, in desk.TransferInput, code desk.Code) *desk.Refusal {
+		refusal := func(a *desktest.Agent, in desk.TransferInput, code desk.Code) *desk.Refusal {
 			t.Helper()
 			_, err := w.Desk.Transfer(a, i.ID, in, nil)
 			r := w.Refused(err, code)
@@ -196,6 +196,12 @@ func TestATransferIsRefusedWithItsReason(t *testing.T) {
 			}
 			return r
 		}
+		try := func(a *desktest.Agent, in desk.TransferInput, code desk.Code) {
+			t.Helper()
+			if r := refusal(a, in, code); len(r.Field) == 0 {
+				t.Fatal("the refusal names no field")
+			}
+		}
 		try(ann, desk.TransferInput{}, desk.Invalid)
 		try(ann, desk.TransferInput{AgentID: &bob.ID, QueueID: &q}, desk.Invalid)
 		try(ann, desk.TransferInput{AgentID: &bob.ID}, desk.CapacityFull) // he is OFFLINE
@@ -203,12 +209,10 @@ func TestATransferIsRefusedWithItsReason(t *testing.T) {
 		try(ann, desk.TransferInput{AgentID: ptr(gid.Make(gid.Agent))}, desk.NotFound)
 		try(ann, desk.TransferInput{QueueID: ptr(gid.Make(gid.Queue))}, desk.NotFound)
 		try(ann, desk.TransferInput{AgentID: &ann.ID}, desk.WrongState)
-		if r := try(w.Admin, desk.TransferInput{AgentID: &ann.ID}, desk.WrongState); len(r.Field) == 0 {
-			t.Fatal("the refusal names no field")
-		}
+		try(w.Admin, desk.TransferInput{AgentID: &ann.ID}, desk.WrongState)
 		_, err := w.Desk.Follow(ann, i.ConversationID, true, []gid.ID{cat.ID}, nil)
 		ok(t, err)
-		if r := try(cat, desk.TransferInput{QueueID: &q}, desk.ServedByOthers); r.ConflictID != ann.ID {
+		if r := refusal(cat, desk.TransferInput{QueueID: &q}, desk.ServedByOthers); r.ConflictID != ann.ID {
 			t.Fatal("the refusal names who serves it")
 		}
 		full := w.Agent("Full", "agent")
