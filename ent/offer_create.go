@@ -754,6 +754,24 @@ func (u *OfferUpsert) UpdateReasons() *OfferUpsert {
 	return u
 }
 
+// SetCost sets the "cost" field.
+func (u *OfferUpsert) SetCost(v int) *OfferUpsert {
+	u.Set(offer.FieldCost, v)
+	return u
+}
+
+// UpdateCost sets the "cost" field to the value that was provided on create.
+func (u *OfferUpsert) UpdateCost() *OfferUpsert {
+	u.SetExcluded(offer.FieldCost)
+	return u
+}
+
+// AddCost adds v to the "cost" field.
+func (u *OfferUpsert) AddCost(v int) *OfferUpsert {
+	u.Add(offer.FieldCost, v)
+	return u
+}
+
 // SetConnecting sets the "connecting" field.
 func (u *OfferUpsert) SetConnecting(v bool) *OfferUpsert {
 	u.Set(offer.FieldConnecting, v)
@@ -836,9 +854,6 @@ func (u *OfferUpsertOne) UpdateNewValues() *OfferUpsertOne {
 		}
 		if _, exists := u.create.mutation.DecisionID(); exists {
 			s.SetIgnore(offer.FieldDecisionID)
-		}
-		if _, exists := u.create.mutation.Cost(); exists {
-			s.SetIgnore(offer.FieldCost)
 		}
 		if _, exists := u.create.mutation.Epoch(); exists {
 			s.SetIgnore(offer.FieldEpoch)
@@ -975,6 +990,27 @@ func (u *OfferUpsertOne) SetReasons(v []string) *OfferUpsertOne {
 func (u *OfferUpsertOne) UpdateReasons() *OfferUpsertOne {
 	return u.Update(func(s *OfferUpsert) {
 		s.UpdateReasons()
+	})
+}
+
+// SetCost sets the "cost" field.
+func (u *OfferUpsertOne) SetCost(v int) *OfferUpsertOne {
+	return u.Update(func(s *OfferUpsert) {
+		s.SetCost(v)
+	})
+}
+
+// AddCost adds v to the "cost" field.
+func (u *OfferUpsertOne) AddCost(v int) *OfferUpsertOne {
+	return u.Update(func(s *OfferUpsert) {
+		s.AddCost(v)
+	})
+}
+
+// UpdateCost sets the "cost" field to the value that was provided on create.
+func (u *OfferUpsertOne) UpdateCost() *OfferUpsertOne {
+	return u.Update(func(s *OfferUpsert) {
+		s.UpdateCost()
 	})
 }
 
@@ -1235,9 +1271,6 @@ func (u *OfferUpsertBulk) UpdateNewValues() *OfferUpsertBulk {
 			if _, exists := b.mutation.DecisionID(); exists {
 				s.SetIgnore(offer.FieldDecisionID)
 			}
-			if _, exists := b.mutation.Cost(); exists {
-				s.SetIgnore(offer.FieldCost)
-			}
 			if _, exists := b.mutation.Epoch(); exists {
 				s.SetIgnore(offer.FieldEpoch)
 			}
@@ -1374,6 +1407,27 @@ func (u *OfferUpsertBulk) SetReasons(v []string) *OfferUpsertBulk {
 func (u *OfferUpsertBulk) UpdateReasons() *OfferUpsertBulk {
 	return u.Update(func(s *OfferUpsert) {
 		s.UpdateReasons()
+	})
+}
+
+// SetCost sets the "cost" field.
+func (u *OfferUpsertBulk) SetCost(v int) *OfferUpsertBulk {
+	return u.Update(func(s *OfferUpsert) {
+		s.SetCost(v)
+	})
+}
+
+// AddCost adds v to the "cost" field.
+func (u *OfferUpsertBulk) AddCost(v int) *OfferUpsertBulk {
+	return u.Update(func(s *OfferUpsert) {
+		s.AddCost(v)
+	})
+}
+
+// UpdateCost sets the "cost" field to the value that was provided on create.
+func (u *OfferUpsertBulk) UpdateCost() *OfferUpsertBulk {
+	return u.Update(func(s *OfferUpsert) {
+		s.UpdateCost()
 	})
 }
 

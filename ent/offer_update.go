@@ -119,6 +119,27 @@ func (_u *OfferUpdate) AppendReasons(v []string) *OfferUpdate {
 	return _u
 }
 
+// SetCost sets the "cost" field.
+func (_u *OfferUpdate) SetCost(v int) *OfferUpdate {
+	_u.mutation.ResetCost()
+	_u.mutation.SetCost(v)
+	return _u
+}
+
+// SetNillableCost sets the "cost" field if the given value is not nil.
+func (_u *OfferUpdate) SetNillableCost(v *int) *OfferUpdate {
+	if v != nil {
+		_u.SetCost(*v)
+	}
+	return _u
+}
+
+// AddCost adds value to the "cost" field.
+func (_u *OfferUpdate) AddCost(v int) *OfferUpdate {
+	_u.mutation.AddCost(v)
+	return _u
+}
+
 // SetConnecting sets the "connecting" field.
 func (_u *OfferUpdate) SetConnecting(v bool) *OfferUpdate {
 	_u.mutation.SetConnecting(v)
@@ -299,6 +320,12 @@ func (_u *OfferUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 			sqljson.Append(u, offer.FieldReasons, value)
 		})
 	}
+	if value, ok := _u.mutation.Cost(); ok {
+		_spec.SetField(offer.FieldCost, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedCost(); ok {
+		_spec.AddField(offer.FieldCost, field.TypeInt, value)
+	}
 	if value, ok := _u.mutation.Connecting(); ok {
 		_spec.SetField(offer.FieldConnecting, field.TypeBool, value)
 	}
@@ -449,6 +476,27 @@ func (_u *OfferUpdateOne) SetReasons(v []string) *OfferUpdateOne {
 // AppendReasons appends value to the "reasons" field.
 func (_u *OfferUpdateOne) AppendReasons(v []string) *OfferUpdateOne {
 	_u.mutation.AppendReasons(v)
+	return _u
+}
+
+// SetCost sets the "cost" field.
+func (_u *OfferUpdateOne) SetCost(v int) *OfferUpdateOne {
+	_u.mutation.ResetCost()
+	_u.mutation.SetCost(v)
+	return _u
+}
+
+// SetNillableCost sets the "cost" field if the given value is not nil.
+func (_u *OfferUpdateOne) SetNillableCost(v *int) *OfferUpdateOne {
+	if v != nil {
+		_u.SetCost(*v)
+	}
+	return _u
+}
+
+// AddCost adds value to the "cost" field.
+func (_u *OfferUpdateOne) AddCost(v int) *OfferUpdateOne {
+	_u.mutation.AddCost(v)
 	return _u
 }
 
@@ -661,6 +709,12 @@ func (_u *OfferUpdateOne) sqlSave(ctx context.Context) (_node *Offer, err error)
 		_spec.AddModifier(func(u *sql.UpdateBuilder) {
 			sqljson.Append(u, offer.FieldReasons, value)
 		})
+	}
+	if value, ok := _u.mutation.Cost(); ok {
+		_spec.SetField(offer.FieldCost, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedCost(); ok {
+		_spec.AddField(offer.FieldCost, field.TypeInt, value)
 	}
 	if value, ok := _u.mutation.Connecting(); ok {
 		_spec.SetField(offer.FieldConnecting, field.TypeBool, value)

@@ -49,7 +49,7 @@ func (Offer) Fields() []ent.Field {
 		key(gid.Offer), ref("conversation_id"), refOnce("interaction_id"), refOnce("agent_id"), refOptionalOnce("queue_id"),
 		field.Enum("state").Values("PENDING", "ACCEPTED", "DECLINED", "EXPIRED", "WITHDRAWN").Default("PENDING"),
 		field.Enum("outcome").Values("DECLINED", "EXPIRED", "NO_ANSWER", "WITHDRAWN", "LOST").Optional().Nillable(),
-		field.JSON("reasons", []string{}).Default([]string{}), refOptionalOnce("decision_id"), field.Int("cost").Default(0).Immutable(),
+		field.JSON("reasons", []string{}).Default([]string{}), refOptionalOnce("decision_id"), field.Int("cost").Default(0),
 		field.Int64("epoch").Default(0).Immutable(), field.Bool("connecting").Default(false),
 		field.Time("offered_at").Default(Now).Immutable(), field.Time("expires_at").Immutable(), timeOptional("closed_at"),
 		field.String("decline_reason").Optional().Nillable(),
