@@ -75,16 +75,20 @@ func (m *machine) offer(rt *rapid.T) {
 		}
 		return router.Committed
 	}
-	var all, good []choice
+	var all, good, bound []choice
 	for _, i := range m.was.contacts {
 		for _, p := range m.eligible(i) {
-			all = append(all, choice{p, i})
-			if says(p, i) == router.Committed {
-				good = append(good, choice{p, i})
+			x, r := choice{p, i}, says(p, i)
+			all = append(all, x)
+			if r == router.Committed {
+				good = append(good, x)
+			}
+			if r == router.AgentBusy && !m.room(p, i) {
+				bound = append(bound, x)
 			}
 		}
 	}
-	x, there := drawn(rt, all, good)
+	x, there := drawn(rt, all, good, bound...)
 	if !there {
 		return
 	}

@@ -1,6 +1,7 @@
 package desk_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -55,7 +56,8 @@ type person struct {
 }
 
 func (m *machine) invite() {
-	for _, name := range []string{"c-1", "c-2", "c-3", "c-4"} {
+	for n := range 10 {
+		name := fmt.Sprintf("c-%d", n)
 		v := signedVisit(m.hall.t, m.World, m.site.Channel, siteSecret, name)
 		m.people = append(m.people, &person{name: name, visitor: v})
 	}

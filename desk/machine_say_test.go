@@ -85,7 +85,7 @@ type pair struct {
 
 // choose draws an agent and a contact, mostly such as the model lets succeed.
 func (m *machine) choose(say func(p *player, i *ent.Interaction) codes) (pair, bool) {
-	var all, good []pair
+	var all, good, bound []pair
 	for _, p := range m.there() {
 		for _, i := range m.was.contacts {
 			x := pair{p, i, say(p, i)}
@@ -93,17 +93,28 @@ func (m *machine) choose(say func(p *player, i *ent.Interaction) codes) (pair, b
 			if len(x.want) == 0 {
 				good = append(good, x)
 			}
+			if full(x.want) {
+				bound = append(bound, x)
+			}
 		}
 	}
-	x, there := drawn(m.rt, all, good)
+	x, there := drawn(m.rt, all, good, bound...)
 	if there {
 		m.told("%s, %s, %s", x.p.name, x.i.ID, x.i.State)
 	}
 	return x, there
 }
 
-func drawn[T any](rt *rapid.T, all, good []T) (T, bool) {
-	if rapid.IntRange(0, 3).Draw(rt, "aimed") > 0 {
+// full is a choice that only the agent's capacity forbids: such are rare among all.
+func full(want codes) bool { return slices.Equal(want, codes{desk.CapacityFull}) }
+
+// drawn draws one of all, mostly of those that succeed, and of those that stand at the bound of capacity if there are any.
+func drawn[T any](rt *rapid.T, all, good []T, bound ...T) (T, bool) {
+	switch n := rapid.IntRange(0, 7).Draw(rt, "aimed"); {
+	case n < 2:
+	case n < 4 && len(bound) > 0:
+		all = bound
+	default:
 		all = good
 	}
 	if len(all) == 0 {

@@ -382,7 +382,7 @@ export async function evening(day) {
     await world.log.heard('it waits again', (e) => e.type === 'INTERACTION_UPDATED' && e.interactionId === contact.interactionId && e.subject.interactionState === 'QUEUED',
       { from, ms: 75_000 });
     s.diagnostic(`${((performance.now() - began) / 1000).toFixed(1)} s after the cut; the lease is 30 s`);
-    assert.equal(await day.used(ben), 0, 'all that he served is given back');
+    await until('all that he served is given back', async () => await day.used(ben) === 0);
     await ben.stream.resume();
     await day.claims(sue, contact);
     await day.answers(sue, contact);
