@@ -56,7 +56,7 @@ type person struct {
 }
 
 func (m *machine) invite() {
-	for n := range 10 {
+	for n := range 6 {
 		name := fmt.Sprintf("c-%d", n)
 		v := signedVisit(m.hall.t, m.World, m.site.Channel, siteSecret, name)
 		m.people = append(m.people, &person{name: name, visitor: v})
