@@ -161,7 +161,7 @@ func (d *Desk) fetchMedia(ctx context.Context, c *jobs.Claim) error {
 	if err != nil {
 		return fmt.Errorf("read attachment: %w", err)
 	}
-	if a.State != attachment.StateFETCHING {
+	if a.State == attachment.StateREADY { // FAILED comes back only when a person asks for it again
 		return nil
 	}
 	ch, err := d.db.Channel.Get(ctx, c.Channel)

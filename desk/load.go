@@ -9,6 +9,7 @@ import (
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
 	"tributary/ent/interaction"
+	"tributary/ent/offer"
 	"tributary/internal/gid"
 )
 
@@ -68,21 +69,20 @@ func (w *work) reserve(ctx context.Context, agentID gid.ID, i *ent.Interaction) 
 	return b.units, l, err
 }
 
-// release gives the interaction's cost back. If the agent goes on serving the conversation by an interaction that cost
-// nothing, that one carries the cost from now on.
+// release gives the interaction's cost back. If the agent goes on with the conversation by an interaction that cost
+// nothing, served or offered to him, that one carries the cost from now on.
 func (w *work) release(ctx context.Context, agentID gid.ID, i *ent.Interaction, cost int) error {
 	l, err := w.lockLoad(ctx, agentID)
 	if err != nil {
 		return err
 	}
 	if cost > 0 {
-		heir, err := w.tx.Interaction.Query().Where(interaction.ConversationID(i.ConversationID), interaction.AgentID(agentID), interaction.IDNEQ(i.ID),
-			interaction.Cost(0), interaction.StateIn(interaction.StateACTIVE, interaction.StateWRAP_UP)).Order(ent.Asc(interaction.FieldID)).First(ctx)
-		if err == nil {
-			return w.inherit(ctx, l, i, heir, cost)
+		heir, err := w.heir(ctx, agentID, i)
+		if err != nil {
+			return err
 		}
-		if !ent.IsNotFound(err) {
-			return fmt.Errorf("read what the agent serves: %w", err)
+		if heir != nil {
+			return w.inherit(ctx, l, i, heir, cost)
 		}
 	}
 	used := maps.Clone(l.UsedBy)
@@ -106,14 +106,41 @@ func (w *work) release(ctx context.Context, agentID gid.ID, i *ent.Interaction, 
 	return err
 }
 
-// inherit lets the heir carry what its own kind costs, even above the profile's bounds: it is served already.
+// heir is what the agent goes on with for nothing in the conversation: what he serves, else what is offered to him; nil if
+// there is none.
+func (w *work) heir(ctx context.Context, agentID gid.ID, i *ent.Interaction) (*ent.Interaction, error) {
+	mine := w.tx.Interaction.Query().Where(interaction.ConversationID(i.ConversationID), interaction.IDNEQ(i.ID)).Order(ent.Asc(interaction.FieldID))
+	served, err := mine.Clone().Where(interaction.AgentID(agentID), interaction.Cost(0), interaction.StateIn(interaction.StateACTIVE, interaction.StateWRAP_UP)).First(ctx)
+	if err == nil || !ent.IsNotFound(err) {
+		return served, wrapped("read what the agent serves", err)
+	}
+	offered, err := mine.Where(interaction.HasOpenOfferWith(offer.AgentID(agentID), offer.Cost(0), offer.StateEQ(offer.StatePENDING))).First(ctx)
+	if ent.IsNotFound(err) {
+		return nil, nil
+	}
+	return offered, wrapped("read what the agent is offered", err)
+}
+
+func wrapped(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// inherit lets the heir carry what its own kind costs, even above the profile's bounds: it is served or promised already.
 func (w *work) inherit(ctx context.Context, l *ent.AgentLoad, i, heir *ent.Interaction, cost int) error {
 	p, err := w.tx.Agent.Query().Where(agent.ID(l.AgentID)).QueryCapacityProfile().Only(ctx)
 	if err != nil {
 		return fmt.Errorf("read capacity profile: %w", err)
 	}
 	units := burdenOf(p, heir.ChannelKind).units
-	if err := w.tx.Interaction.UpdateOneID(heir.ID).SetCost(units).Exec(ctx); err != nil {
+	if heir.OpenOfferID != nil {
+		err = w.tx.Offer.UpdateOneID(*heir.OpenOfferID).SetCost(units).Exec(ctx)
+	} else {
+		err = w.tx.Interaction.UpdateOneID(heir.ID).SetCost(units).Exec(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("hand cost over: %w", err)
 	}
 	used := maps.Clone(l.UsedBy)

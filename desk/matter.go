@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"tributary/ent/access"
 	"tributary/ent/conversation"
 	"tributary/ent/interaction"
+	"tributary/ent/offer"
 	"tributary/ent/timelineitem"
 	"tributary/internal/gid"
 	"tributary/internal/viewer"
@@ -37,6 +39,15 @@ func (w *work) grant(ctx context.Context, c *ent.Conversation, subject gid.ID, r
 
 // revoke takes one reason away. A subject left without any loses sight at once, and is told without content (MODEL 6).
 func (w *work) revoke(ctx context.Context, c *ent.Conversation, subject gid.ID, reason access.Reason) (*ent.Conversation, error) {
+	if reason == access.ReasonOFFER { // another contact of the conversation may be offered to him, too
+		other, err := w.tx.Offer.Query().Where(offer.ConversationID(c.ID), offer.AgentID(subject), offer.StateEQ(offer.StatePENDING)).Exist(asSystem(ctx))
+		if err != nil {
+			return nil, fmt.Errorf("read offers: %w", err)
+		}
+		if other {
+			return c, nil
+		}
+	}
 	_, err := w.tx.Access.Delete().Where(access.ConversationID(c.ID), access.SubjectID(subject), access.ReasonEQ(reason)).Exec(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("revoke access: %w", err)
@@ -62,6 +73,9 @@ func (w *work) revoke(ctx context.Context, c *ent.Conversation, subject gid.ID, 
 // seesOtherwise asks whether the agent's role or teams show him the conversation without a reason of his own.
 func (w *work) seesOtherwise(ctx context.Context, c *ent.Conversation, agentID gid.ID) (bool, error) {
 	v, err := w.viewerOfAgent(ctx, w.tx.Client(), agentID)
+	if errors.Is(err, ErrUnauthenticated) { // he was switched off: he sees nothing
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}

@@ -301,7 +301,7 @@ func (d *Desk) Resolve(ctx context.Context, id gid.ID, in *ResolveInput, ifVersi
 		}
 		others = nil
 		for _, i := range open {
-			if c, err = w.endForResolve(sys, c, i); err != nil {
+			if c, err = w.endForResolve(sys, c, i.ID); err != nil {
 				return gid.ID{}, err
 			}
 		}
@@ -310,30 +310,35 @@ func (d *Desk) Resolve(ctx context.Context, id gid.ID, in *ResolveInput, ifVersi
 	return Resolved{out, others}, err
 }
 
-func (w *work) endForResolve(ctx context.Context, c *ent.Conversation, i *ent.Interaction) (*ent.Conversation, error) {
+func (w *work) endForResolve(ctx context.Context, c *ent.Conversation, id gid.ID) (*ent.Conversation, error) {
+	// As it is now: another one that ended before may have left its cost to this one, or to its offer.
+	i, err := w.tx.Interaction.Get(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("read interaction: %w", err)
+	}
 	if i.OpenOfferID != nil {
-		var err error
 		if c, err = w.withdraw(ctx, c, i, offer.OutcomeWITHDRAWN); err != nil {
 			return nil, err
 		}
 	}
-	server := i.AgentID
-	m, err := w.move(ctx, i, onResolve, func(u *ent.InteractionUpdateOne) { u.ClearUnansweredSince() })
+	m, err := w.move(ctx, i, onResolve, func(u *ent.InteractionUpdateOne) {
+		u.ClearUnansweredSince()
+		if i.AgentID != nil {
+			u.SetPreviousAgentID(*i.AgentID).ClearAgentID().SetCost(0)
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
-	agentID := gid.ID{}
-	if server != nil {
-		agentID = *server
-		// The cost as it is now: another one that ended before may have left its own to this one.
-		if err := w.release(ctx, agentID, m, m.Cost); err != nil {
+	if i.AgentID != nil {
+		if err := w.release(ctx, *i.AgentID, i, i.Cost); err != nil {
 			return nil, err
 		}
 	}
 	if err := w.endAssignments(ctx, i.ID); err != nil {
 		return nil, err
 	}
-	w.told(c, m, agentID, "state")
+	w.told(c, m, deref(i.AgentID, gid.ID{}), "state", "agent")
 	return c, nil
 }
 
