@@ -206,7 +206,7 @@ func (h *hall) play(rt *rapid.T) {
 	w := *h.base
 	w.T = tb{h.base.T, rt}
 	m := &machine{World: w.Another(), hall: h, rt: rt, heirs: map[gid.ID]bool{}}
-	m.World.T = w.T
+	m.T = w.T
 	rt.Cleanup(m.leave)
 	m.furnish()
 	m.was = m.read()
@@ -216,7 +216,7 @@ func (h *hall) play(rt *rapid.T) {
 	for name, f := range actions {
 		if name != "" {
 			actions[name] = func(rt *rapid.T) {
-				m.rt, m.World.T = rt, tb{h.base.T, rt}
+				m.rt, m.T = rt, tb{h.base.T, rt}
 				m.step(name, f)
 			}
 		}
@@ -325,6 +325,8 @@ func (m *machine) leave() {
 	_, err := m.Store.Ent.Job.Delete().Exec(m.Sys)
 	m.must(err)
 	_, err = m.Store.Ent.Presence.Delete().Exec(m.Sys)
+	m.must(err)
+	_, err = m.Store.Ent.Outbox.Delete().Exec(m.Sys) // nobody numbers them here, and reading them by workspace would take ever longer
 	m.must(err)
 }
 

@@ -123,3 +123,22 @@ func TestReopenLeavesWhatOthersServed(t *testing.T) {
 		}
 	})
 }
+
+// MODEL 1: a transfer of the matter that nobody took is over when the matter is resolved. What is reopened belongs to its
+// owner, whoever serves the contact next.
+func TestAReopenedContactDoesNotTakeTheMatterAlong(t *testing.T) {
+	each(t, func(t *testing.T, w *desktest.World) {
+		b, ann := w.Bridge(nil), w.Agent("Ann", "agent")
+		i := w.Serve(b.Say("t1", "u1", "hello"), ann)
+		_, err := w.Desk.Transfer(ann, i.ID, desk.TransferInput{QueueID: &w.Queue, WithOwner: ptr(true)}, nil)
+		ok(t, err)
+		resolved(t, w, i)
+		_, err = w.Desk.Reopen(ann, i.ConversationID, nil)
+		ok(t, err)
+		_, err = w.Desk.Claim(w.Admin, i.ID, nil)
+		ok(t, err)
+		if c := w.Conversation(i.ConversationID); !is(c.OwnerID, ann.ID) {
+			t.Fatalf("the owner is %v, want the one from before", c.OwnerID)
+		}
+	})
+}

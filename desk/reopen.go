@@ -29,7 +29,7 @@ func (d *Desk) Reopen(ctx context.Context, id gid.ID, key *string) (gid.ID, erro
 		}
 		if i != nil {
 			if i, err = w.move(sys, i, onReopen, func(u *ent.InteractionUpdateOne) {
-				u.ClearEndedAt().ClearUnansweredSince().SetAbandoned(false).ClearWrapUpUntil().SetRefused([]gid.ID{})
+				u.ClearEndedAt().ClearUnansweredSince().SetAbandoned(false).SetTakesMatter(false).ClearWrapUpUntil().SetRefused([]gid.ID{})
 				if i.AgentID != nil {
 					u.SetPreviousAgentID(*i.AgentID).ClearAgentID().SetCost(0)
 				}
