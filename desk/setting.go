@@ -10,6 +10,7 @@ import (
 	"tributary/ent/app"
 	"tributary/ent/customer"
 	"tributary/ent/job"
+	"tributary/ent/message"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
 	"tributary/ent/team"
@@ -76,6 +77,9 @@ func (d *Desk) CreateQueue(ctx context.Context, in QueueCreateInput, key *string
 			if err := w.setNeeds(ctx, q.ID, in.Needs); err != nil {
 				return gid.ID{}, err
 			}
+		}
+		if q.Restricted {
+			w.viewer.clear() // nobody is a member of what he does not know yet
 		}
 		w.emit(fact{typ: SettingChanged, subject: q.ID, version: q.Version})
 		return q.ID, nil
@@ -319,9 +323,35 @@ func (d *Desk) RetryDeadLetters(ctx context.Context, ids []gid.ID, key *string) 
 		if err != nil {
 			return fmt.Errorf("reset events: %w", err)
 		}
+		if err := w.sendGivenUp(ctx, ids); err != nil {
+			return err
+		}
 		_, err = jobs.Retry(ctx, w.tx, ids...)
 		return err
 	})
+}
+
+// sendGivenUp queues the messages behind dead send jobs again: a retry of the one is a "send again" of the other. One that
+// was sent again or settled meanwhile is not sent twice.
+func (w *work) sendGivenUp(ctx context.Context, ids []gid.ID) error {
+	rows, err := w.tx.Job.Query().Where(job.IDIn(ids...), job.Kind(jobSend), job.SubjectIDNotNil()).Order(ent.Asc(job.FieldID)).All(ctx)
+	if err != nil {
+		return fmt.Errorf("read send jobs: %w", err)
+	}
+	sys := asSystem(ctx)
+	for _, r := range rows {
+		m, err := w.tx.Message.Get(sys, *r.SubjectID)
+		if err != nil {
+			return fmt.Errorf("read message: %w", err)
+		}
+		if m.Delivery != message.DeliveryUNCERTAIN && m.Delivery != message.DeliveryFAILED {
+			return &Refusal{Code: WrongState, Message: "its message is " + string(m.Delivery) + " by now", Field: []string{"ids"}, ConflictID: m.ID}
+		}
+		if _, err := w.delivered(sys, m, message.DeliveryQUEUED, nil, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DiscardDeadLetters gives dead jobs up.
