@@ -212,11 +212,19 @@ func (w *work) wakeInteraction(ctx context.Context, i *ent.Interaction, a arriva
 		}
 		return n, w.silentLater(ctx, n)
 	}
+	if i.QueueID == nil { // its queue was deleted while nothing waited in it
+		q, err := w.queueOf(ctx, a.channel)
+		if err != nil {
+			return nil, err
+		}
+		i.QueueID = &q.ID
+	}
 	sticky, err := w.stickyOf(ctx, i)
 	if err != nil {
 		return nil, err
 	}
 	return w.move(ctx, i, onWrite, func(u *ent.InteractionUpdateOne) {
+		u.SetQueueID(*i.QueueID)
 		count(u)
 		w.requeue(u, i)
 		u.SetQueuedAt(w.at).SetPreferUntil(w.at.Add(sticky))

@@ -60,6 +60,9 @@ func (w *work) oneChat(ctx context.Context, g *ground, ch *ent.Channel, from, to
 	if len(open) != 2 || accepted(open[0]) && accepted(open[1]) {
 		return nil
 	}
+	if alike, err := w.restrictedAlike(ctx, open[0], open[1]); err != nil || !alike {
+		return err // what was said behind a restriction stays behind it
+	}
 	goes, stays := open[0], open[1]
 	if accepted(goes) || !accepted(stays) && *stays.IdentityID == from {
 		goes, stays = stays, goes

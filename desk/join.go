@@ -138,7 +138,7 @@ func activeAt(c *ent.Conversation) time.Time {
 
 // openInteraction opens the interaction, in a new conversation if there is none to join.
 func (w *work) openInteraction(ctx context.Context, a arrival, p placing) (*ent.Conversation, *ent.Interaction, error) {
-	q, err := w.queueOf(ctx, a.channel)
+	q, err := w.queueFor(ctx, a.channel, p.last)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -201,6 +201,20 @@ func (w *work) nextNumber(ctx context.Context, name string) (int, error) {
 		return 0, fmt.Errorf("count %s: %w", name, err)
 	}
 	return row.Last, nil
+}
+
+// queueFor is where the next contact of a thread waits: a restricted matter goes on where it was.
+func (w *work) queueFor(ctx context.Context, ch *ent.Channel, last *ent.Interaction) (*ent.Queue, error) {
+	if last != nil && last.QueueID != nil {
+		q, err := w.tx.Queue.Get(ctx, *last.QueueID)
+		if err != nil {
+			return nil, fmt.Errorf("read queue: %w", err)
+		}
+		if q.Restricted {
+			return q, nil
+		}
+	}
+	return w.queueOf(ctx, ch)
 }
 
 // queueOf is the channel's queue, or the workspace's default one.

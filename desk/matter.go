@@ -60,8 +60,12 @@ func (w *work) revoke(ctx context.Context, c *ent.Conversation, subject gid.ID, 
 		return c, nil
 	}
 	rest := slices.DeleteFunc(slices.Clone(c.Audience), func(id gid.ID) bool { return id == subject })
-	if c, err = w.setAudience(ctx, c, rest); err != nil || subject.Kind() != gid.Agent {
-		return c, err
+	if c, err = w.setAudience(ctx, c, rest); err != nil {
+		return nil, err
+	}
+	if subject.Kind() != gid.Agent { // a team: but for those of it who see the conversation otherwise
+		w.emit(fact{typ: ConversationRemoved, subject: c.ID, version: c.Version, conv: c, audience: []gid.ID{subject}, except: slices.Clone(c.Audience), private: true})
+		return c, nil
 	}
 	sees, err := w.seesOtherwise(ctx, c, subject)
 	if err == nil && !sees {

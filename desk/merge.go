@@ -225,6 +225,11 @@ func (w *work) takeBack(ctx context.Context, row *ent.ConversationMerge, into, f
 	if from, err = u.Save(sys); err != nil {
 		return nil, nil, fmt.Errorf("open conversation: %w", err)
 	}
+	if from.State == conversation.StateSNOOZED && from.SnoozedUntil != nil { // its timer may have found it merged
+		if err := w.wakeLater(sys, from.ID, *from.SnoozedUntil); err != nil {
+			return nil, nil, err
+		}
+	}
 	if err := w.relocate(sys, into, from, ids, false); err != nil {
 		return nil, nil, err
 	}

@@ -72,7 +72,7 @@ func (w *work) relocate(ctx context.Context, from, to *ent.Conversation, ids []g
 }
 
 func (w *work) moveRows(ctx context.Context, to *ent.Conversation, ids []gid.ID) error {
-	err := w.tx.Interaction.Update().Where(interaction.IDIn(ids...)).SetConversationID(to.ID).AddVersion(1).SetUpdatedAt(w.at).Exec(ctx)
+	err := w.tx.Interaction.Update().Where(interaction.IDIn(ids...)).SetConversationID(to.ID).SetTakesMatter(false).AddVersion(1).SetUpdatedAt(w.at).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("move interactions: %w", err)
 	}

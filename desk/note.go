@@ -98,9 +98,6 @@ func (w *work) mention(ctx context.Context, c *ent.Conversation, i *ent.Interact
 	if len(agents) > maxMentions {
 		return refuse(LimitReached, fmt.Sprintf("a note names at most %d agents", maxMentions), "input", "mentionIds")
 	}
-	if err := w.agentsExist(ctx, agents, "input", "mentionIds"); err != nil {
-		return err
-	}
 	old, err := w.tx.Mention.Query().Where(mention.NoteID(n.ID)).All(ctx)
 	if err != nil {
 		return fmt.Errorf("read mentions: %w", err)
@@ -115,6 +112,9 @@ func (w *work) mention(ctx context.Context, c *ent.Conversation, i *ent.Interact
 	agents = slices.DeleteFunc(agents, func(a gid.ID) bool { return known[a] })
 	if len(agents) == 0 {
 		return nil
+	}
+	if err := w.agentsExist(ctx, agents, "input", "mentionIds"); err != nil {
+		return err
 	}
 	for _, a := range agents {
 		if err := w.tx.Mention.Create().SetNoteID(n.ID).SetAgentID(a).Exec(ctx); err != nil {

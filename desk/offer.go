@@ -26,8 +26,9 @@ type offerArgs struct {
 
 // timerArgs is a timer of an interaction; it has work only if the number is still the newest.
 type timerArgs struct {
-	Interaction gid.ID `json:"interaction"`
-	Number      int    `json:"number"`
+	Interaction gid.ID    `json:"interaction"`
+	Number      int       `json:"number"`
+	Since       time.Time `json:"since,omitzero"` // of a pause: when the silence began
 }
 
 // silenceArgs is the timer of an agent's silence; it has work only if the silence that began then goes on.
@@ -133,6 +134,9 @@ func (d *Desk) AcceptOffer(ctx context.Context, id gid.ID, key *string) (gid.ID,
 	return d.answerOffer(ctx, id, key, "offerAccept", func(ctx context.Context, w *work, c *ent.Conversation, i *ent.Interaction, o *ent.Offer) error {
 		if !o.ExpiresAt.After(w.at) {
 			return refuse(OfferExpired, "the offer's time is over", "id")
+		}
+		if err := withheld(ctx, i, "id"); err != nil {
+			return err
 		}
 		o, err := w.closeOffer(ctx, o, offer.StateACCEPTED, nil, nil)
 		if err != nil {
@@ -260,6 +264,9 @@ func (w *work) serve(ctx context.Context, c *ent.Conversation, i *ent.Interactio
 		return nil, nil, err
 	}
 	w.told(c, i, agentID, "state", "agent", "openOffer")
+	if i.UnansweredSince == nil && !i.Live { // answered before he took it
+		return c, i, w.pauseLater(sys, i)
+	}
 	return c, i, w.silentLater(ctx, i)
 }
 

@@ -81,12 +81,20 @@ func textOfID(id *gid.ID) *string {
 	return &s
 }
 
+// mayPass checks who may transfer the matter: its owner, whoever sees an ownerless one, a supervisor.
+func mayPass(ctx context.Context, c *ent.Conversation, field ...string) error {
+	v := viewer.From(ctx)
+	if c.OwnerID == nil || *c.OwnerID == v.Actor || v.Has(viewer.Supervise) {
+		return nil
+	}
+	return &Refusal{Code: NotAllowed, Message: "its owner transfers the matter, or a supervisor", Field: field, ConflictID: *c.OwnerID}
+}
+
 // SetOwner transfers the matter. Its owner may, anybody who sees an ownerless one, and a supervisor.
 func (d *Desk) SetOwner(ctx context.Context, id gid.ID, to *gid.ID, key *string) (gid.ID, error) {
 	return d.matter(ctx, id, key, []any{"conversationOwnerSet", to}, func(ctx context.Context, w *work, c *ent.Conversation) error {
-		v := viewer.From(ctx)
-		if c.OwnerID != nil && *c.OwnerID != v.Actor && !v.Has(viewer.Supervise) {
-			return &Refusal{Code: NotAllowed, Message: "its owner transfers it, or a supervisor", Field: []string{"id"}, ConflictID: *c.OwnerID}
+		if err := mayPass(ctx, c, "id"); err != nil {
+			return err
 		}
 		if to != nil {
 			if err := w.agentsExist(ctx, []gid.ID{*to}, "agentId"); err != nil {
@@ -94,6 +102,11 @@ func (d *Desk) SetOwner(ctx context.Context, id gid.ID, to *gid.ID, key *string)
 			}
 		}
 		sys := asSystem(ctx)
+		// What was handed over with the matter before takes it along no more: this word is the newer one.
+		err := w.tx.Interaction.Update().Where(interaction.ConversationID(id), interaction.TakesMatter(true)).SetTakesMatter(false).Exec(sys)
+		if err != nil {
+			return fmt.Errorf("save interactions: %w", err)
+		}
 		c, own, err := w.passMatter(sys, c, to)
 		if err != nil {
 			return err
@@ -129,7 +142,7 @@ func (d *Desk) Follow(ctx context.Context, id gid.ID, follow bool, agents []gid.
 		if len(agents) == 0 || len(agents) > maxFollowers {
 			return refuse(Invalid, fmt.Sprintf("name 1 to %d agents", maxFollowers), "agentIds")
 		}
-		if err := w.agentsExist(ctx, agents, "agentIds"); err != nil {
+		if err := w.mayFollow(ctx, c, follow, agents); err != nil {
 			return err
 		}
 		c, err := w.follow(asSystem(ctx), c, agents, follow)
@@ -138,6 +151,19 @@ func (d *Desk) Follow(ctx context.Context, id gid.ID, follow bool, agents []gid.
 		}
 		return w.tellConversation(asSystem(ctx), c, "followers")
 	})
+}
+
+// mayFollow: whoever sees a conversation may bring active agents to it; to take others away is for its owner and
+// supervisors, for it may take their sight.
+func (w *work) mayFollow(ctx context.Context, c *ent.Conversation, follow bool, agents []gid.ID) error {
+	if follow {
+		return w.agentsExist(ctx, agents, "agentIds")
+	}
+	me := viewer.From(ctx).Actor
+	if slices.ContainsFunc(agents, func(a gid.ID) bool { return a != me }) {
+		return mayPass(ctx, c, "agentIds")
+	}
+	return nil
 }
 
 // follow writes who follows, and what he sees by it.
@@ -161,6 +187,16 @@ func (w *work) follow(ctx context.Context, c *ent.Conversation, agents []gid.ID,
 		if c, err = w.grant(ctx, c, a, access.ReasonFOLLOWS); err != nil {
 			return nil, err
 		}
+	}
+	if !follow {
+		return c, nil
+	}
+	n, err := w.tx.Follower.Query().Where(follower.ConversationID(c.ID)).Count(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("count followers: %w", err)
+	}
+	if n > maxFollowers {
+		return nil, refuse(LimitReached, fmt.Sprintf("at most %d follow a conversation", maxFollowers), "agentIds")
 	}
 	return c, nil
 }
@@ -276,9 +312,13 @@ func (d *Desk) Snooze(ctx context.Context, id gid.ID, until time.Time, key *stri
 			return fmt.Errorf("snooze conversation: %w", err)
 		}
 		w.emit(fact{typ: ConversationUpdated, subject: id, version: n.Version, conv: n, changed: []string{"state", "snoozedUntil"}})
-		_, _, err = jobs.Enqueue(sys, w.tx, jobs.New{Kind: jobWake, Args: snoozeArgs{id, until}, Subject: id, RunAt: until})
-		return err
+		return w.wakeLater(sys, id, until)
 	})
+}
+
+func (w *work) wakeLater(ctx context.Context, id gid.ID, until time.Time) error {
+	_, _, err := jobs.Enqueue(ctx, w.tx, jobs.New{Kind: jobWake, Args: snoozeArgs{id, until}, Subject: id, RunAt: until})
+	return err
 }
 
 // wake is the timer of a snooze; it has work only if that snooze still stands.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tributary/ent"
+	"tributary/ent/agent"
 	"tributary/ent/interaction"
 	"tributary/ent/message"
 	"tributary/ent/offer"
@@ -259,8 +260,9 @@ func (d *Desk) sweepOne(ctx context.Context, p *ent.Presence, old time.Time) err
 // transaction of its own: much work is returned without a long lock.
 func (d *Desk) agentLost(ctx context.Context, agentID gid.ID, why string) error {
 	ids, err := d.db.Interaction.Query().Where(interaction.Or(
-		interaction.And(interaction.AgentID(agentID), interaction.StateEQ(interaction.StateACTIVE)),
-		interaction.HasOpenOfferWith(offer.AgentID(agentID), offer.StateEQ(offer.StatePENDING)))).IDs(within(ctx))
+		interaction.And(interaction.AgentID(agentID), interaction.StateIn(interaction.StateACTIVE, interaction.StateWRAP_UP)),
+		interaction.HasOpenOfferWith(offer.AgentID(agentID), offer.StateEQ(offer.StatePENDING)),
+		interaction.HasConsultantsWith(agent.ID(agentID)))).IDs(within(ctx))
 	if err != nil {
 		return fmt.Errorf("read the agent's work: %w", err)
 	}
@@ -290,8 +292,12 @@ func (w *work) takeFrom(ctx context.Context, agentID, id gid.ID, why string) err
 		return w.offerFailed(ctx, c, i, o, onAgentGone, offer.StateWITHDRAWN, offer.OutcomeLOST, nil)
 	case i.State == interaction.StateACTIVE && i.AgentID != nil && *i.AgentID == agentID:
 		return w.giveUp(ctx, c, i, why)
+	case i.State == interaction.StateWRAP_UP && i.AgentID != nil && *i.AgentID == agentID:
+		_, err := w.leave(ctx, c, i, onWrapUpDone, nil)
+		return err
 	}
-	return nil
+	_, err = w.endConsult(ctx, c, i, agentID)
+	return err
 }
 
 // liveAgents are the agents of the workspaces with a connection that was seen lately.

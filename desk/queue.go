@@ -24,7 +24,7 @@ func (d *Desk) DeleteQueue(ctx context.Context, id gid.ID, ifVersion *int, key *
 		if err != nil {
 			return gid.ID{}, err
 		}
-		if err := w.queueFree(ctx, id); err != nil {
+		if err := w.queueFree(ctx, q); err != nil {
 			return gid.ID{}, err
 		}
 		if err := w.tx.Queue.DeleteOneID(id).Exec(ctx); err != nil {
@@ -56,7 +56,17 @@ var openContacts = []interaction.State{
 }
 
 // queueFree refuses while something needs the queue.
-func (w *work) queueFree(ctx context.Context, id gid.ID) error {
+func (w *work) queueFree(ctx context.Context, q *ent.Queue) error {
+	id := q.ID
+	if q.Restricted {
+		i, err := w.tx.Interaction.Query().Where(interaction.QueueID(id)).FirstID(ctx)
+		if err == nil {
+			return inUse("what was said in this restricted queue would be open to all: lift the restriction first", i)
+		}
+		if !ent.IsNotFound(err) {
+			return fmt.Errorf("read interactions: %w", err)
+		}
+	}
 	i, err := w.tx.Interaction.Query().Where(interaction.QueueID(id), interaction.StateIn(openContacts...)).FirstID(ctx)
 	if err == nil {
 		return inUse("something is not over in this queue", i)

@@ -93,6 +93,9 @@ func (d *Desk) StartInteraction(ctx context.Context, conversationID, channelID g
 		if err != nil {
 			return gid.ID{}, err
 		}
+		if err := withheld(ctx, last, "channelId"); err != nil {
+			return gid.ID{}, err
+		}
 		return w.openOutbound(ctx, c, last)
 	})
 }
@@ -127,7 +130,7 @@ func (w *work) threadTo(ctx context.Context, c *ent.Conversation, channelID gid.
 
 func (w *work) openOutbound(ctx context.Context, c *ent.Conversation, last *ent.Interaction) (gid.ID, error) {
 	sys, me := asSystem(ctx), viewer.From(ctx).Actor
-	q, err := w.queueOf(sys, last.Edges.Channel)
+	q, err := w.queueFor(sys, last.Edges.Channel, last)
 	if err != nil {
 		return gid.ID{}, err
 	}
@@ -179,6 +182,8 @@ func (w *work) servesNow(ctx context.Context, c *ent.Conversation, i *ent.Intera
 			return err
 		}
 	}
-	_, err = w.settle(ctx, c, own, awake)
-	return err
+	if _, err = w.settle(ctx, c, own, awake); err != nil {
+		return err
+	}
+	return w.pauseLater(ctx, i)
 }

@@ -71,6 +71,33 @@ func content[Q ent.Query](cut func(Q, predicate.Interaction)) ent.Interceptor {
 	})
 }
 
+// restrictedAlike reports whether two interactions are hidden from the same people.
+func (w *work) restrictedAlike(ctx context.Context, a, b *ent.Interaction) (bool, error) {
+	if same(a.QueueID, b.QueueID) {
+		return true, nil
+	}
+	var ids []gid.ID
+	for _, i := range []*ent.Interaction{a, b} {
+		if i.QueueID != nil {
+			ids = append(ids, *i.QueueID)
+		}
+	}
+	n, err := w.tx.Queue.Query().Where(queue.IDIn(ids...), queue.Restricted(true)).Count(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read queues: %w", err)
+	}
+	return n == 0, nil
+}
+
+// withheldFromOthers is withheld, but for who serves it: one who is no member any more cannot read it, and can give it
+// back or end it.
+func withheldFromOthers(ctx context.Context, i *ent.Interaction) error {
+	if me := viewer.From(ctx).Actor; i.AgentID != nil && *i.AgentID == me {
+		return nil
+	}
+	return withheld(ctx, i, "id")
+}
+
 // withheld refuses to work on what the viewer may not read.
 func withheld(ctx context.Context, i *ent.Interaction, field ...string) error {
 	if viewer.From(ctx).Withholds(i.QueueID) {

@@ -48,16 +48,26 @@ func TestARestrictedQueueHidesItsContentFromAllButItsMembers(t *testing.T) {
 		if m, _, _ := count(all, two.ID); m != 1 {
 			t.Fatal("other queues are hidden, too")
 		}
-		found, _, err := w.Desk.UnsettledMessages(all, []message.Delivery{message.DeliveryRECEIVED})
-		ok(t, err)
-		inbound, err := w.Store.Ent.Message.Query().Where(message.InteractionID(one.ID)).Only(w.Sys)
+		answer := doc.Reply(one, "take these")
+		ok(t, w.Store.Ent.Message.UpdateOneID(answer.ID).SetDelivery(message.DeliveryFAILED).Exec(w.Sys))
+		unsettled := func(a *desktest.Agent) int {
+			t.Helper()
+			q, _, err := w.Desk.UnsettledMessages(a, []message.Delivery{message.DeliveryFAILED})
+			ok(t, err)
+			n, err := q.Count(a)
+			ok(t, err)
+			return n
+		}
+		if unsettled(doc) != 1 || unsettled(all) != 0 {
+			t.Errorf("unsettled: the member sees %d, the other one %d", unsettled(doc), unsettled(all))
+		}
+		inbound, err := w.Store.Ent.Message.Query().Where(message.InteractionID(one.ID), message.DirectionEQ(message.DirectionINBOUND)).Only(w.Sys)
 		ok(t, err)
 		mq, err := w.Desk.Message(all, inbound.ID)
 		ok(t, err)
 		if there, err := mq.Exist(all); err != nil || there {
 			t.Fatalf("node by id: %v %v", there, err)
 		}
-		_ = found
 
 		_, err = w.Desk.SendMessage(all, one.ID, desk.MessageInput{Text: ptr("hi")}, nil)
 		w.Refused(err, desk.NotAllowed)

@@ -246,7 +246,7 @@ func (w *work) pauseLater(ctx context.Context, i *ent.Interaction) error {
 		return nil
 	}
 	_, _, err = jobs.Enqueue(ctx, w.tx, jobs.New{
-		Kind: jobPause, Args: timerArgs{Interaction: i.ID, Number: i.LastNumber}, Subject: i.ID,
+		Kind: jobPause, Args: timerArgs{Interaction: i.ID, Number: i.LastNumber, Since: w.at}, Subject: i.ID,
 		RunAt: w.at.Add(time.Duration(*q.PauseAfterReplySeconds) * time.Second),
 	})
 	return err

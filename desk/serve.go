@@ -81,7 +81,7 @@ func (d *Desk) serving(ctx context.Context, id gid.ID, key *string, what any, f 
 		if err != nil {
 			return gid.ID{}, err
 		}
-		if err := withheld(ctx, i, "id"); err != nil {
+		if err := withheldFromOthers(ctx, i); err != nil {
 			return gid.ID{}, err
 		}
 		return id, f(ctx, w, c, i)
@@ -288,7 +288,7 @@ func (d *Desk) Resolve(ctx context.Context, id gid.ID, in *ResolveInput, ifVersi
 		}
 		me := viewer.From(ctx).Actor
 		for _, i := range open {
-			if err := withheld(ctx, i, "id"); err != nil {
+			if err := withheldFromOthers(ctx, i); err != nil {
 				return id, err
 			}
 			if i.AgentID != nil && *i.AgentID != me {
@@ -300,6 +300,9 @@ func (d *Desk) Resolve(ctx context.Context, id gid.ID, in *ResolveInput, ifVersi
 			return id, refuse(ServedByOthers, "another agent serves it", "input", "endOthers")
 		}
 		others = nil
+		if err := w.lockCarriers(sys, open); err != nil {
+			return gid.ID{}, err
+		}
 		for _, i := range open {
 			if c, err = w.endForResolve(sys, c, i.ID); err != nil {
 				return gid.ID{}, err
@@ -308,6 +311,27 @@ func (d *Desk) Resolve(ctx context.Context, id gid.ID, in *ResolveInput, ifVersi
 		return id, w.resolve(ctx, id, in)
 	})
 	return Resolved{out, others}, err
+}
+
+// lockCarriers locks the loads of all who carry one of these, in one order.
+func (w *work) lockCarriers(ctx context.Context, open []*ent.Interaction) error {
+	var carriers, offers []gid.ID
+	for _, i := range open {
+		if i.AgentID != nil {
+			carriers = append(carriers, *i.AgentID)
+		}
+		if i.OpenOfferID != nil {
+			offers = append(offers, *i.OpenOfferID)
+		}
+	}
+	if !w.pg || len(carriers)+len(offers) < 2 {
+		return nil
+	}
+	var offered []gid.ID
+	if err := w.tx.Offer.Query().Where(offer.IDIn(offers...)).Select(offer.FieldAgentID).Scan(ctx, &offered); err != nil {
+		return fmt.Errorf("read offers: %w", err)
+	}
+	return w.lockLoads(ctx, append(carriers, offered...)...)
 }
 
 func (w *work) endForResolve(ctx context.Context, c *ent.Conversation, id gid.ID) (*ent.Conversation, error) {

@@ -22,14 +22,18 @@ func (d *Desk) Register(r *jobs.Runner) {
 	r.Register(jobWake, d.wake, jobs.Options{Concurrency: 2})
 	r.Register(jobQueueMoved, d.moveQueueSight, jobs.Options{Concurrency: 1})
 	r.Register(jobOfferExpire, d.expireOffer, jobs.Options{Concurrency: 4})
-	r.Register(jobPause, d.timer(func(ctx context.Context, w *work, c *ent.Conversation, i *ent.Interaction) error {
+	r.Register(jobPause, d.timer(func(ctx context.Context, w *work, c *ent.Conversation, i *ent.Interaction, args timerArgs) error {
 		if i.State != interaction.StateACTIVE || i.UnansweredSince != nil || i.Live {
 			return nil
+		}
+		as, err := w.serving(ctx, i)
+		if err != nil || as != nil && as.StartedAt.After(args.Since) { // somebody else took it since: his silence has a timer of its own
+			return err
 		}
 		return w.pause(ctx, c, i)
 	}), jobs.Options{Concurrency: 2})
 	r.Register(jobSilent, d.silent, jobs.Options{Concurrency: 2})
-	r.Register(jobWrapUp, d.timer(func(ctx context.Context, w *work, c *ent.Conversation, i *ent.Interaction) error {
+	r.Register(jobWrapUp, d.timer(func(ctx context.Context, w *work, c *ent.Conversation, i *ent.Interaction, _ timerArgs) error {
 		// The customer may have written and the contact ended again: that work has a timer of its own.
 		if i.State != interaction.StateWRAP_UP || i.WrapUpUntil != nil && i.WrapUpUntil.After(w.at.Add(time.Second)) {
 			return nil
@@ -40,7 +44,7 @@ func (d *Desk) Register(r *jobs.Runner) {
 }
 
 // timer makes a job of what shall happen to an interaction unless something was said meanwhile.
-func (d *Desk) timer(f func(context.Context, *work, *ent.Conversation, *ent.Interaction) error) jobs.Handler {
+func (d *Desk) timer(f func(context.Context, *work, *ent.Conversation, *ent.Interaction, timerArgs) error) jobs.Handler {
 	return func(ctx context.Context, cl *jobs.Claim) error {
 		var args timerArgs
 		if err := cl.Decode(&args); err != nil {
@@ -52,7 +56,7 @@ func (d *Desk) timer(f func(context.Context, *work, *ent.Conversation, *ent.Inte
 				return err
 			}
 			if args.Number == 0 || i.LastNumber == args.Number {
-				if err := f(ctx, w, c, i); err != nil {
+				if err := f(ctx, w, c, i, args); err != nil {
 					return err
 				}
 			}
@@ -91,14 +95,24 @@ func (w *work) silentSince(ctx context.Context, i *ent.Interaction) (*time.Time,
 	if i.State != interaction.StateACTIVE || i.UnansweredSince == nil {
 		return nil, nil
 	}
-	as, err := w.tx.Assignment.Query().Where(assignment.InteractionID(i.ID), assignment.EndedAtIsNil()).Order(ent.Desc(assignment.FieldStartedAt)).First(ctx)
-	if err != nil && !ent.IsNotFound(err) {
-		return nil, fmt.Errorf("read assignment: %w", err)
+	as, err := w.serving(ctx, i)
+	if err != nil {
+		return nil, err
 	}
 	if as != nil && as.StartedAt.After(*i.UnansweredSince) {
 		return &as.StartedAt, nil
 	}
 	return i.UnansweredSince, nil
+}
+
+// serving is the open assignment of who serves an interaction, not of who helps; nil if there is none.
+func (w *work) serving(ctx context.Context, i *ent.Interaction) (*ent.Assignment, error) {
+	as, err := w.tx.Assignment.Query().Where(assignment.InteractionID(i.ID), assignment.EndedAtIsNil(), assignment.KindNEQ(assignment.KindCONSULT)).
+		Order(ent.Desc(assignment.FieldStartedAt)).First(ctx)
+	if err != nil && !ent.IsNotFound(err) {
+		return nil, fmt.Errorf("read assignment: %w", err)
+	}
+	return as, nil
 }
 
 // giveUp takes an interaction from an agent who is lost or silent and puts it back with its age and raised priority.

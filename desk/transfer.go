@@ -28,6 +28,11 @@ func (d *Desk) Transfer(ctx context.Context, id gid.ID, in TransferInput, key *s
 		if err := mine(ctx, i); err != nil {
 			return err
 		}
+		if deref(in.WithOwner, false) {
+			if err := mayPass(ctx, c, "input", "withOwner"); err != nil {
+				return err
+			}
+		}
 		h := handOver{in: in, giver: i.AgentID, warm: in.Mode != nil && *in.Mode == Warm}
 		if in.AgentID != nil {
 			return w.transferToAgent(ctx, c, i, h)
@@ -322,20 +327,29 @@ func (d *Desk) Join(ctx context.Context, id gid.ID, key *string) (gid.ID, error)
 func (d *Desk) Leave(ctx context.Context, id gid.ID, key *string) (gid.ID, error) {
 	return d.serving(ctx, id, key, "interactionLeave", func(ctx context.Context, w *work, c *ent.Conversation, i *ent.Interaction) error {
 		me, sys := viewer.From(ctx).Actor, asSystem(ctx)
-		n, err := w.tx.Consultant.Delete().Where(consultant.InteractionID(i.ID), consultant.AgentID(me)).Exec(sys)
-		if err != nil {
-			return fmt.Errorf("end consultant: %w", err)
+		helped, err := w.endConsult(sys, c, i, me)
+		if err == nil && !helped {
+			err = refuse(WrongState, "you do not help here", "id")
 		}
-		if n == 0 {
-			return refuse(WrongState, "you do not help here", "id")
-		}
-		err = w.tx.Assignment.Update().Where(assignment.InteractionID(i.ID), assignment.AgentID(me), assignment.KindEQ(assignment.KindCONSULT), assignment.EndedAtIsNil()).
-			SetEndedAt(w.at).Exec(sys)
-		if err != nil {
-			return fmt.Errorf("end assignment: %w", err)
-		}
-		return w.tellConsultants(sys, c, i)
+		return err
 	})
+}
+
+// endConsult ends an agent's help, if he helps.
+func (w *work) endConsult(ctx context.Context, c *ent.Conversation, i *ent.Interaction, agentID gid.ID) (bool, error) {
+	n, err := w.tx.Consultant.Delete().Where(consultant.InteractionID(i.ID), consultant.AgentID(agentID)).Exec(ctx)
+	if err != nil {
+		return false, fmt.Errorf("end consultant: %w", err)
+	}
+	if n == 0 {
+		return false, nil
+	}
+	err = w.tx.Assignment.Update().Where(assignment.InteractionID(i.ID), assignment.AgentID(agentID), assignment.KindEQ(assignment.KindCONSULT), assignment.EndedAtIsNil()).
+		SetEndedAt(w.at).Exec(ctx)
+	if err != nil {
+		return false, fmt.Errorf("end assignment: %w", err)
+	}
+	return true, w.tellConsultants(ctx, c, i)
 }
 
 func (w *work) consults(ctx context.Context, i *ent.Interaction, agentID gid.ID) (bool, error) {

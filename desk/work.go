@@ -40,6 +40,7 @@ type fact struct {
 	identity  gid.ID
 	changed   []string
 	audience  []gid.ID // beside the conversation's
+	except    []gid.ID // not for them
 	private   bool     // for audience alone
 	workspace gid.ID
 }
@@ -84,7 +85,7 @@ func (w *work) flush(ctx context.Context) error {
 		if !v.Actor.IsZero() {
 			row.SetActorID(v.Actor)
 		}
-		rows[i] = row.SetAudience(orEmpty(unique(audience)))
+		rows[i] = row.SetAudience(orEmpty(unique(audience))).SetHiddenFrom(orEmpty(e.except))
 	}
 	if err := w.tx.Outbox.CreateBulk(rows...).Exec(ctx); err != nil {
 		return fmt.Errorf("write outbox: %w", err)

@@ -49,6 +49,8 @@ type Event struct {
 	Changed []string `json:"changed,omitempty"`
 	// Audience holds the value of the "audience" field.
 	Audience []gid.ID `json:"audience,omitempty"`
+	// HiddenFrom holds the value of the "hidden_from" field.
+	HiddenFrom []gid.ID `json:"hidden_from,omitempty"`
 	// Private holds the value of the "private" field.
 	Private bool `json:"private,omitempty"`
 	// CausedByKey holds the value of the "caused_by_key" field.
@@ -63,7 +65,7 @@ func (*Event) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case event.FieldConversationID, event.FieldInteractionID, event.FieldCustomerID, event.FieldQueueID, event.FieldIdentityID, event.FieldActorID, event.FieldAgentID:
 			values[i] = &sql.NullScanner{S: new(gid.ID)}
-		case event.FieldChanged, event.FieldAudience:
+		case event.FieldChanged, event.FieldAudience, event.FieldHiddenFrom:
 			values[i] = new([]byte)
 		case event.FieldWorkspaceID, event.FieldSubjectID:
 			values[i] = new(gid.ID)
@@ -197,6 +199,14 @@ func (_m *Event) assignValues(columns []string, values []any) error {
 					return fmt.Errorf("unmarshal field audience: %w", err)
 				}
 			}
+		case event.FieldHiddenFrom:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field hidden_from", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.HiddenFrom); err != nil {
+					return fmt.Errorf("unmarshal field hidden_from: %w", err)
+				}
+			}
 		case event.FieldPrivate:
 			if value, ok := values[i].(*sql.NullBool); !ok {
 				return fmt.Errorf("unexpected type %T for field private", values[i])
@@ -304,6 +314,9 @@ func (_m *Event) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("audience=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Audience))
+	builder.WriteString(", ")
+	builder.WriteString("hidden_from=")
+	builder.WriteString(fmt.Sprintf("%v", _m.HiddenFrom))
 	builder.WriteString(", ")
 	builder.WriteString("private=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Private))

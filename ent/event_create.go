@@ -177,6 +177,12 @@ func (_c *EventCreate) SetAudience(v []gid.ID) *EventCreate {
 	return _c
 }
 
+// SetHiddenFrom sets the "hidden_from" field.
+func (_c *EventCreate) SetHiddenFrom(v []gid.ID) *EventCreate {
+	_c.mutation.SetHiddenFrom(v)
+	return _c
+}
+
 // SetPrivate sets the "private" field.
 func (_c *EventCreate) SetPrivate(v bool) *EventCreate {
 	_c.mutation.SetPrivate(v)
@@ -263,6 +269,10 @@ func (_c *EventCreate) defaults() error {
 		v := event.DefaultAudience
 		_c.mutation.SetAudience(v)
 	}
+	if _, ok := _c.mutation.HiddenFrom(); !ok {
+		v := event.DefaultHiddenFrom
+		_c.mutation.SetHiddenFrom(v)
+	}
 	if _, ok := _c.mutation.Private(); !ok {
 		v := event.DefaultPrivate
 		_c.mutation.SetPrivate(v)
@@ -295,6 +305,9 @@ func (_c *EventCreate) check() error {
 	}
 	if _, ok := _c.mutation.Audience(); !ok {
 		return &ValidationError{Name: "audience", err: errors.New(`ent: missing required field "Event.audience"`)}
+	}
+	if _, ok := _c.mutation.HiddenFrom(); !ok {
+		return &ValidationError{Name: "hidden_from", err: errors.New(`ent: missing required field "Event.hidden_from"`)}
 	}
 	if _, ok := _c.mutation.Private(); !ok {
 		return &ValidationError{Name: "private", err: errors.New(`ent: missing required field "Event.private"`)}
@@ -391,6 +404,10 @@ func (_c *EventCreate) createSpec() (*Event, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Audience(); ok {
 		_spec.SetField(event.FieldAudience, field.TypeJSON, value)
 		_node.Audience = value
+	}
+	if value, ok := _c.mutation.HiddenFrom(); ok {
+		_spec.SetField(event.FieldHiddenFrom, field.TypeJSON, value)
+		_node.HiddenFrom = value
 	}
 	if value, ok := _c.mutation.Private(); ok {
 		_spec.SetField(event.FieldPrivate, field.TypeBool, value)
@@ -513,6 +530,9 @@ func (u *EventUpsertOne) UpdateNewValues() *EventUpsertOne {
 		}
 		if _, exists := u.create.mutation.Audience(); exists {
 			s.SetIgnore(event.FieldAudience)
+		}
+		if _, exists := u.create.mutation.HiddenFrom(); exists {
+			s.SetIgnore(event.FieldHiddenFrom)
 		}
 		if _, exists := u.create.mutation.Private(); exists {
 			s.SetIgnore(event.FieldPrivate)
@@ -777,6 +797,9 @@ func (u *EventUpsertBulk) UpdateNewValues() *EventUpsertBulk {
 			}
 			if _, exists := b.mutation.Audience(); exists {
 				s.SetIgnore(event.FieldAudience)
+			}
+			if _, exists := b.mutation.HiddenFrom(); exists {
+				s.SetIgnore(event.FieldHiddenFrom)
 			}
 			if _, exists := b.mutation.Private(); exists {
 				s.SetIgnore(event.FieldPrivate)

@@ -20304,6 +20304,8 @@ type EventMutation struct {
 	appendchanged      []string
 	audience           *[]gid.ID
 	appendaudience     []gid.ID
+	hidden_from        *[]gid.ID
+	appendhidden_from  []gid.ID
 	private            *bool
 	caused_by_key      *string
 	clearedFields      map[string]struct{}
@@ -21117,6 +21119,57 @@ func (m *EventMutation) ResetAudience() {
 	m.appendaudience = nil
 }
 
+// SetHiddenFrom sets the "hidden_from" field.
+func (m *EventMutation) SetHiddenFrom(gi []gid.ID) {
+	m.hidden_from = &gi
+	m.appendhidden_from = nil
+}
+
+// HiddenFrom returns the value of the "hidden_from" field in the mutation.
+func (m *EventMutation) HiddenFrom() (r []gid.ID, exists bool) {
+	v := m.hidden_from
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHiddenFrom returns the old "hidden_from" field's value of the Event entity.
+// If the Event object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *EventMutation) OldHiddenFrom(ctx context.Context) (v []gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHiddenFrom is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHiddenFrom requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHiddenFrom: %w", err)
+	}
+	return oldValue.HiddenFrom, nil
+}
+
+// AppendHiddenFrom adds gi to the "hidden_from" field.
+func (m *EventMutation) AppendHiddenFrom(gi []gid.ID) {
+	m.appendhidden_from = append(m.appendhidden_from, gi...)
+}
+
+// AppendedHiddenFrom returns the list of values that were appended to the "hidden_from" field in this mutation.
+func (m *EventMutation) AppendedHiddenFrom() ([]gid.ID, bool) {
+	if len(m.appendhidden_from) == 0 {
+		return nil, false
+	}
+	return m.appendhidden_from, true
+}
+
+// ResetHiddenFrom resets all changes to the "hidden_from" field.
+func (m *EventMutation) ResetHiddenFrom() {
+	m.hidden_from = nil
+	m.appendhidden_from = nil
+}
+
 // SetPrivate sets the "private" field.
 func (m *EventMutation) SetPrivate(b bool) {
 	m.private = &b
@@ -21236,7 +21289,7 @@ func (m *EventMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *EventMutation) Fields() []string {
-	fields := make([]string, 0, 17)
+	fields := make([]string, 0, 18)
 	if m.workspace_id != nil {
 		fields = append(fields, event.FieldWorkspaceID)
 	}
@@ -21282,6 +21335,9 @@ func (m *EventMutation) Fields() []string {
 	if m.audience != nil {
 		fields = append(fields, event.FieldAudience)
 	}
+	if m.hidden_from != nil {
+		fields = append(fields, event.FieldHiddenFrom)
+	}
 	if m.private != nil {
 		fields = append(fields, event.FieldPrivate)
 	}
@@ -21326,6 +21382,8 @@ func (m *EventMutation) Field(name string) (ent.Value, bool) {
 		return m.Changed()
 	case event.FieldAudience:
 		return m.Audience()
+	case event.FieldHiddenFrom:
+		return m.HiddenFrom()
 	case event.FieldPrivate:
 		return m.Private()
 	case event.FieldCausedByKey:
@@ -21369,6 +21427,8 @@ func (m *EventMutation) OldField(ctx context.Context, name string) (ent.Value, e
 		return m.OldChanged(ctx)
 	case event.FieldAudience:
 		return m.OldAudience(ctx)
+	case event.FieldHiddenFrom:
+		return m.OldHiddenFrom(ctx)
 	case event.FieldPrivate:
 		return m.OldPrivate(ctx)
 	case event.FieldCausedByKey:
@@ -21486,6 +21546,13 @@ func (m *EventMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetAudience(v)
+		return nil
+	case event.FieldHiddenFrom:
+		v, ok := value.([]gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHiddenFrom(v)
 		return nil
 	case event.FieldPrivate:
 		v, ok := value.(bool)
@@ -21672,6 +21739,9 @@ func (m *EventMutation) ResetField(name string) error {
 		return nil
 	case event.FieldAudience:
 		m.ResetAudience()
+		return nil
+	case event.FieldHiddenFrom:
+		m.ResetHiddenFrom()
 		return nil
 	case event.FieldPrivate:
 		m.ResetPrivate()
@@ -39275,6 +39345,8 @@ type OutboxMutation struct {
 	appendchanged      []string
 	audience           *[]gid.ID
 	appendaudience     []gid.ID
+	hidden_from        *[]gid.ID
+	appendhidden_from  []gid.ID
 	private            *bool
 	caused_by_key      *string
 	clearedFields      map[string]struct{}
@@ -40032,6 +40104,57 @@ func (m *OutboxMutation) ResetAudience() {
 	m.appendaudience = nil
 }
 
+// SetHiddenFrom sets the "hidden_from" field.
+func (m *OutboxMutation) SetHiddenFrom(gi []gid.ID) {
+	m.hidden_from = &gi
+	m.appendhidden_from = nil
+}
+
+// HiddenFrom returns the value of the "hidden_from" field in the mutation.
+func (m *OutboxMutation) HiddenFrom() (r []gid.ID, exists bool) {
+	v := m.hidden_from
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHiddenFrom returns the old "hidden_from" field's value of the Outbox entity.
+// If the Outbox object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *OutboxMutation) OldHiddenFrom(ctx context.Context) (v []gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHiddenFrom is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHiddenFrom requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHiddenFrom: %w", err)
+	}
+	return oldValue.HiddenFrom, nil
+}
+
+// AppendHiddenFrom adds gi to the "hidden_from" field.
+func (m *OutboxMutation) AppendHiddenFrom(gi []gid.ID) {
+	m.appendhidden_from = append(m.appendhidden_from, gi...)
+}
+
+// AppendedHiddenFrom returns the list of values that were appended to the "hidden_from" field in this mutation.
+func (m *OutboxMutation) AppendedHiddenFrom() ([]gid.ID, bool) {
+	if len(m.appendhidden_from) == 0 {
+		return nil, false
+	}
+	return m.appendhidden_from, true
+}
+
+// ResetHiddenFrom resets all changes to the "hidden_from" field.
+func (m *OutboxMutation) ResetHiddenFrom() {
+	m.hidden_from = nil
+	m.appendhidden_from = nil
+}
+
 // SetPrivate sets the "private" field.
 func (m *OutboxMutation) SetPrivate(b bool) {
 	m.private = &b
@@ -40151,7 +40274,7 @@ func (m *OutboxMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *OutboxMutation) Fields() []string {
-	fields := make([]string, 0, 16)
+	fields := make([]string, 0, 17)
 	if m.workspace_id != nil {
 		fields = append(fields, outbox.FieldWorkspaceID)
 	}
@@ -40193,6 +40316,9 @@ func (m *OutboxMutation) Fields() []string {
 	}
 	if m.audience != nil {
 		fields = append(fields, outbox.FieldAudience)
+	}
+	if m.hidden_from != nil {
+		fields = append(fields, outbox.FieldHiddenFrom)
 	}
 	if m.private != nil {
 		fields = append(fields, outbox.FieldPrivate)
@@ -40236,6 +40362,8 @@ func (m *OutboxMutation) Field(name string) (ent.Value, bool) {
 		return m.Changed()
 	case outbox.FieldAudience:
 		return m.Audience()
+	case outbox.FieldHiddenFrom:
+		return m.HiddenFrom()
 	case outbox.FieldPrivate:
 		return m.Private()
 	case outbox.FieldCausedByKey:
@@ -40277,6 +40405,8 @@ func (m *OutboxMutation) OldField(ctx context.Context, name string) (ent.Value, 
 		return m.OldChanged(ctx)
 	case outbox.FieldAudience:
 		return m.OldAudience(ctx)
+	case outbox.FieldHiddenFrom:
+		return m.OldHiddenFrom(ctx)
 	case outbox.FieldPrivate:
 		return m.OldPrivate(ctx)
 	case outbox.FieldCausedByKey:
@@ -40387,6 +40517,13 @@ func (m *OutboxMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetAudience(v)
+		return nil
+	case outbox.FieldHiddenFrom:
+		v, ok := value.([]gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHiddenFrom(v)
 		return nil
 	case outbox.FieldPrivate:
 		v, ok := value.(bool)
@@ -40558,6 +40695,9 @@ func (m *OutboxMutation) ResetField(name string) error {
 		return nil
 	case outbox.FieldAudience:
 		m.ResetAudience()
+		return nil
+	case outbox.FieldHiddenFrom:
+		m.ResetHiddenFrom()
 		return nil
 	case outbox.FieldPrivate:
 		m.ResetPrivate()

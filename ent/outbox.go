@@ -47,6 +47,8 @@ type Outbox struct {
 	Changed []string `json:"changed,omitempty"`
 	// Audience holds the value of the "audience" field.
 	Audience []gid.ID `json:"audience,omitempty"`
+	// HiddenFrom holds the value of the "hidden_from" field.
+	HiddenFrom []gid.ID `json:"hidden_from,omitempty"`
 	// Private holds the value of the "private" field.
 	Private bool `json:"private,omitempty"`
 	// CausedByKey holds the value of the "caused_by_key" field.
@@ -61,7 +63,7 @@ func (*Outbox) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case outbox.FieldConversationID, outbox.FieldInteractionID, outbox.FieldCustomerID, outbox.FieldQueueID, outbox.FieldIdentityID, outbox.FieldActorID, outbox.FieldAgentID:
 			values[i] = &sql.NullScanner{S: new(gid.ID)}
-		case outbox.FieldChanged, outbox.FieldAudience:
+		case outbox.FieldChanged, outbox.FieldAudience, outbox.FieldHiddenFrom:
 			values[i] = new([]byte)
 		case outbox.FieldWorkspaceID, outbox.FieldSubjectID:
 			values[i] = new(gid.ID)
@@ -189,6 +191,14 @@ func (_m *Outbox) assignValues(columns []string, values []any) error {
 					return fmt.Errorf("unmarshal field audience: %w", err)
 				}
 			}
+		case outbox.FieldHiddenFrom:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field hidden_from", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.HiddenFrom); err != nil {
+					return fmt.Errorf("unmarshal field hidden_from: %w", err)
+				}
+			}
 		case outbox.FieldPrivate:
 			if value, ok := values[i].(*sql.NullBool); !ok {
 				return fmt.Errorf("unexpected type %T for field private", values[i])
@@ -293,6 +303,9 @@ func (_m *Outbox) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("audience=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Audience))
+	builder.WriteString(", ")
+	builder.WriteString("hidden_from=")
+	builder.WriteString(fmt.Sprintf("%v", _m.HiddenFrom))
 	builder.WriteString(", ")
 	builder.WriteString("private=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Private))

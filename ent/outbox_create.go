@@ -171,6 +171,12 @@ func (_c *OutboxCreate) SetAudience(v []gid.ID) *OutboxCreate {
 	return _c
 }
 
+// SetHiddenFrom sets the "hidden_from" field.
+func (_c *OutboxCreate) SetHiddenFrom(v []gid.ID) *OutboxCreate {
+	_c.mutation.SetHiddenFrom(v)
+	return _c
+}
+
 // SetPrivate sets the "private" field.
 func (_c *OutboxCreate) SetPrivate(v bool) *OutboxCreate {
 	_c.mutation.SetPrivate(v)
@@ -257,6 +263,10 @@ func (_c *OutboxCreate) defaults() error {
 		v := outbox.DefaultAudience
 		_c.mutation.SetAudience(v)
 	}
+	if _, ok := _c.mutation.HiddenFrom(); !ok {
+		v := outbox.DefaultHiddenFrom
+		_c.mutation.SetHiddenFrom(v)
+	}
 	if _, ok := _c.mutation.Private(); !ok {
 		v := outbox.DefaultPrivate
 		_c.mutation.SetPrivate(v)
@@ -286,6 +296,9 @@ func (_c *OutboxCreate) check() error {
 	}
 	if _, ok := _c.mutation.Audience(); !ok {
 		return &ValidationError{Name: "audience", err: errors.New(`ent: missing required field "Outbox.audience"`)}
+	}
+	if _, ok := _c.mutation.HiddenFrom(); !ok {
+		return &ValidationError{Name: "hidden_from", err: errors.New(`ent: missing required field "Outbox.hidden_from"`)}
 	}
 	if _, ok := _c.mutation.Private(); !ok {
 		return &ValidationError{Name: "private", err: errors.New(`ent: missing required field "Outbox.private"`)}
@@ -378,6 +391,10 @@ func (_c *OutboxCreate) createSpec() (*Outbox, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Audience(); ok {
 		_spec.SetField(outbox.FieldAudience, field.TypeJSON, value)
 		_node.Audience = value
+	}
+	if value, ok := _c.mutation.HiddenFrom(); ok {
+		_spec.SetField(outbox.FieldHiddenFrom, field.TypeJSON, value)
+		_node.HiddenFrom = value
 	}
 	if value, ok := _c.mutation.Private(); ok {
 		_spec.SetField(outbox.FieldPrivate, field.TypeBool, value)
@@ -497,6 +514,9 @@ func (u *OutboxUpsertOne) UpdateNewValues() *OutboxUpsertOne {
 		}
 		if _, exists := u.create.mutation.Audience(); exists {
 			s.SetIgnore(outbox.FieldAudience)
+		}
+		if _, exists := u.create.mutation.HiddenFrom(); exists {
+			s.SetIgnore(outbox.FieldHiddenFrom)
 		}
 		if _, exists := u.create.mutation.Private(); exists {
 			s.SetIgnore(outbox.FieldPrivate)
@@ -758,6 +778,9 @@ func (u *OutboxUpsertBulk) UpdateNewValues() *OutboxUpsertBulk {
 			}
 			if _, exists := b.mutation.Audience(); exists {
 				s.SetIgnore(outbox.FieldAudience)
+			}
+			if _, exists := b.mutation.HiddenFrom(); exists {
+				s.SetIgnore(outbox.FieldHiddenFrom)
 			}
 			if _, exists := b.mutation.Private(); exists {
 				s.SetIgnore(outbox.FieldPrivate)

@@ -7271,6 +7271,7 @@ func (q *OfferQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 			every = true
 		}
 	}
+	cols = append(cols, "queue_id")
 	for name, at := range edges {
 		switch name, alias, _ := strings.Cut(name, ":"); name {
 		case "interaction":

@@ -55,6 +55,14 @@ func (r *mutationResolver) QueueDelete(ctx context.Context, id gid.ID, ifVersion
 	return p, err
 }
 
+// DeclineReason is the resolver for the declineReason field.
+func (r *offerResolver) DeclineReason(ctx context.Context, obj *ent.Offer) (*string, error) {
+	if me(ctx).Withholds(obj.QueueID) {
+		return nil, nil
+	}
+	return obj.DeclineReason, nil
+}
+
 // Queue is the resolver for the queue field.
 func (r *queryResolver) Queue(ctx context.Context, id gid.ID) (*ent.Queue, error) {
 	return one(ctx, r.Desk.Queue, id)
@@ -88,7 +96,13 @@ func (r *routingDecisionResolver) Excluded(ctx context.Context, obj *ent.Routing
 	return exclusions(obj.Excluded), nil
 }
 
+// Offer returns exec.OfferResolver implementation.
+func (r *Resolver) Offer() exec.OfferResolver { return &offerResolver{r} }
+
 // RoutingDecision returns exec.RoutingDecisionResolver implementation.
 func (r *Resolver) RoutingDecision() exec.RoutingDecisionResolver { return &routingDecisionResolver{r} }
 
-type routingDecisionResolver struct{ *Resolver }
+type (
+	offerResolver           struct{ *Resolver }
+	routingDecisionResolver struct{ *Resolver }
+)

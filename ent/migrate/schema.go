@@ -824,6 +824,7 @@ var (
 		{Name: "agent_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "changed", Type: field.TypeJSON},
 		{Name: "audience", Type: field.TypeJSON},
+		{Name: "hidden_from", Type: field.TypeJSON},
 		{Name: "private", Type: field.TypeBool, Default: false},
 		{Name: "caused_by_key", Type: field.TypeString, Nullable: true},
 	}
@@ -1669,6 +1670,7 @@ var (
 		{Name: "agent_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "changed", Type: field.TypeJSON},
 		{Name: "audience", Type: field.TypeJSON},
+		{Name: "hidden_from", Type: field.TypeJSON},
 		{Name: "private", Type: field.TypeBool, Default: false},
 		{Name: "caused_by_key", Type: field.TypeString, Nullable: true},
 	}

@@ -43,6 +43,8 @@ const (
 	FieldChanged = "changed"
 	// FieldAudience holds the string denoting the audience field in the database.
 	FieldAudience = "audience"
+	// FieldHiddenFrom holds the string denoting the hidden_from field in the database.
+	FieldHiddenFrom = "hidden_from"
 	// FieldPrivate holds the string denoting the private field in the database.
 	FieldPrivate = "private"
 	// FieldCausedByKey holds the string denoting the caused_by_key field in the database.
@@ -68,6 +70,7 @@ var Columns = []string{
 	FieldAgentID,
 	FieldChanged,
 	FieldAudience,
+	FieldHiddenFrom,
 	FieldPrivate,
 	FieldCausedByKey,
 }
@@ -97,6 +100,8 @@ var (
 	DefaultChanged []string
 	// DefaultAudience holds the default value on creation for the "audience" field.
 	DefaultAudience []gid.ID
+	// DefaultHiddenFrom holds the default value on creation for the "hidden_from" field.
+	DefaultHiddenFrom []gid.ID
 	// DefaultPrivate holds the default value on creation for the "private" field.
 	DefaultPrivate bool
 )

@@ -712,8 +712,12 @@ func init() {
 	eventDescAudience := eventFields[14].Descriptor()
 	// event.DefaultAudience holds the default value on creation for the audience field.
 	event.DefaultAudience = eventDescAudience.Default.([]gid.ID)
+	// eventDescHiddenFrom is the schema descriptor for hidden_from field.
+	eventDescHiddenFrom := eventFields[15].Descriptor()
+	// event.DefaultHiddenFrom holds the default value on creation for the hidden_from field.
+	event.DefaultHiddenFrom = eventDescHiddenFrom.Default.([]gid.ID)
 	// eventDescPrivate is the schema descriptor for private field.
-	eventDescPrivate := eventFields[15].Descriptor()
+	eventDescPrivate := eventFields[16].Descriptor()
 	// event.DefaultPrivate holds the default value on creation for the private field.
 	event.DefaultPrivate = eventDescPrivate.Default.(bool)
 	followerMixin := schema.Follower{}.Mixin()
@@ -1273,8 +1277,12 @@ func init() {
 	outboxDescAudience := outboxFields[13].Descriptor()
 	// outbox.DefaultAudience holds the default value on creation for the audience field.
 	outbox.DefaultAudience = outboxDescAudience.Default.([]gid.ID)
+	// outboxDescHiddenFrom is the schema descriptor for hidden_from field.
+	outboxDescHiddenFrom := outboxFields[14].Descriptor()
+	// outbox.DefaultHiddenFrom holds the default value on creation for the hidden_from field.
+	outbox.DefaultHiddenFrom = outboxDescHiddenFrom.Default.([]gid.ID)
 	// outboxDescPrivate is the schema descriptor for private field.
-	outboxDescPrivate := outboxFields[14].Descriptor()
+	outboxDescPrivate := outboxFields[15].Descriptor()
 	// outbox.DefaultPrivate holds the default value on creation for the private field.
 	outbox.DefaultPrivate = outboxDescPrivate.Default.(bool)
 	participantMixin := schema.Participant{}.Mixin()

@@ -13,14 +13,16 @@ import (
 )
 
 // eventFields stand in the outbox and in the log alike. audience are the subjects (agents, teams) who may see the event;
-// private ones are for them alone, whatever a reader's reach. identity is the visitor's side,
+// private ones are for them alone, whatever a reader's reach; who stands in hidden_from does not get it: he sees the
+// conversation by another way. identity is the visitor's side,
 // agent the one whose load the event changed.
 func eventFields() []ent.Field {
 	return []ent.Field{
 		field.String("type").Immutable(), field.Time("at").Default(Now).Immutable(), refOnce("subject_id"), field.Int("subject_version").Immutable(),
 		refOptionalOnce("conversation_id"), refOptionalOnce("interaction_id"), refOptionalOnce("customer_id"), refOptionalOnce("queue_id"),
 		refOptionalOnce("identity_id"), refOptionalOnce("actor_id"), refOptionalOnce("agent_id"), field.JSON("changed", []string{}).Default([]string{}).Immutable(),
-		field.JSON("audience", []gid.ID{}).Default([]gid.ID{}).Immutable(), field.Bool("private").Default(false).Immutable(),
+		field.JSON("audience", []gid.ID{}).Default([]gid.ID{}).Immutable(), field.JSON("hidden_from", []gid.ID{}).Default([]gid.ID{}).Immutable(),
+		field.Bool("private").Default(false).Immutable(),
 		field.String("caused_by_key").Optional().Nillable().Immutable(),
 	}
 }

@@ -3,6 +3,7 @@ package schema
 import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/entsql"
+	"entgo.io/ent/schema"
 	"entgo.io/ent/schema/edge"
 	"entgo.io/ent/schema/field"
 	"entgo.io/ent/schema/index"
@@ -54,6 +55,11 @@ func (Offer) Fields() []ent.Field {
 		field.Time("offered_at").Default(Now).Immutable(), field.Time("expires_at").Immutable(), timeOptional("closed_at"),
 		field.String("decline_reason").Optional().Nillable(),
 	}
+}
+
+// Annotations of Offer. Why it was declined is content of a restricted queue.
+func (Offer) Annotations() []schema.Annotation {
+	return []schema.Annotation{Shape{Always: []string{"queue_id"}}}
 }
 
 // Edges of Offer.

@@ -38,6 +38,7 @@ type ResolverRoot interface {
 	Mutation() MutationResolver
 	Note() NoteResolver
 	NoteItem() NoteItemResolver
+	Offer() OfferResolver
 	Query() QueryResolver
 	RoutingDecision() RoutingDecisionResolver
 	Session() SessionResolver

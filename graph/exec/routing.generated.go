@@ -26,6 +26,9 @@ import (
 
 // region    ************************** generated!.gotpl **************************
 
+type OfferResolver interface {
+	DeclineReason(ctx context.Context, obj *ent.Offer) (*string, error)
+}
 type RoutingDecisionResolver interface {
 	Excluded(ctx context.Context, obj *ent.RoutingDecision) ([]*model.ExclusionCount, error)
 }
@@ -873,7 +876,7 @@ func (ec *executionContext) _Offer_declineReason(ctx context.Context, field grap
 			return ec.fieldContext_Offer_declineReason(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.DeclineReason, nil
+			return ec.Resolvers.Offer().DeclineReason(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
@@ -884,7 +887,7 @@ func (ec *executionContext) _Offer_declineReason(ctx context.Context, field grap
 	)
 }
 func (ec *executionContext) fieldContext_Offer_declineReason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("Offer", field, false, false, "String")
+	return graphql.NewScalarFieldContext("Offer", field, true, true, "String")
 }
 
 func (ec *executionContext) _OfferAcceptPayload_offer(ctx context.Context, field graphql.CollectedField, obj *model.OfferAcceptPayload) (ret graphql.Marshaler) {
@@ -3185,10 +3188,11 @@ func (ec *executionContext) _Offer(ctx context.Context, sel ast.SelectionSet, ob
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "declineReason":
-			out.Values[i] = ec._Offer_declineReason(ctx, field, obj)
-			if out.Values[i] == graphql.RequiredNull {
-				atomic.AddUint32(&out.Invalids, 1)
-			}
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Offer_declineReason(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}

@@ -18,6 +18,9 @@ func Sees(v *viewer.Viewer, e *ent.Event, f desk.EventFilter) bool {
 	if len(f.Types) > 0 && !slices.Contains(f.Types, desk.EventType(e.Type)) {
 		return false
 	}
+	if len(e.HiddenFrom) > 0 && slices.ContainsFunc(v.Subjects(), func(id gid.ID) bool { return slices.Contains(e.HiddenFrom, id) }) {
+		return false
+	}
 	mine, team := stands(v, e)
 	if !mine && !sharedBy(v, e, team) {
 		return false
