@@ -8,6 +8,7 @@ import (
 	"tributary/channels"
 	"tributary/ent"
 	"tributary/ent/identity"
+	"tributary/ent/mergecandidacy"
 	"tributary/ent/mergecandidate"
 	"tributary/ent/schema"
 	"tributary/internal/gid"
@@ -128,6 +129,39 @@ func (w *work) decidePairs(ctx context.Context, into gid.ID, from []gid.ID) erro
 	}
 	if err := u.Exec(ctx); err != nil {
 		return fmt.Errorf("close candidates: %w", err)
+	}
+	return w.repoint(asSystem(ctx), into, from)
+}
+
+// repoint makes what waits for those who went a candidate of who stays. Where that pair is one already, this one is over.
+func (w *work) repoint(ctx context.Context, into gid.ID, from []gid.ID) error {
+	rows, err := w.tx.MergeCandidacy.Query().Where(mergecandidacy.CustomerIDIn(from...), mergecandidacy.HasCandidateWith(mergecandidate.StateEQ(mergecandidate.StateOPEN))).
+		WithCandidate(func(q *ent.MergeCandidateQuery) { q.WithCustomers() }).All(ctx)
+	if err != nil {
+		return fmt.Errorf("read candidates: %w", err)
+	}
+	for _, r := range rows {
+		c := r.Edges.Candidate
+		other := into
+		for _, x := range c.Edges.Customers {
+			if x.ID != r.CustomerID {
+				other = x.ID
+			}
+		}
+		there, err := w.tx.MergeCandidate.Query().Where(mergecandidate.Pair(pairOf(into, other))).Exist(ctx)
+		switch {
+		case err != nil:
+			return fmt.Errorf("read candidates: %w", err)
+		case there || other == into:
+			err = w.tx.MergeCandidate.UpdateOneID(c.ID).SetState(mergecandidate.StateEXPIRED).SetDecidedAt(w.at).Exec(ctx)
+		default:
+			if err = w.tx.MergeCandidate.UpdateOneID(c.ID).SetPair(pairOf(into, other)).Exec(ctx); err == nil {
+				err = w.tx.MergeCandidacy.UpdateOneID(r.ID).SetCustomerID(into).Exec(ctx)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("save candidate: %w", err)
+		}
 	}
 	return nil
 }

@@ -99,9 +99,28 @@ func (d *Desk) checkConfig(k channels.Kind, raw json.RawMessage, secrets secretS
 	return false, refuse(Invalid, err.Error(), "input", "config")
 }
 
+// bounds of how long contacts join and threads reopen.
+const (
+	maxJoinHours  = 365 * 24
+	maxReopenDays = 3650
+)
+
+func checkJoining(hours, days *int) error {
+	switch {
+	case hours != nil && (*hours < 0 || *hours > maxJoinHours):
+		return refuse(Invalid, fmt.Sprintf("joinWithinHours is 0 to %d", maxJoinHours), "input", "joinWithinHours")
+	case days != nil && (*days < 0 || *days > maxReopenDays):
+		return refuse(Invalid, fmt.Sprintf("reopenWithinDays is 0 to %d", maxReopenDays), "input", "reopenWithinDays")
+	}
+	return nil
+}
+
 // CreateChannel makes a channel; live at once.
 func (d *Desk) CreateChannel(ctx context.Context, in ChannelCreateInput, key *string) (gid.ID, error) {
 	if err := need(ctx, viewer.ChannelWrite); err != nil {
+		return gid.ID{}, err
+	}
+	if err := checkJoining(in.JoinWithinHours, in.ReopenWithinDays); err != nil {
 		return gid.ID{}, err
 	}
 	k, ok := channels.Lookup(in.Kind)
@@ -183,6 +202,9 @@ func (w *work) writeChannel(ctx context.Context, kind, name string, surface bool
 // UpdateChannel changes a channel; live at once.
 func (d *Desk) UpdateChannel(ctx context.Context, id gid.ID, in ChannelUpdateInput, ifVersion *int, key *string) (gid.ID, error) {
 	return d.changeChannel(ctx, id, ifVersion, key, []any{"channelUpdate", in}, func(ctx context.Context, w *work, c *ent.Channel, u *ent.ChannelUpdateOne) error {
+		if err := checkJoining(in.JoinWithinHours, in.ReopenWithinDays); err != nil {
+			return err
+		}
 		if in.Name != nil {
 			n, err := checkName(*in.Name, "input", "name")
 			if err != nil {

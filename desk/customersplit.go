@@ -36,7 +36,7 @@ func (d *Desk) UndoCustomerMerge(ctx context.Context, id gid.ID, reason *string,
 		if err != nil {
 			return gid.ID{}, err
 		}
-		n, err := w.tx.CustomerMerge.Update().Where(customermerge.ID(id), customermerge.UndoneAtIsNil()).SetUndoneAt(w.at).Save(sys)
+		n, err := w.tx.CustomerMerge.Update().Where(customermerge.ID(id), customermerge.UndoneAtIsNil()).SetUndoneAt(w.at).SetNillableUndoReason(shortReason(reason)).Save(sys)
 		if err != nil {
 			return gid.ID{}, fmt.Errorf("end merge: %w", err)
 		}
@@ -92,8 +92,9 @@ func (w *work) lockUndo(ctx context.Context, m *ent.CustomerMerge, parts []*ent.
 	if err != nil {
 		return nil, fmt.Errorf("read merges: %w", err)
 	}
-	rows, err := w.lockConversations(ctx, conversation.CustomerID(m.IntoID), conversation.Or(conversation.IDIn(append(convs, mergedInto...)...),
+	which := conversation.And(conversation.CustomerID(m.IntoID), conversation.Or(conversation.IDIn(append(convs, mergedInto...)...),
 		conversation.HasInteractionsWith(interaction.IdentityIDIn(ids...))))
+	rows, err := w.lockConversations(ctx, which)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,11 @@ func (w *work) lockUndo(ctx context.Context, m *ent.CustomerMerge, parts []*ent.
 	if err != nil {
 		return nil, fmt.Errorf("lock identities: %w", err)
 	}
-	return &ground{rows, all}, nil
+	n, err := w.tx.Conversation.Query().Where(which).Count(ctx) // what came between the two locks
+	if err == nil && n != len(rows) {
+		err = errAgain
+	}
+	return &ground{rows, all}, err
 }
 
 // partCustomer gives one customer back what was his.
@@ -171,7 +176,7 @@ func (w *work) partMatter(ctx context.Context, g *ground, c *ent.Conversation, i
 		goes, whose = others, into
 	}
 	switch {
-	case len(his) == 0 && !was: // nothing of his
+	case len(his) == 0 && (!was || len(others) > 0): // nothing of his, or nothing any more
 		return nil
 	case len(goes) > 0 && len(goes) < len(all):
 		n, err := w.splitOff(ctx, c, goes, whose, nil)

@@ -57,14 +57,14 @@ func (w *work) oneChat(ctx context.Context, g *ground, ch *ent.Channel, from, to
 	if err != nil {
 		return fmt.Errorf("read chats: %w", err)
 	}
-	if len(open) != 2 || accepted(open[0]) && accepted(open[1]) {
+	if len(open) != 2 || was(open[0]) && was(open[1]) {
 		return nil
 	}
 	if alike, err := w.restrictedAlike(ctx, open[0], open[1]); err != nil || !alike {
 		return err // what was said behind a restriction stays behind it
 	}
 	goes, stays := open[0], open[1]
-	if accepted(goes) || !accepted(stays) && *stays.IdentityID == from {
+	if was(goes) || !was(stays) && *stays.IdentityID == from {
 		goes, stays = stays, goes
 	}
 	return w.fold(ctx, g, goes, stays)
@@ -98,6 +98,9 @@ func (w *work) fold(ctx context.Context, g *ground, goes, stays *ent.Interaction
 		SetInteractionID(stays.ID).SetConversationID(b.ID).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("move timeline: %w", err)
+	}
+	if err := w.endAssignments(ctx, goes.ID); err != nil {
+		return err
 	}
 	owed := goes.UnansweredSince
 	ended, err := w.move(ctx, goes, onLeave, func(u *ent.InteractionUpdateOne) { u.SetLastNumber(0).ClearUnansweredSince() })
@@ -317,3 +320,6 @@ func (w *work) places(ctx context.Context, to gid.ID, rows []*ent.Message, befor
 	}
 	return nil
 }
+
+// was reports whether anybody has ever served a contact, also one that waits again.
+func was(i *ent.Interaction) bool { return accepted(i) || i.AcceptedAt != nil }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"tributary/channels"
 	"tributary/ent"
 	"tributary/ent/customer"
+	"tributary/ent/customermerge"
+	"tributary/ent/customermergepart"
 	"tributary/ent/identity"
 	"tributary/internal/gid"
 	"tributary/internal/jobs"
@@ -76,7 +79,11 @@ func (w *work) addProved(ctx context.Context, ch *ent.Channel, cust gid.ID, prov
 			continue
 		}
 		added = true
+		by := slices.Clone(known)
 		if known[n], err = w.addIdentity(ctx, ch, cust, k, ""); err != nil {
+			return err
+		}
+		if err := w.broughtBy(ctx, cust, by, known[n]); err != nil {
 			return err
 		}
 		if err := w.raise(ctx, known[n]); err != nil {
@@ -87,6 +94,24 @@ func (w *work) addProved(ctx context.Context, ch *ent.Channel, cust gid.ID, prov
 		return nil
 	}
 	return w.nameCustomer(ctx, cust, name)
+}
+
+// broughtBy notes a new identity in the merges that brought those it came with: if one is taken back, it goes with them.
+func (w *work) broughtBy(ctx context.Context, cust gid.ID, by []*ent.Identity, added *ent.Identity) error {
+	parts, err := w.tx.CustomerMergePart.Query().Where(customermergepart.HasMergeWith(customermerge.IntoID(cust), customermerge.UndoneAtIsNil())).All(ctx)
+	if err != nil {
+		return fmt.Errorf("read merges: %w", err)
+	}
+	for _, p := range parts {
+		came := slices.ContainsFunc(by, func(i *ent.Identity) bool { return i != nil && slices.Contains(p.Identities, i.ID) })
+		if !came {
+			continue
+		}
+		if err := w.tx.CustomerMergePart.UpdateOneID(p.ID).SetIdentities(append(slices.Clone(p.Identities), added.ID)).Exec(ctx); err != nil {
+			return fmt.Errorf("save merge: %w", err)
+		}
+	}
+	return nil
 }
 
 // knownIdentities are the rows of proved keys, in their order; nil where a value is new.

@@ -232,7 +232,9 @@ func (m *machine) transfer(rt *rapid.T) {
 		to = oneOf(rt, m.agents, "agent")
 		in.AgentID = &to.ID
 	}
-	x, there := m.choose(func(p *player, i *ent.Interaction) codes { return m.sayTransfer(p, i, to) })
+	x, there := m.choose(func(p *player, i *ent.Interaction) codes {
+		return append(m.sayTransfer(p, i, to), m.sayMatter(p, i, *in.WithOwner)...)
+	})
 	if !there {
 		return
 	}
@@ -328,7 +330,12 @@ func (m *machine) follow(rt *rapid.T) {
 		if !m.sees(p, c) {
 			return codes{desk.NotFound}
 		}
-		return only(whom != nil && !m.was.active[whom.ID], desk.NotFound)
+		if yes {
+			want := only(whom != nil && !m.was.active[whom.ID], desk.NotFound)
+			return append(want, only(!m.stands(p, c), desk.NotAllowed)...)
+		}
+		others := whom != nil && whom.ID != p.ID
+		return only(others && c.OwnerID != nil && !is(c.OwnerID, p.ID) && !p.boss, desk.NotAllowed)
 	})
 	if there {
 		m.try("follow", x.want, func(key *string) (gid.ID, error) { return m.Desk.Follow(x.p, x.c.ID, yes, list, key) })

@@ -9,6 +9,7 @@ import (
 
 	"tributary/desk"
 	"tributary/ent"
+	"tributary/ent/access"
 	"tributary/ent/agentstatus"
 	"tributary/ent/conversation"
 	"tributary/ent/interaction"
@@ -159,6 +160,13 @@ func (m *machine) sees(p *player, c *ent.Conversation) bool {
 	return p.all || slices.ContainsFunc(c.Edges.Access, func(a *ent.Access) bool { return slices.Contains(p.subjects, a.SubjectID) })
 }
 
+// stands: by more than a pending offer.
+func (m *machine) stands(p *player, c *ent.Conversation) bool {
+	return p.all || slices.ContainsFunc(c.Edges.Access, func(a *ent.Access) bool {
+		return a.Reason != access.ReasonOFFER && slices.Contains(p.subjects, a.SubjectID)
+	})
+}
+
 func (m *machine) withheld(p *player, i *ent.Interaction) bool {
 	q := m.queueOf(i)
 	return q != nil && q.restricted && !slices.Contains(p.teams, *q.team)
@@ -304,6 +312,12 @@ func (m *machine) sayTransfer(p *player, i *ent.Interaction, to *player) codes {
 		return append(want, desk.CapacityFull)
 	}
 	return want
+}
+
+// sayMatter: the matter goes along by its owner's word, or a supervisor's.
+func (m *machine) sayMatter(p *player, i *ent.Interaction, along bool) codes {
+	owner := m.was.matter[i.ConversationID].OwnerID
+	return only(along && owner != nil && !is(owner, p.ID) && !p.boss, desk.NotAllowed)
 }
 
 func (m *machine) sayJoin(p *player, i *ent.Interaction) codes {

@@ -50,6 +50,9 @@ func (d *Desk) MergeConversations(ctx context.Context, intoID gid.ID, fromIDs []
 			if c.CustomerID != into.CustomerID {
 				return intoID, refuse(NotAllowed, "it is another customer's: merge the customers first", "fromIds")
 			}
+			if err := w.allShown(ctx, c.ID, "fromIds"); err != nil {
+				return intoID, err
+			}
 			if into, err = w.mergeInto(ctx, into, c); err != nil {
 				return intoID, err
 			}
@@ -152,7 +155,7 @@ func (w *work) takeOver(ctx context.Context, into, from *ent.Conversation, follo
 // audience learns where its matter went.
 func (w *work) retire(ctx context.Context, from, into *ent.Conversation) error {
 	sys := asSystem(ctx)
-	u := w.tx.Conversation.UpdateOneID(from.ID).SetState(conversation.StateRESOLVED).SetMergedIntoID(into.ID).ClearLastMessageID().ClearLastMessageAt().ClearWaitingSince().
+	u := w.tx.Conversation.UpdateOneID(from.ID).SetState(conversation.StateRESOLVED).SetMergedIntoID(into.ID).ClearLastMessageID().ClearLastMessageAt().ClearWaitingSince().ClearSnoozedUntil().
 		AddVersion(1).SetUpdatedAt(w.at)
 	if from.ResolvedAt == nil {
 		u.SetResolvedAt(w.at)
@@ -201,6 +204,9 @@ func (d *Desk) UndoConversationMerge(ctx context.Context, id gid.ID, key *string
 		if row, err = w.tx.ConversationMerge.Query().Where(conversationmerge.ID(row.ID), conversationmerge.UndoneAtIsNil()).Only(sys); err != nil {
 			return gid.ID{}, errAgain
 		}
+		if err := w.allShown(ctx, into.ID, "id"); err != nil {
+			return gid.ID{}, err
+		}
 		_, from, err = w.takeBack(ctx, row, into, from)
 		if err != nil {
 			return gid.ID{}, err
@@ -216,7 +222,11 @@ func (w *work) takeBack(ctx context.Context, row *ent.ConversationMerge, into, f
 	if err != nil {
 		return nil, nil, err
 	}
-	u := w.tx.Conversation.UpdateOneID(from.ID).SetState(conversation.State(row.State)).ClearMergedIntoID().AddVersion(1).SetUpdatedAt(w.at)
+	state := conversation.State(row.State)
+	if state == conversation.StateSNOOZED { // its time may have passed: somebody looks at it
+		state = conversation.StatePENDING
+	}
+	u := w.tx.Conversation.UpdateOneID(from.ID).SetState(state).ClearMergedIntoID().AddVersion(1).SetUpdatedAt(w.at)
 	if row.ResolvedAt != nil {
 		u.SetResolvedAt(*row.ResolvedAt)
 	} else {
@@ -224,11 +234,6 @@ func (w *work) takeBack(ctx context.Context, row *ent.ConversationMerge, into, f
 	}
 	if from, err = u.Save(sys); err != nil {
 		return nil, nil, fmt.Errorf("open conversation: %w", err)
-	}
-	if from.State == conversation.StateSNOOZED && from.SnoozedUntil != nil { // its timer may have found it merged
-		if err := w.wakeLater(sys, from.ID, *from.SnoozedUntil); err != nil {
-			return nil, nil, err
-		}
 	}
 	if err := w.relocate(sys, into, from, ids, false); err != nil {
 		return nil, nil, err

@@ -259,6 +259,16 @@ func (w *work) resettle(ctx context.Context, c *ent.Conversation) (*ent.Conversa
 	if err != nil && !ent.IsNotFound(err) {
 		return nil, fmt.Errorf("read first answer: %w", err)
 	}
+	var how []settling
+	if c.State == conversation.StateRESOLVED { // something goes on in it now: it is not over
+		open, err := w.tx.Interaction.Query().Where(interaction.ConversationID(c.ID), interaction.StateNEQ(interaction.StateENDED)).Exist(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read interactions: %w", err)
+		}
+		if open {
+			how = append(how, awake)
+		}
+	}
 	n, err := w.settle(ctx, c, func(u *ent.ConversationUpdateOne) {
 		if last != nil {
 			u.SetLastMessageID(last.ID).SetLastMessageAt(last.CreatedAt)
@@ -270,7 +280,7 @@ func (w *work) resettle(ctx context.Context, c *ent.Conversation) (*ent.Conversa
 		} else {
 			u.ClearFirstRespondedAt()
 		}
-	})
+	}, how...)
 	if err != nil {
 		return nil, err
 	}

@@ -157,6 +157,13 @@ func (d *Desk) Follow(ctx context.Context, id gid.ID, follow bool, agents []gid.
 // supervisors, for it may take their sight.
 func (w *work) mayFollow(ctx context.Context, c *ent.Conversation, follow bool, agents []gid.ID) error {
 	if follow {
+		stands, err := w.stands(ctx, c)
+		if err != nil {
+			return err
+		}
+		if !stands {
+			return refuse(NotAllowed, "a pending offer alone lets nobody follow", "id")
+		}
 		return w.agentsExist(ctx, agents, "agentIds")
 	}
 	me := viewer.From(ctx).Actor
@@ -164,6 +171,19 @@ func (w *work) mayFollow(ctx context.Context, c *ent.Conversation, follow bool, 
 		return mayPass(ctx, c, "agentIds")
 	}
 	return nil
+}
+
+// stands reports whether the viewer sees a conversation by more than a pending offer, whose sight ends with it.
+func (w *work) stands(ctx context.Context, c *ent.Conversation) (bool, error) {
+	v := viewer.From(ctx)
+	if v.SeesAll() {
+		return true, nil
+	}
+	there, err := w.tx.Access.Query().Where(access.ConversationID(c.ID), access.SubjectIDIn(v.Subjects()...), access.ReasonNEQ(access.ReasonOFFER)).Exist(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read access: %w", err)
+	}
+	return there, nil
 }
 
 // follow writes who follows, and what he sees by it.

@@ -59,7 +59,7 @@ var openContacts = []interaction.State{
 func (w *work) queueFree(ctx context.Context, q *ent.Queue) error {
 	id := q.ID
 	if q.Restricted {
-		i, err := w.tx.Interaction.Query().Where(interaction.QueueID(id)).FirstID(ctx)
+		i, err := w.tx.Interaction.Query().Where(interaction.QueueID(id)).FirstID(asSystem(ctx))
 		if err == nil {
 			return inUse("what was said in this restricted queue would be open to all: lift the restriction first", i)
 		}

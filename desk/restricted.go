@@ -71,6 +71,22 @@ func content[Q ent.Query](cut func(Q, predicate.Interaction)) ent.Interceptor {
 	})
 }
 
+// allShown refuses to move what the viewer may not read: one interaction withheld from him holds its conversation.
+func (w *work) allShown(ctx context.Context, conversationID gid.ID, field string) error {
+	v := viewer.From(ctx)
+	if len(v.Withheld) == 0 {
+		return nil
+	}
+	i, err := w.tx.Interaction.Query().Where(interaction.ConversationID(conversationID), interaction.QueueIDIn(v.Withheld...)).First(asSystem(ctx))
+	if ent.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read interactions: %w", err)
+	}
+	return withheld(ctx, i, field)
+}
+
 // restrictedAlike reports whether two interactions are hidden from the same people.
 func (w *work) restrictedAlike(ctx context.Context, a, b *ent.Interaction) (bool, error) {
 	if same(a.QueueID, b.QueueID) {

@@ -105,7 +105,7 @@ func TestRestrictionIsSetAndLiftedLive(t *testing.T) {
 		if !hidden() {
 			t.Fatal("restricted, and seen")
 		}
-		_, err = w.Desk.UpdateQueue(w.Admin, q, desk.QueueUpdateInput{Restricted: ptr(false)}, nil, nil)
+		_, err = w.Desk.UpdateQueue(w.Agent("Member", "admin", team), q, desk.QueueUpdateInput{Restricted: ptr(false)}, nil, nil)
 		ok(t, err)
 		if hidden() {
 			t.Fatal("lifted, and hidden")

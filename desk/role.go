@@ -192,6 +192,15 @@ func (d *Desk) DeleteRole(ctx context.Context, id gid.ID, ifVersion *int, key *s
 	})
 }
 
+// outranks refuses to change, or to let in as, an agent who may do what the viewer may not.
+func (w *work) outranks(ctx context.Context, a *ent.Agent) error {
+	err := w.givenRole(ctx, a.RoleID)
+	if r, ok := RefusalOf(err); ok {
+		return &Refusal{Code: NotAllowed, Message: "he may do what you may not: " + r.Message, Field: []string{"id"}}
+	}
+	return err
+}
+
 // givenRole checks that there is the role and that the viewer may give it.
 func (w *work) givenRole(ctx context.Context, id gid.ID) error {
 	r, err := w.tx.Role.Get(ctx, id)

@@ -22,7 +22,7 @@ func TestARestrictedQueueWithHistoryIsNotDeleted(t *testing.T) {
 		team := w.Team("medical")
 		q := w.QueueOf(desk.QueueCreateInput{Name: "medical", TeamID: &team, Restricted: ptr(true)})
 		other := w.QueueOf(desk.QueueCreateInput{Name: "other"})
-		doc := w.Agent("Doc", "agent", team)
+		doc := w.Agent("Doc", "admin", team)
 		b := w.Bridge(inQueue(&q))
 		i := w.Serve(b.Say("t1", "u1", "my blood"), doc)
 		_, err := w.Desk.Resolve(doc, i.ConversationID, nil, nil, nil)
@@ -35,7 +35,7 @@ func TestARestrictedQueueWithHistoryIsNotDeleted(t *testing.T) {
 		if r := w.Refused(err, desk.InUse); r.ConflictID != i.ID {
 			t.Error("the refusal names what was said there")
 		}
-		_, err = w.Desk.UpdateQueue(w.Admin, q, desk.QueueUpdateInput{Restricted: ptr(false)}, nil, nil)
+		_, err = w.Desk.UpdateQueue(doc, q, desk.QueueUpdateInput{Restricted: ptr(false)}, nil, nil)
 		ok(t, err)
 		_, err = w.Desk.DeleteQueue(w.Admin, q, nil, nil)
 		ok(t, err)

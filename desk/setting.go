@@ -123,6 +123,9 @@ func (d *Desk) UpdateQueue(ctx context.Context, id gid.ID, in QueueUpdateInput, 
 		if err := fits(q.Version, ifVersion); err != nil {
 			return id, err
 		}
+		if q.Restricted && (in.Restricted != nil || in.TeamID.Set) && viewer.From(ctx).Withholds(&id) {
+			return id, refuse(NotAllowed, "only a member lifts a restriction, or gives the queue to another team", "id")
+		}
 		u := w.tx.Queue.UpdateOneID(id).Where(queue.Version(q.Version)).AddVersion(1).SetUpdatedAt(w.at).SetNillableRestricted(in.Restricted)
 		if err := w.queueChanges(ctx, u, id, in); err != nil {
 			return id, err

@@ -50,6 +50,21 @@ func (d *Desk) SplitConversation(ctx context.Context, id gid.ID, interactions []
 		case len(moved) == len(all):
 			return gid.ID{}, refuse(Invalid, "at least one contact stays", "interactionIds")
 		}
+		for _, i := range moved {
+			if err := withheld(ctx, i, "interactionIds"); err != nil {
+				return gid.ID{}, err
+			}
+			if v := viewer.From(ctx); i.AgentID != nil && *i.AgentID != v.Actor && !v.Has(viewer.Supervise) {
+				return gid.ID{}, &Refusal{Code: ServedByOthers, Message: "another agent serves it", Field: []string{"interactionIds"}, ConflictID: *i.AgentID}
+			}
+		}
+		stands, err := w.stands(ctx, c)
+		if err != nil {
+			return gid.ID{}, err
+		}
+		if !stands {
+			return gid.ID{}, refuse(NotAllowed, "a pending offer alone does not part a matter", "id")
+		}
 		n, err := w.splitOff(ctx, c, moved, oneCustomer(c, moved), subject)
 		if err != nil {
 			return gid.ID{}, err
@@ -81,6 +96,9 @@ func (w *work) splitOff(ctx context.Context, c *ent.Conversation, moved []*ent.I
 	}
 	row := w.tx.Conversation.Create().SetCustomerID(customer).SetNumber(number).SetRelatedID(c.ID).SetPriority(c.Priority).SetNillableTeamID(c.TeamID).
 		SetState(conversation.StatePENDING).SetOpenedAt(moved[0].StartedAt).SetCreatedAt(w.at)
+	if c.State == conversation.StateRESOLVED { // what was over stays over
+		row.SetState(c.State).SetNillableResolvedAt(c.ResolvedAt)
+	}
 	if subject != nil {
 		row.SetSubject(clean.Line(*subject, maxSubject))
 	}

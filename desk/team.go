@@ -146,6 +146,9 @@ func (w *work) setMembers(ctx context.Context, id gid.ID, want []gid.ID) error {
 		if slices.Contains(have, a) {
 			continue
 		}
+		if err := givenTeam(ctx, id, "input", "memberIds"); err != nil {
+			return err
+		}
 		moved = append(moved, a)
 		err := w.tx.TeamMember.Create().SetAgentID(a).SetTeamID(id).
 			OnConflictColumns(teammember.FieldWorkspaceID, teammember.FieldTeamID, teammember.FieldAgentID).DoNothing().Exec(ctx)

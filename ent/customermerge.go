@@ -41,6 +41,8 @@ type CustomerMerge struct {
 	At time.Time `json:"at,omitempty"`
 	// UndoneAt holds the value of the "undone_at" field.
 	UndoneAt *time.Time `json:"undone_at,omitempty"`
+	// UndoReason holds the value of the "undo_reason" field.
+	UndoReason *string `json:"undo_reason,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the CustomerMergeQuery when eager-loading is set.
 	Edges        CustomerMergeEdges `json:"edges"`
@@ -130,7 +132,7 @@ func (*CustomerMerge) scanValues(columns []string) ([]any, error) {
 			values[i] = new(gid.ID)
 		case customermerge.FieldGiven:
 			values[i] = new(sql.NullBool)
-		case customermerge.FieldReason:
+		case customermerge.FieldReason, customermerge.FieldUndoReason:
 			values[i] = new(sql.NullString)
 		case customermerge.FieldAt, customermerge.FieldUndoneAt:
 			values[i] = new(sql.NullTime)
@@ -214,6 +216,13 @@ func (_m *CustomerMerge) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.UndoneAt = new(time.Time)
 				*_m.UndoneAt = value.Time
+			}
+		case customermerge.FieldUndoReason:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field undo_reason", values[i])
+			} else if value.Valid {
+				_m.UndoReason = new(string)
+				*_m.UndoReason = value.String
 			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
@@ -309,6 +318,11 @@ func (_m *CustomerMerge) String() string {
 	if v := _m.UndoneAt; v != nil {
 		builder.WriteString("undone_at=")
 		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
+	if v := _m.UndoReason; v != nil {
+		builder.WriteString("undo_reason=")
+		builder.WriteString(*v)
 	}
 	builder.WriteByte(')')
 	return builder.String()

@@ -131,6 +131,20 @@ func (_c *CustomerMergeCreate) SetNillableUndoneAt(v *time.Time) *CustomerMergeC
 	return _c
 }
 
+// SetUndoReason sets the "undo_reason" field.
+func (_c *CustomerMergeCreate) SetUndoReason(v string) *CustomerMergeCreate {
+	_c.mutation.SetUndoReason(v)
+	return _c
+}
+
+// SetNillableUndoReason sets the "undo_reason" field if the given value is not nil.
+func (_c *CustomerMergeCreate) SetNillableUndoReason(v *string) *CustomerMergeCreate {
+	if v != nil {
+		_c.SetUndoReason(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *CustomerMergeCreate) SetID(v gid.ID) *CustomerMergeCreate {
 	_c.mutation.SetID(v)
@@ -332,6 +346,10 @@ func (_c *CustomerMergeCreate) createSpec() (*CustomerMerge, *sqlgraph.CreateSpe
 		_spec.SetField(customermerge.FieldUndoneAt, field.TypeTime, value)
 		_node.UndoneAt = &value
 	}
+	if value, ok := _c.mutation.UndoReason(); ok {
+		_spec.SetField(customermerge.FieldUndoReason, field.TypeString, value)
+		_node.UndoReason = &value
+	}
 	if nodes := _c.mutation.IntoIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
@@ -516,6 +534,24 @@ func (u *CustomerMergeUpsert) ClearUndoneAt() *CustomerMergeUpsert {
 	return u
 }
 
+// SetUndoReason sets the "undo_reason" field.
+func (u *CustomerMergeUpsert) SetUndoReason(v string) *CustomerMergeUpsert {
+	u.Set(customermerge.FieldUndoReason, v)
+	return u
+}
+
+// UpdateUndoReason sets the "undo_reason" field to the value that was provided on create.
+func (u *CustomerMergeUpsert) UpdateUndoReason() *CustomerMergeUpsert {
+	u.SetExcluded(customermerge.FieldUndoReason)
+	return u
+}
+
+// ClearUndoReason clears the value of the "undo_reason" field.
+func (u *CustomerMergeUpsert) ClearUndoReason() *CustomerMergeUpsert {
+	u.SetNull(customermerge.FieldUndoReason)
+	return u
+}
+
 // UpdateNewValues updates the mutable fields using the new values that were set on create except the ID field.
 // Using this option is equivalent to using:
 //
@@ -628,6 +664,27 @@ func (u *CustomerMergeUpsertOne) UpdateUndoneAt() *CustomerMergeUpsertOne {
 func (u *CustomerMergeUpsertOne) ClearUndoneAt() *CustomerMergeUpsertOne {
 	return u.Update(func(s *CustomerMergeUpsert) {
 		s.ClearUndoneAt()
+	})
+}
+
+// SetUndoReason sets the "undo_reason" field.
+func (u *CustomerMergeUpsertOne) SetUndoReason(v string) *CustomerMergeUpsertOne {
+	return u.Update(func(s *CustomerMergeUpsert) {
+		s.SetUndoReason(v)
+	})
+}
+
+// UpdateUndoReason sets the "undo_reason" field to the value that was provided on create.
+func (u *CustomerMergeUpsertOne) UpdateUndoReason() *CustomerMergeUpsertOne {
+	return u.Update(func(s *CustomerMergeUpsert) {
+		s.UpdateUndoReason()
+	})
+}
+
+// ClearUndoReason clears the value of the "undo_reason" field.
+func (u *CustomerMergeUpsertOne) ClearUndoReason() *CustomerMergeUpsertOne {
+	return u.Update(func(s *CustomerMergeUpsert) {
+		s.ClearUndoReason()
 	})
 }
 
@@ -910,6 +967,27 @@ func (u *CustomerMergeUpsertBulk) UpdateUndoneAt() *CustomerMergeUpsertBulk {
 func (u *CustomerMergeUpsertBulk) ClearUndoneAt() *CustomerMergeUpsertBulk {
 	return u.Update(func(s *CustomerMergeUpsert) {
 		s.ClearUndoneAt()
+	})
+}
+
+// SetUndoReason sets the "undo_reason" field.
+func (u *CustomerMergeUpsertBulk) SetUndoReason(v string) *CustomerMergeUpsertBulk {
+	return u.Update(func(s *CustomerMergeUpsert) {
+		s.SetUndoReason(v)
+	})
+}
+
+// UpdateUndoReason sets the "undo_reason" field to the value that was provided on create.
+func (u *CustomerMergeUpsertBulk) UpdateUndoReason() *CustomerMergeUpsertBulk {
+	return u.Update(func(s *CustomerMergeUpsert) {
+		s.UpdateUndoReason()
+	})
+}
+
+// ClearUndoReason clears the value of the "undo_reason" field.
+func (u *CustomerMergeUpsertBulk) ClearUndoReason() *CustomerMergeUpsertBulk {
+	return u.Update(func(s *CustomerMergeUpsert) {
+		s.ClearUndoReason()
 	})
 }
 

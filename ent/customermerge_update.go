@@ -80,6 +80,26 @@ func (_u *CustomerMergeUpdate) ClearUndoneAt() *CustomerMergeUpdate {
 	return _u
 }
 
+// SetUndoReason sets the "undo_reason" field.
+func (_u *CustomerMergeUpdate) SetUndoReason(v string) *CustomerMergeUpdate {
+	_u.mutation.SetUndoReason(v)
+	return _u
+}
+
+// SetNillableUndoReason sets the "undo_reason" field if the given value is not nil.
+func (_u *CustomerMergeUpdate) SetNillableUndoReason(v *string) *CustomerMergeUpdate {
+	if v != nil {
+		_u.SetUndoReason(*v)
+	}
+	return _u
+}
+
+// ClearUndoReason clears the value of the "undo_reason" field.
+func (_u *CustomerMergeUpdate) ClearUndoReason() *CustomerMergeUpdate {
+	_u.mutation.ClearUndoReason()
+	return _u
+}
+
 // AddFromIDs adds the "from" edge to the Customer entity by IDs.
 func (_u *CustomerMergeUpdate) AddFromIDs(ids ...gid.ID) *CustomerMergeUpdate {
 	_u.mutation.AddFromIDs(ids...)
@@ -229,6 +249,12 @@ func (_u *CustomerMergeUpdate) sqlSave(ctx context.Context) (_node int, err erro
 	}
 	if _u.mutation.UndoneAtCleared() {
 		_spec.ClearField(customermerge.FieldUndoneAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.UndoReason(); ok {
+		_spec.SetField(customermerge.FieldUndoReason, field.TypeString, value)
+	}
+	if _u.mutation.UndoReasonCleared() {
+		_spec.ClearField(customermerge.FieldUndoReason, field.TypeString)
 	}
 	if _u.mutation.FromCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -406,6 +432,26 @@ func (_u *CustomerMergeUpdateOne) SetNillableUndoneAt(v *time.Time) *CustomerMer
 // ClearUndoneAt clears the value of the "undone_at" field.
 func (_u *CustomerMergeUpdateOne) ClearUndoneAt() *CustomerMergeUpdateOne {
 	_u.mutation.ClearUndoneAt()
+	return _u
+}
+
+// SetUndoReason sets the "undo_reason" field.
+func (_u *CustomerMergeUpdateOne) SetUndoReason(v string) *CustomerMergeUpdateOne {
+	_u.mutation.SetUndoReason(v)
+	return _u
+}
+
+// SetNillableUndoReason sets the "undo_reason" field if the given value is not nil.
+func (_u *CustomerMergeUpdateOne) SetNillableUndoReason(v *string) *CustomerMergeUpdateOne {
+	if v != nil {
+		_u.SetUndoReason(*v)
+	}
+	return _u
+}
+
+// ClearUndoReason clears the value of the "undo_reason" field.
+func (_u *CustomerMergeUpdateOne) ClearUndoReason() *CustomerMergeUpdateOne {
+	_u.mutation.ClearUndoReason()
 	return _u
 }
 
@@ -588,6 +634,12 @@ func (_u *CustomerMergeUpdateOne) sqlSave(ctx context.Context) (_node *CustomerM
 	}
 	if _u.mutation.UndoneAtCleared() {
 		_spec.ClearField(customermerge.FieldUndoneAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.UndoReason(); ok {
+		_spec.SetField(customermerge.FieldUndoReason, field.TypeString, value)
+	}
+	if _u.mutation.UndoReasonCleared() {
+		_spec.ClearField(customermerge.FieldUndoReason, field.TypeString)
 	}
 	if _u.mutation.FromCleared() {
 		edge := &sqlgraph.EdgeSpec{

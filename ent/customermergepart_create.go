@@ -289,6 +289,18 @@ type (
 	}
 )
 
+// SetIdentities sets the "identities" field.
+func (u *CustomerMergePartUpsert) SetIdentities(v []gid.ID) *CustomerMergePartUpsert {
+	u.Set(customermergepart.FieldIdentities, v)
+	return u
+}
+
+// UpdateIdentities sets the "identities" field to the value that was provided on create.
+func (u *CustomerMergePartUpsert) UpdateIdentities() *CustomerMergePartUpsert {
+	u.SetExcluded(customermergepart.FieldIdentities)
+	return u
+}
+
 // UpdateNewValues updates the mutable fields using the new values that were set on create except the ID field.
 // Using this option is equivalent to using:
 //
@@ -314,9 +326,6 @@ func (u *CustomerMergePartUpsertOne) UpdateNewValues() *CustomerMergePartUpsertO
 		}
 		if _, exists := u.create.mutation.CustomerID(); exists {
 			s.SetIgnore(customermergepart.FieldCustomerID)
-		}
-		if _, exists := u.create.mutation.Identities(); exists {
-			s.SetIgnore(customermergepart.FieldIdentities)
 		}
 		if _, exists := u.create.mutation.Conversations(); exists {
 			s.SetIgnore(customermergepart.FieldConversations)
@@ -350,6 +359,20 @@ func (u *CustomerMergePartUpsertOne) Update(set func(*CustomerMergePartUpsert)) 
 		set(&CustomerMergePartUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetIdentities sets the "identities" field.
+func (u *CustomerMergePartUpsertOne) SetIdentities(v []gid.ID) *CustomerMergePartUpsertOne {
+	return u.Update(func(s *CustomerMergePartUpsert) {
+		s.SetIdentities(v)
+	})
+}
+
+// UpdateIdentities sets the "identities" field to the value that was provided on create.
+func (u *CustomerMergePartUpsertOne) UpdateIdentities() *CustomerMergePartUpsertOne {
+	return u.Update(func(s *CustomerMergePartUpsert) {
+		s.UpdateIdentities()
+	})
 }
 
 // Exec executes the query.
@@ -544,9 +567,6 @@ func (u *CustomerMergePartUpsertBulk) UpdateNewValues() *CustomerMergePartUpsert
 			if _, exists := b.mutation.CustomerID(); exists {
 				s.SetIgnore(customermergepart.FieldCustomerID)
 			}
-			if _, exists := b.mutation.Identities(); exists {
-				s.SetIgnore(customermergepart.FieldIdentities)
-			}
 			if _, exists := b.mutation.Conversations(); exists {
 				s.SetIgnore(customermergepart.FieldConversations)
 			}
@@ -580,6 +600,20 @@ func (u *CustomerMergePartUpsertBulk) Update(set func(*CustomerMergePartUpsert))
 		set(&CustomerMergePartUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetIdentities sets the "identities" field.
+func (u *CustomerMergePartUpsertBulk) SetIdentities(v []gid.ID) *CustomerMergePartUpsertBulk {
+	return u.Update(func(s *CustomerMergePartUpsert) {
+		s.SetIdentities(v)
+	})
+}
+
+// UpdateIdentities sets the "identities" field to the value that was provided on create.
+func (u *CustomerMergePartUpsertBulk) UpdateIdentities() *CustomerMergePartUpsertBulk {
+	return u.Update(func(s *CustomerMergePartUpsert) {
+		s.UpdateIdentities()
+	})
 }
 
 // Exec executes the query.

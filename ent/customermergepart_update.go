@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"tributary/ent/customermergepart"
 	"tributary/ent/predicate"
+	"tributary/internal/gid"
 
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
+	"entgo.io/ent/dialect/sql/sqljson"
 	"entgo.io/ent/schema/field"
 )
 
@@ -25,6 +27,18 @@ type CustomerMergePartUpdate struct {
 // Where appends a list predicates to the CustomerMergePartUpdate builder.
 func (_u *CustomerMergePartUpdate) Where(ps ...predicate.CustomerMergePart) *CustomerMergePartUpdate {
 	_u.mutation.Where(ps...)
+	return _u
+}
+
+// SetIdentities sets the "identities" field.
+func (_u *CustomerMergePartUpdate) SetIdentities(v []gid.ID) *CustomerMergePartUpdate {
+	_u.mutation.SetIdentities(v)
+	return _u
+}
+
+// AppendIdentities appends value to the "identities" field.
+func (_u *CustomerMergePartUpdate) AppendIdentities(v []gid.ID) *CustomerMergePartUpdate {
+	_u.mutation.AppendIdentities(v)
 	return _u
 }
 
@@ -89,6 +103,14 @@ func (_u *CustomerMergePartUpdate) sqlSave(ctx context.Context) (_node int, err 
 			}
 		}
 	}
+	if value, ok := _u.mutation.Identities(); ok {
+		_spec.SetField(customermergepart.FieldIdentities, field.TypeJSON, value)
+	}
+	if value, ok := _u.mutation.AppendedIdentities(); ok {
+		_spec.AddModifier(func(u *sql.UpdateBuilder) {
+			sqljson.Append(u, customermergepart.FieldIdentities, value)
+		})
+	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
@@ -109,6 +131,18 @@ type CustomerMergePartUpdateOne struct {
 	hooks     []Hook
 	mutation  *CustomerMergePartMutation
 	modifiers []func(*sql.UpdateBuilder)
+}
+
+// SetIdentities sets the "identities" field.
+func (_u *CustomerMergePartUpdateOne) SetIdentities(v []gid.ID) *CustomerMergePartUpdateOne {
+	_u.mutation.SetIdentities(v)
+	return _u
+}
+
+// AppendIdentities appends value to the "identities" field.
+func (_u *CustomerMergePartUpdateOne) AppendIdentities(v []gid.ID) *CustomerMergePartUpdateOne {
+	_u.mutation.AppendIdentities(v)
+	return _u
 }
 
 // Mutation returns the CustomerMergePartMutation object of the builder.
@@ -201,6 +235,14 @@ func (_u *CustomerMergePartUpdateOne) sqlSave(ctx context.Context) (_node *Custo
 				ps[i](selector)
 			}
 		}
+	}
+	if value, ok := _u.mutation.Identities(); ok {
+		_spec.SetField(customermergepart.FieldIdentities, field.TypeJSON, value)
+	}
+	if value, ok := _u.mutation.AppendedIdentities(); ok {
+		_spec.AddModifier(func(u *sql.UpdateBuilder) {
+			sqljson.Append(u, customermergepart.FieldIdentities, value)
+		})
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &CustomerMergePart{config: _u.config}

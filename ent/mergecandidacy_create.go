@@ -263,6 +263,18 @@ type (
 	}
 )
 
+// SetCustomerID sets the "customer_id" field.
+func (u *MergeCandidacyUpsert) SetCustomerID(v gid.ID) *MergeCandidacyUpsert {
+	u.Set(mergecandidacy.FieldCustomerID, v)
+	return u
+}
+
+// UpdateCustomerID sets the "customer_id" field to the value that was provided on create.
+func (u *MergeCandidacyUpsert) UpdateCustomerID() *MergeCandidacyUpsert {
+	u.SetExcluded(mergecandidacy.FieldCustomerID)
+	return u
+}
+
 // UpdateNewValues updates the mutable fields using the new values that were set on create except the ID field.
 // Using this option is equivalent to using:
 //
@@ -285,9 +297,6 @@ func (u *MergeCandidacyUpsertOne) UpdateNewValues() *MergeCandidacyUpsertOne {
 		}
 		if _, exists := u.create.mutation.MergeCandidateID(); exists {
 			s.SetIgnore(mergecandidacy.FieldMergeCandidateID)
-		}
-		if _, exists := u.create.mutation.CustomerID(); exists {
-			s.SetIgnore(mergecandidacy.FieldCustomerID)
 		}
 	}))
 	return u
@@ -318,6 +327,20 @@ func (u *MergeCandidacyUpsertOne) Update(set func(*MergeCandidacyUpsert)) *Merge
 		set(&MergeCandidacyUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetCustomerID sets the "customer_id" field.
+func (u *MergeCandidacyUpsertOne) SetCustomerID(v gid.ID) *MergeCandidacyUpsertOne {
+	return u.Update(func(s *MergeCandidacyUpsert) {
+		s.SetCustomerID(v)
+	})
+}
+
+// UpdateCustomerID sets the "customer_id" field to the value that was provided on create.
+func (u *MergeCandidacyUpsertOne) UpdateCustomerID() *MergeCandidacyUpsertOne {
+	return u.Update(func(s *MergeCandidacyUpsert) {
+		s.UpdateCustomerID()
+	})
 }
 
 // Exec executes the query.
@@ -509,9 +532,6 @@ func (u *MergeCandidacyUpsertBulk) UpdateNewValues() *MergeCandidacyUpsertBulk {
 			if _, exists := b.mutation.MergeCandidateID(); exists {
 				s.SetIgnore(mergecandidacy.FieldMergeCandidateID)
 			}
-			if _, exists := b.mutation.CustomerID(); exists {
-				s.SetIgnore(mergecandidacy.FieldCustomerID)
-			}
 		}
 	}))
 	return u
@@ -542,6 +562,20 @@ func (u *MergeCandidacyUpsertBulk) Update(set func(*MergeCandidacyUpsert)) *Merg
 		set(&MergeCandidacyUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetCustomerID sets the "customer_id" field.
+func (u *MergeCandidacyUpsertBulk) SetCustomerID(v gid.ID) *MergeCandidacyUpsertBulk {
+	return u.Update(func(s *MergeCandidacyUpsert) {
+		s.SetCustomerID(v)
+	})
+}
+
+// UpdateCustomerID sets the "customer_id" field to the value that was provided on create.
+func (u *MergeCandidacyUpsertBulk) UpdateCustomerID() *MergeCandidacyUpsertBulk {
+	return u.Update(func(s *MergeCandidacyUpsert) {
+		s.UpdateCustomerID()
+	})
 }
 
 // Exec executes the query.

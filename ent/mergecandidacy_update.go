@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"tributary/ent/customer"
 	"tributary/ent/mergecandidacy"
 	"tributary/ent/predicate"
+	"tributary/internal/gid"
 
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
@@ -28,9 +30,34 @@ func (_u *MergeCandidacyUpdate) Where(ps ...predicate.MergeCandidacy) *MergeCand
 	return _u
 }
 
+// SetCustomerID sets the "customer_id" field.
+func (_u *MergeCandidacyUpdate) SetCustomerID(v gid.ID) *MergeCandidacyUpdate {
+	_u.mutation.SetCustomerID(v)
+	return _u
+}
+
+// SetNillableCustomerID sets the "customer_id" field if the given value is not nil.
+func (_u *MergeCandidacyUpdate) SetNillableCustomerID(v *gid.ID) *MergeCandidacyUpdate {
+	if v != nil {
+		_u.SetCustomerID(*v)
+	}
+	return _u
+}
+
+// SetCustomer sets the "customer" edge to the Customer entity.
+func (_u *MergeCandidacyUpdate) SetCustomer(v *Customer) *MergeCandidacyUpdate {
+	return _u.SetCustomerID(v.ID)
+}
+
 // Mutation returns the MergeCandidacyMutation object of the builder.
 func (_u *MergeCandidacyUpdate) Mutation() *MergeCandidacyMutation {
 	return _u.mutation
+}
+
+// ClearCustomer clears the "customer" edge to the Customer entity.
+func (_u *MergeCandidacyUpdate) ClearCustomer() *MergeCandidacyUpdate {
+	_u.mutation.ClearCustomer()
+	return _u
 }
 
 // Save executes the query and returns the number of nodes affected by the update operation.
@@ -89,6 +116,35 @@ func (_u *MergeCandidacyUpdate) sqlSave(ctx context.Context) (_node int, err err
 			}
 		}
 	}
+	if _u.mutation.CustomerCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   mergecandidacy.CustomerTable,
+			Columns: []string{mergecandidacy.CustomerColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.CustomerIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   mergecandidacy.CustomerTable,
+			Columns: []string{mergecandidacy.CustomerColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
@@ -111,9 +167,34 @@ type MergeCandidacyUpdateOne struct {
 	modifiers []func(*sql.UpdateBuilder)
 }
 
+// SetCustomerID sets the "customer_id" field.
+func (_u *MergeCandidacyUpdateOne) SetCustomerID(v gid.ID) *MergeCandidacyUpdateOne {
+	_u.mutation.SetCustomerID(v)
+	return _u
+}
+
+// SetNillableCustomerID sets the "customer_id" field if the given value is not nil.
+func (_u *MergeCandidacyUpdateOne) SetNillableCustomerID(v *gid.ID) *MergeCandidacyUpdateOne {
+	if v != nil {
+		_u.SetCustomerID(*v)
+	}
+	return _u
+}
+
+// SetCustomer sets the "customer" edge to the Customer entity.
+func (_u *MergeCandidacyUpdateOne) SetCustomer(v *Customer) *MergeCandidacyUpdateOne {
+	return _u.SetCustomerID(v.ID)
+}
+
 // Mutation returns the MergeCandidacyMutation object of the builder.
 func (_u *MergeCandidacyUpdateOne) Mutation() *MergeCandidacyMutation {
 	return _u.mutation
+}
+
+// ClearCustomer clears the "customer" edge to the Customer entity.
+func (_u *MergeCandidacyUpdateOne) ClearCustomer() *MergeCandidacyUpdateOne {
+	_u.mutation.ClearCustomer()
+	return _u
 }
 
 // Where appends a list predicates to the MergeCandidacyUpdate builder.
@@ -201,6 +282,35 @@ func (_u *MergeCandidacyUpdateOne) sqlSave(ctx context.Context) (_node *MergeCan
 				ps[i](selector)
 			}
 		}
+	}
+	if _u.mutation.CustomerCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   mergecandidacy.CustomerTable,
+			Columns: []string{mergecandidacy.CustomerColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.CustomerIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   mergecandidacy.CustomerTable,
+			Columns: []string{mergecandidacy.CustomerColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &MergeCandidacy{config: _u.config}

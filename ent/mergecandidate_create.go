@@ -463,6 +463,18 @@ type (
 	}
 )
 
+// SetPair sets the "pair" field.
+func (u *MergeCandidateUpsert) SetPair(v string) *MergeCandidateUpsert {
+	u.Set(mergecandidate.FieldPair, v)
+	return u
+}
+
+// UpdatePair sets the "pair" field to the value that was provided on create.
+func (u *MergeCandidateUpsert) UpdatePair() *MergeCandidateUpsert {
+	u.SetExcluded(mergecandidate.FieldPair)
+	return u
+}
+
 // SetConfidence sets the "confidence" field.
 func (u *MergeCandidateUpsert) SetConfidence(v float64) *MergeCandidateUpsert {
 	u.Set(mergecandidate.FieldConfidence, v)
@@ -591,9 +603,6 @@ func (u *MergeCandidateUpsertOne) UpdateNewValues() *MergeCandidateUpsertOne {
 		if _, exists := u.create.mutation.WorkspaceID(); exists {
 			s.SetIgnore(mergecandidate.FieldWorkspaceID)
 		}
-		if _, exists := u.create.mutation.Pair(); exists {
-			s.SetIgnore(mergecandidate.FieldPair)
-		}
 		if _, exists := u.create.mutation.CreatedAt(); exists {
 			s.SetIgnore(mergecandidate.FieldCreatedAt)
 		}
@@ -626,6 +635,20 @@ func (u *MergeCandidateUpsertOne) Update(set func(*MergeCandidateUpsert)) *Merge
 		set(&MergeCandidateUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetPair sets the "pair" field.
+func (u *MergeCandidateUpsertOne) SetPair(v string) *MergeCandidateUpsertOne {
+	return u.Update(func(s *MergeCandidateUpsert) {
+		s.SetPair(v)
+	})
+}
+
+// UpdatePair sets the "pair" field to the value that was provided on create.
+func (u *MergeCandidateUpsertOne) UpdatePair() *MergeCandidateUpsertOne {
+	return u.Update(func(s *MergeCandidateUpsert) {
+		s.UpdatePair()
+	})
 }
 
 // SetConfidence sets the "confidence" field.
@@ -940,9 +963,6 @@ func (u *MergeCandidateUpsertBulk) UpdateNewValues() *MergeCandidateUpsertBulk {
 			if _, exists := b.mutation.WorkspaceID(); exists {
 				s.SetIgnore(mergecandidate.FieldWorkspaceID)
 			}
-			if _, exists := b.mutation.Pair(); exists {
-				s.SetIgnore(mergecandidate.FieldPair)
-			}
 			if _, exists := b.mutation.CreatedAt(); exists {
 				s.SetIgnore(mergecandidate.FieldCreatedAt)
 			}
@@ -976,6 +996,20 @@ func (u *MergeCandidateUpsertBulk) Update(set func(*MergeCandidateUpsert)) *Merg
 		set(&MergeCandidateUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetPair sets the "pair" field.
+func (u *MergeCandidateUpsertBulk) SetPair(v string) *MergeCandidateUpsertBulk {
+	return u.Update(func(s *MergeCandidateUpsert) {
+		s.SetPair(v)
+	})
+}
+
+// UpdatePair sets the "pair" field to the value that was provided on create.
+func (u *MergeCandidateUpsertBulk) UpdatePair() *MergeCandidateUpsertBulk {
+	return u.Update(func(s *MergeCandidateUpsert) {
+		s.UpdatePair()
+	})
 }
 
 // SetConfidence sets the "confidence" field.

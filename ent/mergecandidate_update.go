@@ -35,6 +35,20 @@ func (_u *MergeCandidateUpdate) Where(ps ...predicate.MergeCandidate) *MergeCand
 	return _u
 }
 
+// SetPair sets the "pair" field.
+func (_u *MergeCandidateUpdate) SetPair(v string) *MergeCandidateUpdate {
+	_u.mutation.SetPair(v)
+	return _u
+}
+
+// SetNillablePair sets the "pair" field if the given value is not nil.
+func (_u *MergeCandidateUpdate) SetNillablePair(v *string) *MergeCandidateUpdate {
+	if v != nil {
+		_u.SetPair(*v)
+	}
+	return _u
+}
+
 // SetConfidence sets the "confidence" field.
 func (_u *MergeCandidateUpdate) SetConfidence(v float64) *MergeCandidateUpdate {
 	_u.mutation.ResetConfidence()
@@ -297,6 +311,9 @@ func (_u *MergeCandidateUpdate) sqlSave(ctx context.Context) (_node int, err err
 			}
 		}
 	}
+	if value, ok := _u.mutation.Pair(); ok {
+		_spec.SetField(mergecandidate.FieldPair, field.TypeString, value)
+	}
 	if value, ok := _u.mutation.Confidence(); ok {
 		_spec.SetField(mergecandidate.FieldConfidence, field.TypeFloat64, value)
 	}
@@ -494,6 +511,20 @@ type MergeCandidateUpdateOne struct {
 	hooks     []Hook
 	mutation  *MergeCandidateMutation
 	modifiers []func(*sql.UpdateBuilder)
+}
+
+// SetPair sets the "pair" field.
+func (_u *MergeCandidateUpdateOne) SetPair(v string) *MergeCandidateUpdateOne {
+	_u.mutation.SetPair(v)
+	return _u
+}
+
+// SetNillablePair sets the "pair" field if the given value is not nil.
+func (_u *MergeCandidateUpdateOne) SetNillablePair(v *string) *MergeCandidateUpdateOne {
+	if v != nil {
+		_u.SetPair(*v)
+	}
+	return _u
 }
 
 // SetConfidence sets the "confidence" field.
@@ -787,6 +818,9 @@ func (_u *MergeCandidateUpdateOne) sqlSave(ctx context.Context) (_node *MergeCan
 				ps[i](selector)
 			}
 		}
+	}
+	if value, ok := _u.mutation.Pair(); ok {
+		_spec.SetField(mergecandidate.FieldPair, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.Confidence(); ok {
 		_spec.SetField(mergecandidate.FieldConfidence, field.TypeFloat64, value)

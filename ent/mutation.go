@@ -18426,6 +18426,7 @@ type CustomerMergeMutation struct {
 	given          *bool
 	at             *time.Time
 	undone_at      *time.Time
+	undo_reason    *string
 	clearedFields  map[string]struct{}
 	into           *gid.ID
 	clearedinto    bool
@@ -18939,6 +18940,55 @@ func (m *CustomerMergeMutation) ResetUndoneAt() {
 	delete(m.clearedFields, customermerge.FieldUndoneAt)
 }
 
+// SetUndoReason sets the "undo_reason" field.
+func (m *CustomerMergeMutation) SetUndoReason(s string) {
+	m.undo_reason = &s
+}
+
+// UndoReason returns the value of the "undo_reason" field in the mutation.
+func (m *CustomerMergeMutation) UndoReason() (r string, exists bool) {
+	v := m.undo_reason
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUndoReason returns the old "undo_reason" field's value of the CustomerMerge entity.
+// If the CustomerMerge object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CustomerMergeMutation) OldUndoReason(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUndoReason is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUndoReason requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUndoReason: %w", err)
+	}
+	return oldValue.UndoReason, nil
+}
+
+// ClearUndoReason clears the value of the "undo_reason" field.
+func (m *CustomerMergeMutation) ClearUndoReason() {
+	m.undo_reason = nil
+	m.clearedFields[customermerge.FieldUndoReason] = struct{}{}
+}
+
+// UndoReasonCleared returns if the "undo_reason" field was cleared in this mutation.
+func (m *CustomerMergeMutation) UndoReasonCleared() bool {
+	_, ok := m.clearedFields[customermerge.FieldUndoReason]
+	return ok
+}
+
+// ResetUndoReason resets all changes to the "undo_reason" field.
+func (m *CustomerMergeMutation) ResetUndoReason() {
+	m.undo_reason = nil
+	delete(m.clearedFields, customermerge.FieldUndoReason)
+}
+
 // ClearInto clears the "into" edge to the Customer entity.
 func (m *CustomerMergeMutation) ClearInto() {
 	m.clearedinto = true
@@ -19162,7 +19212,7 @@ func (m *CustomerMergeMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *CustomerMergeMutation) Fields() []string {
-	fields := make([]string, 0, 9)
+	fields := make([]string, 0, 10)
 	if m.workspace_id != nil {
 		fields = append(fields, customermerge.FieldWorkspaceID)
 	}
@@ -19190,6 +19240,9 @@ func (m *CustomerMergeMutation) Fields() []string {
 	if m.undone_at != nil {
 		fields = append(fields, customermerge.FieldUndoneAt)
 	}
+	if m.undo_reason != nil {
+		fields = append(fields, customermerge.FieldUndoReason)
+	}
 	return fields
 }
 
@@ -19216,6 +19269,8 @@ func (m *CustomerMergeMutation) Field(name string) (ent.Value, bool) {
 		return m.At()
 	case customermerge.FieldUndoneAt:
 		return m.UndoneAt()
+	case customermerge.FieldUndoReason:
+		return m.UndoReason()
 	}
 	return nil, false
 }
@@ -19243,6 +19298,8 @@ func (m *CustomerMergeMutation) OldField(ctx context.Context, name string) (ent.
 		return m.OldAt(ctx)
 	case customermerge.FieldUndoneAt:
 		return m.OldUndoneAt(ctx)
+	case customermerge.FieldUndoReason:
+		return m.OldUndoReason(ctx)
 	}
 	return nil, fmt.Errorf("unknown CustomerMerge field %s", name)
 }
@@ -19315,6 +19372,13 @@ func (m *CustomerMergeMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetUndoneAt(v)
 		return nil
+	case customermerge.FieldUndoReason:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUndoReason(v)
+		return nil
 	}
 	return fmt.Errorf("unknown CustomerMerge field %s", name)
 }
@@ -19357,6 +19421,9 @@ func (m *CustomerMergeMutation) ClearedFields() []string {
 	if m.FieldCleared(customermerge.FieldUndoneAt) {
 		fields = append(fields, customermerge.FieldUndoneAt)
 	}
+	if m.FieldCleared(customermerge.FieldUndoReason) {
+		fields = append(fields, customermerge.FieldUndoReason)
+	}
 	return fields
 }
 
@@ -19382,6 +19449,9 @@ func (m *CustomerMergeMutation) ClearField(name string) error {
 		return nil
 	case customermerge.FieldUndoneAt:
 		m.ClearUndoneAt()
+		return nil
+	case customermerge.FieldUndoReason:
+		m.ClearUndoReason()
 		return nil
 	}
 	return fmt.Errorf("unknown CustomerMerge nullable field %s", name)
@@ -19417,6 +19487,9 @@ func (m *CustomerMergeMutation) ResetField(name string) error {
 		return nil
 	case customermerge.FieldUndoneAt:
 		m.ResetUndoneAt()
+		return nil
+	case customermerge.FieldUndoReason:
+		m.ResetUndoReason()
 		return nil
 	}
 	return fmt.Errorf("unknown CustomerMerge field %s", name)

@@ -3945,6 +3945,8 @@ func (q *CustomerMergeQuery) collect(ctx context.Context, oc *graphql.OperationC
 			cols = append(cols, customermerge.FieldAt)
 		case "undoneAt":
 			cols = append(cols, customermerge.FieldUndoneAt)
+		case "undoReason":
+			cols = append(cols, customermerge.FieldUndoReason)
 		case "actor":
 			edges["agent"] = append(edges["agent"], f)
 			cols = append(cols, customermerge.FieldAgentID)

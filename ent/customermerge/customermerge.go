@@ -35,6 +35,8 @@ const (
 	FieldAt = "at"
 	// FieldUndoneAt holds the string denoting the undone_at field in the database.
 	FieldUndoneAt = "undone_at"
+	// FieldUndoReason holds the string denoting the undo_reason field in the database.
+	FieldUndoReason = "undo_reason"
 	// EdgeInto holds the string denoting the into edge name in mutations.
 	EdgeInto = "into"
 	// EdgeFrom holds the string denoting the from edge name in mutations.
@@ -94,6 +96,7 @@ var Columns = []string{
 	FieldGiven,
 	FieldAt,
 	FieldUndoneAt,
+	FieldUndoReason,
 }
 
 var (
@@ -177,6 +180,11 @@ func ByAt(opts ...sql.OrderTermOption) OrderOption {
 // ByUndoneAt orders the results by the undone_at field.
 func ByUndoneAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldUndoneAt, opts...).ToFunc()
+}
+
+// ByUndoReason orders the results by the undo_reason field.
+func ByUndoReason(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldUndoReason, opts...).ToFunc()
 }
 
 // ByIntoField orders the results by into field.

@@ -96,6 +96,11 @@ func UndoneAt(v time.Time) predicate.CustomerMerge {
 	return predicate.CustomerMerge(sql.FieldEQ(FieldUndoneAt, v))
 }
 
+// UndoReason applies equality check predicate on the "undo_reason" field. It's identical to UndoReasonEQ.
+func UndoReason(v string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldEQ(FieldUndoReason, v))
+}
+
 // WorkspaceIDEQ applies the EQ predicate on the "workspace_id" field.
 func WorkspaceIDEQ(v gid.ID) predicate.CustomerMerge {
 	return predicate.CustomerMerge(sql.FieldEQ(FieldWorkspaceID, v))
@@ -389,6 +394,81 @@ func UndoneAtIsNil() predicate.CustomerMerge {
 // UndoneAtNotNil applies the NotNil predicate on the "undone_at" field.
 func UndoneAtNotNil() predicate.CustomerMerge {
 	return predicate.CustomerMerge(sql.FieldNotNull(FieldUndoneAt))
+}
+
+// UndoReasonEQ applies the EQ predicate on the "undo_reason" field.
+func UndoReasonEQ(v string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldEQ(FieldUndoReason, v))
+}
+
+// UndoReasonNEQ applies the NEQ predicate on the "undo_reason" field.
+func UndoReasonNEQ(v string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldNEQ(FieldUndoReason, v))
+}
+
+// UndoReasonIn applies the In predicate on the "undo_reason" field.
+func UndoReasonIn(vs ...string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldIn(FieldUndoReason, vs...))
+}
+
+// UndoReasonNotIn applies the NotIn predicate on the "undo_reason" field.
+func UndoReasonNotIn(vs ...string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldNotIn(FieldUndoReason, vs...))
+}
+
+// UndoReasonGT applies the GT predicate on the "undo_reason" field.
+func UndoReasonGT(v string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldGT(FieldUndoReason, v))
+}
+
+// UndoReasonGTE applies the GTE predicate on the "undo_reason" field.
+func UndoReasonGTE(v string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldGTE(FieldUndoReason, v))
+}
+
+// UndoReasonLT applies the LT predicate on the "undo_reason" field.
+func UndoReasonLT(v string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldLT(FieldUndoReason, v))
+}
+
+// UndoReasonLTE applies the LTE predicate on the "undo_reason" field.
+func UndoReasonLTE(v string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldLTE(FieldUndoReason, v))
+}
+
+// UndoReasonContains applies the Contains predicate on the "undo_reason" field.
+func UndoReasonContains(v string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldContains(FieldUndoReason, v))
+}
+
+// UndoReasonHasPrefix applies the HasPrefix predicate on the "undo_reason" field.
+func UndoReasonHasPrefix(v string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldHasPrefix(FieldUndoReason, v))
+}
+
+// UndoReasonHasSuffix applies the HasSuffix predicate on the "undo_reason" field.
+func UndoReasonHasSuffix(v string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldHasSuffix(FieldUndoReason, v))
+}
+
+// UndoReasonIsNil applies the IsNil predicate on the "undo_reason" field.
+func UndoReasonIsNil() predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldIsNull(FieldUndoReason))
+}
+
+// UndoReasonNotNil applies the NotNil predicate on the "undo_reason" field.
+func UndoReasonNotNil() predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldNotNull(FieldUndoReason))
+}
+
+// UndoReasonEqualFold applies the EqualFold predicate on the "undo_reason" field.
+func UndoReasonEqualFold(v string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldEqualFold(FieldUndoReason, v))
+}
+
+// UndoReasonContainsFold applies the ContainsFold predicate on the "undo_reason" field.
+func UndoReasonContainsFold(v string) predicate.CustomerMerge {
+	return predicate.CustomerMerge(sql.FieldContainsFold(FieldUndoReason, v))
 }
 
 // HasInto applies the HasEdge predicate on the "into" edge.

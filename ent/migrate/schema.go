@@ -402,6 +402,11 @@ var (
 				Columns: []*schema.Column{AttachmentsColumns[12]},
 			},
 			{
+				Name:    "attachment_creator_id",
+				Unique:  false,
+				Columns: []*schema.Column{AttachmentsColumns[2]},
+			},
+			{
 				Name:    "attachment_workspace_id_state_created_at",
 				Unique:  false,
 				Columns: []*schema.Column{AttachmentsColumns[1], AttachmentsColumns[8], AttachmentsColumns[11]},
@@ -614,6 +619,11 @@ var (
 				Columns: []*schema.Column{ConversationsColumns[1], ConversationsColumns[4], ConversationsColumns[0]},
 			},
 			{
+				Name:    "conversation_workspace_id_owner_id_updated_at",
+				Unique:  false,
+				Columns: []*schema.Column{ConversationsColumns[1], ConversationsColumns[17], ConversationsColumns[4]},
+			},
+			{
 				Name:    "conversation_workspace_id_number",
 				Unique:  true,
 				Columns: []*schema.Column{ConversationsColumns[1], ConversationsColumns[5]},
@@ -723,6 +733,7 @@ var (
 		{Name: "given", Type: field.TypeBool, Default: false},
 		{Name: "at", Type: field.TypeTime},
 		{Name: "undone_at", Type: field.TypeTime, Nullable: true},
+		{Name: "undo_reason", Type: field.TypeString, Nullable: true},
 		{Name: "into_id", Type: field.TypeUUID},
 		{Name: "agent_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "app_id", Type: field.TypeUUID, Nullable: true},
@@ -735,19 +746,19 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "customer_merges_customers_merges",
-				Columns:    []*schema.Column{CustomerMergesColumns[7]},
+				Columns:    []*schema.Column{CustomerMergesColumns[8]},
 				RefColumns: []*schema.Column{CustomersColumns[0]},
 				OnDelete:   schema.NoAction,
 			},
 			{
 				Symbol:     "customer_merges_agents_agent",
-				Columns:    []*schema.Column{CustomerMergesColumns[8]},
+				Columns:    []*schema.Column{CustomerMergesColumns[9]},
 				RefColumns: []*schema.Column{AgentsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "customer_merges_apps_app",
-				Columns:    []*schema.Column{CustomerMergesColumns[9]},
+				Columns:    []*schema.Column{CustomerMergesColumns[10]},
 				RefColumns: []*schema.Column{AppsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
@@ -761,7 +772,7 @@ var (
 			{
 				Name:    "customermerge_into_id_at_id",
 				Unique:  false,
-				Columns: []*schema.Column{CustomerMergesColumns[7], CustomerMergesColumns[5], CustomerMergesColumns[0]},
+				Columns: []*schema.Column{CustomerMergesColumns[8], CustomerMergesColumns[5], CustomerMergesColumns[0]},
 			},
 		},
 	}
@@ -1116,6 +1127,11 @@ var (
 				Name:    "interaction_workspace_id_identity_id_started_at",
 				Unique:  false,
 				Columns: []*schema.Column{InteractionsColumns[1], InteractionsColumns[31], InteractionsColumns[20]},
+			},
+			{
+				Name:    "interaction_customer_id",
+				Unique:  false,
+				Columns: []*schema.Column{InteractionsColumns[29]},
 			},
 		},
 	}
@@ -1502,6 +1518,16 @@ var (
 				Unique:  true,
 				Columns: []*schema.Column{MessagesColumns[1], MessagesColumns[9], MessagesColumns[10]},
 			},
+			{
+				Name:    "message_customer_id",
+				Unique:  false,
+				Columns: []*schema.Column{MessagesColumns[27]},
+			},
+			{
+				Name:    "message_sender_id",
+				Unique:  false,
+				Columns: []*schema.Column{MessagesColumns[29]},
+			},
 		},
 	}
 	// NotesColumns holds the columns for the "notes" table.
@@ -1559,6 +1585,11 @@ var (
 				Name:    "note_conversation_id_id",
 				Unique:  false,
 				Columns: []*schema.Column{NotesColumns[7], NotesColumns[0]},
+			},
+			{
+				Name:    "note_interaction_id",
+				Unique:  false,
+				Columns: []*schema.Column{NotesColumns[8]},
 			},
 		},
 	}
@@ -1720,6 +1751,16 @@ var (
 				Name:    "participant_workspace_id_conversation_id_identity_id",
 				Unique:  true,
 				Columns: []*schema.Column{ParticipantsColumns[1], ParticipantsColumns[4], ParticipantsColumns[5]},
+			},
+			{
+				Name:    "participant_customer_id_conversation_id",
+				Unique:  false,
+				Columns: []*schema.Column{ParticipantsColumns[6], ParticipantsColumns[4]},
+			},
+			{
+				Name:    "participant_identity_id",
+				Unique:  false,
+				Columns: []*schema.Column{ParticipantsColumns[5]},
 			},
 		},
 	}
@@ -2223,6 +2264,11 @@ var (
 				Name:    "timelineitem_customer_id_at_id",
 				Unique:  false,
 				Columns: []*schema.Column{TimelineItemsColumns[10], TimelineItemsColumns[3], TimelineItemsColumns[0]},
+			},
+			{
+				Name:    "timelineitem_interaction_id",
+				Unique:  false,
+				Columns: []*schema.Column{TimelineItemsColumns[11]},
 			},
 		},
 	}

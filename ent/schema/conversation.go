@@ -59,7 +59,7 @@ func (Conversation) Edges() []ent.Edge {
 // Indexes of Conversation.
 func (Conversation) Indexes() []ent.Index {
 	return []ent.Index{
-		index.Fields("workspace_id", "updated_at", "id"), index.Fields("workspace_id", "number").Unique(), index.Fields("customer_id", "state"),
+		index.Fields("workspace_id", "updated_at", "id"), index.Fields("workspace_id", "owner_id", "updated_at"), index.Fields("workspace_id", "number").Unique(), index.Fields("customer_id", "state"),
 	}
 }
 
@@ -88,7 +88,7 @@ func (Participant) Edges() []ent.Edge {
 
 // Indexes of Participant.
 func (Participant) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("workspace_id", "conversation_id", "identity_id").Unique()}
+	return []ent.Index{index.Fields("workspace_id", "conversation_id", "identity_id").Unique(), index.Fields("customer_id", "conversation_id"), index.Fields("identity_id")}
 }
 
 // Interaction is one stretch of contact on one channel: what is queued, offered, accepted and measured.
@@ -150,6 +150,6 @@ func (Interaction) Indexes() []ent.Index {
 		index.Fields("workspace_id", "channel_id", "thread_key").Unique().Annotations(entsql.IndexWhere("state <> 'ENDED'")),
 		index.Fields("workspace_id", "channel_id", "thread_key", "started_at").StorageKey("interaction_thread_history"),
 		index.Fields("conversation_id", "id"), index.Fields("workspace_id", "state", "queue_id"), index.Fields("workspace_id", "agent_id", "state"),
-		index.Fields("workspace_id", "identity_id", "started_at"),
+		index.Fields("workspace_id", "identity_id", "started_at"), index.Fields("customer_id"),
 	}
 }

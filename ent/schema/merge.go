@@ -34,7 +34,7 @@ func (MergeCandidate) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}} }
 // has seen and refused.
 func (MergeCandidate) Fields() []ent.Field {
 	return []ent.Field{
-		key(gid.MergeCandidate), field.String("pair").Immutable(), field.Float("confidence").Default(0),
+		key(gid.MergeCandidate), field.String("pair"), field.Float("confidence").Default(0),
 		field.JSON("evidence", []IdentityEvidence{}).Default([]IdentityEvidence{}), field.JSON("dismissed", []string{}).Default([]string{}),
 		field.Enum("state").Values("OPEN", "ACCEPTED", "DISMISSED", "EXPIRED").Default("OPEN"),
 		refOptional("decided_by_id"), timeOptional("decided_at"), field.String("reason").Optional().Nillable(),
@@ -63,14 +63,14 @@ func (MergeCandidacy) Mixin() []ent.Mixin { return []ent.Mixin{rowOwned{}} }
 
 // Fields of MergeCandidacy.
 func (MergeCandidacy) Fields() []ent.Field {
-	return []ent.Field{key(gid.Other), refOnce("merge_candidate_id"), refOnce("customer_id")}
+	return []ent.Field{key(gid.Other), refOnce("merge_candidate_id"), ref("customer_id")}
 }
 
 // Edges of MergeCandidacy.
 func (MergeCandidacy) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.To("candidate", MergeCandidate.Type).Field("merge_candidate_id").Unique().Required().Immutable(),
-		edge.To("customer", Customer.Type).Field("customer_id").Unique().Required().Immutable(),
+		edge.To("customer", Customer.Type).Field("customer_id").Unique().Required(),
 	}
 }
 
@@ -91,7 +91,7 @@ func (CustomerMerge) Fields() []ent.Field {
 	return []ent.Field{
 		key(gid.CustomerMerge), refOnce("into_id"), field.JSON("evidence", []IdentityEvidence{}).Default([]IdentityEvidence{}),
 		field.String("reason").Optional().Nillable().Immutable(), refOptionalOnce("agent_id"), refOptionalOnce("app_id"),
-		field.Bool("given").Default(false), field.Time("at").Default(Now).Immutable(), timeOptional("undone_at"),
+		field.Bool("given").Default(false), field.Time("at").Default(Now).Immutable(), timeOptional("undone_at"), field.String("undo_reason").Optional().Nillable(),
 	}
 }
 
@@ -123,7 +123,7 @@ func (CustomerMergePart) Mixin() []ent.Mixin { return []ent.Mixin{rowOwned{}} }
 func (CustomerMergePart) Fields() []ent.Field {
 	return []ent.Field{
 		key(gid.Other), refOnce("customer_merge_id"), refOnce("customer_id"),
-		field.JSON("identities", []gid.ID{}).Immutable(), field.JSON("conversations", []gid.ID{}).Immutable(),
+		field.JSON("identities", []gid.ID{}), field.JSON("conversations", []gid.ID{}).Immutable(),
 	}
 }
 

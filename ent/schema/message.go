@@ -78,6 +78,7 @@ func (Message) Indexes() []ent.Index {
 		index.Fields("interaction_id", "number").Unique().StorageKey("message_interaction_number"),
 		index.Fields("workspace_id", "channel_id", "external_id", "direction"), index.Fields("workspace_id", "delivery", "id"),
 		index.Fields("conversation_id", "id"), index.Fields("workspace_id", "identity_id", "visible_number").Unique(),
+		index.Fields("customer_id"), index.Fields("sender_id"),
 	}
 }
 
@@ -111,7 +112,7 @@ func (Attachment) Edges() []ent.Edge {
 
 // Indexes of Attachment.
 func (Attachment) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("message_id"), index.Fields("workspace_id", "state", "created_at")}
+	return []ent.Index{index.Fields("message_id"), index.Fields("creator_id"), index.Fields("workspace_id", "state", "created_at")}
 }
 
 // TimelineItem is one row for all kinds of items.
@@ -156,5 +157,5 @@ func (TimelineItem) Edges() []ent.Edge {
 
 // Indexes of TimelineItem.
 func (TimelineItem) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("conversation_id", "at", "id"), index.Fields("customer_id", "at", "id")}
+	return []ent.Index{index.Fields("conversation_id", "at", "id"), index.Fields("customer_id", "at", "id"), index.Fields("interaction_id")}
 }

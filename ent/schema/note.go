@@ -43,4 +43,6 @@ func (Note) Edges() []ent.Edge {
 }
 
 // Indexes of Note.
-func (Note) Indexes() []ent.Index { return []ent.Index{index.Fields("conversation_id", "id")} }
+func (Note) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("conversation_id", "id"), index.Fields("interaction_id")}
+}

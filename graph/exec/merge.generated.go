@@ -537,6 +537,29 @@ func (ec *executionContext) fieldContext_CustomerMerge_undoneAt(_ context.Contex
 	return graphql.NewScalarFieldContext("CustomerMerge", field, false, false, "DateTime")
 }
 
+func (ec *executionContext) _CustomerMerge_undoReason(ctx context.Context, field graphql.CollectedField, obj *ent.CustomerMerge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_CustomerMerge_undoReason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UndoReason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_CustomerMerge_undoReason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CustomerMerge", field, false, false, "String")
+}
+
 func (ec *executionContext) _CustomerMergeConnection_edges(ctx context.Context, field graphql.CollectedField, obj *ent.CustomerMergeConnection) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -1934,6 +1957,11 @@ func (ec *executionContext) _CustomerMerge(ctx context.Context, sel ast.Selectio
 			}
 		case "undoneAt":
 			out.Values[i] = ec._CustomerMerge_undoneAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "undoReason":
+			out.Values[i] = ec._CustomerMerge_undoReason(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}

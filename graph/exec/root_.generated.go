@@ -2376,6 +2376,8 @@ type CustomerMerge implements Node @requires(scope: CUSTOMER_READ) {
   at: DateTime!
   "When it was taken back."
   undoneAt: DateTime
+  "Why it was taken back."
+  undoReason: String
 }
 
 extend type Customer {
@@ -5866,6 +5868,8 @@ func (ec *executionContext) childFields_CustomerMerge(ctx context.Context, field
 		return ec.fieldContext_CustomerMerge_at(ctx, field)
 	case "undoneAt":
 		return ec.fieldContext_CustomerMerge_undoneAt(ctx, field)
+	case "undoReason":
+		return ec.fieldContext_CustomerMerge_undoReason(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CustomerMerge", field.Name)
 }

@@ -49,7 +49,7 @@ func TestWhatARestrictedQueueHoldsReachesItsMembersAlone(t *testing.T) {
 		}
 
 		// In force on a stream that runs: the sockets are proved again every five seconds.
-		w.Admin.Must(t, `mutation($q:ID!){queueUpdate(id:$q,input:{restricted:false}){queue{id} userErrors{code message}}}`, rig.M{"q": queue})
+		member.Must(t, `mutation($q:ID!){queueUpdate(id:$q,input:{restricted:false}){queue{id} userErrors{code message}}}`, rig.M{"q": queue})
 		rig.Eventually(t, 30*time.Second, "the lifted restriction reaches a running stream", func() bool {
 			v.Say(t, "an open word")
 			time.Sleep(time.Second)

@@ -59,6 +59,8 @@ CREATE TABLE `attachments` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `c
 CREATE INDEX `attachment_workspace_id_id` ON `attachments` (`workspace_id`, `id`);
 -- create index "attachment_message_id" to table: "attachments"
 CREATE INDEX `attachment_message_id` ON `attachments` (`message_id`);
+-- create index "attachment_creator_id" to table: "attachments"
+CREATE INDEX `attachment_creator_id` ON `attachments` (`creator_id`);
 -- create index "attachment_workspace_id_state_created_at" to table: "attachments"
 CREATE INDEX `attachment_workspace_id_state_created_at` ON `attachments` (`workspace_id`, `state`, `created_at`);
 -- create "capacity_profiles" table
@@ -87,6 +89,8 @@ CREATE TABLE `conversations` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, 
 CREATE INDEX `conversation_workspace_id_id` ON `conversations` (`workspace_id`, `id`);
 -- create index "conversation_workspace_id_updated_at_id" to table: "conversations"
 CREATE INDEX `conversation_workspace_id_updated_at_id` ON `conversations` (`workspace_id`, `updated_at`, `id`);
+-- create index "conversation_workspace_id_owner_id_updated_at" to table: "conversations"
+CREATE INDEX `conversation_workspace_id_owner_id_updated_at` ON `conversations` (`workspace_id`, `owner_id`, `updated_at`);
 -- create index "conversation_workspace_id_number" to table: "conversations"
 CREATE UNIQUE INDEX `conversation_workspace_id_number` ON `conversations` (`workspace_id`, `number`);
 -- create index "conversation_customer_id_state" to table: "conversations"
@@ -106,7 +110,7 @@ CREATE TABLE `customers` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `ver
 -- create index "customer_workspace_id_id" to table: "customers"
 CREATE INDEX `customer_workspace_id_id` ON `customers` (`workspace_id`, `id`);
 -- create "customer_merges" table
-CREATE TABLE `customer_merges` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `evidence` json NOT NULL, `reason` text NULL, `given` bool NOT NULL DEFAULT (false), `at` datetime NOT NULL, `undone_at` datetime NULL, `into_id` uuid NOT NULL, `agent_id` uuid NULL, `app_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `customer_merges_customers_merges` FOREIGN KEY (`into_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `customer_merges_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `customer_merges_apps_app` FOREIGN KEY (`app_id`) REFERENCES `apps` (`id`) ON DELETE SET NULL);
+CREATE TABLE `customer_merges` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `evidence` json NOT NULL, `reason` text NULL, `given` bool NOT NULL DEFAULT (false), `at` datetime NOT NULL, `undone_at` datetime NULL, `undo_reason` text NULL, `into_id` uuid NOT NULL, `agent_id` uuid NULL, `app_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `customer_merges_customers_merges` FOREIGN KEY (`into_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `customer_merges_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `customer_merges_apps_app` FOREIGN KEY (`app_id`) REFERENCES `apps` (`id`) ON DELETE SET NULL);
 -- create index "customermerge_workspace_id_id" to table: "customer_merges"
 CREATE INDEX `customermerge_workspace_id_id` ON `customer_merges` (`workspace_id`, `id`);
 -- create index "customermerge_into_id_at_id" to table: "customer_merges"
@@ -161,6 +165,8 @@ CREATE INDEX `interaction_workspace_id_state_queue_id` ON `interactions` (`works
 CREATE INDEX `interaction_workspace_id_agent_id_state` ON `interactions` (`workspace_id`, `agent_id`, `state`);
 -- create index "interaction_workspace_id_identity_id_started_at" to table: "interactions"
 CREATE INDEX `interaction_workspace_id_identity_id_started_at` ON `interactions` (`workspace_id`, `identity_id`, `started_at`);
+-- create index "interaction_customer_id" to table: "interactions"
+CREATE INDEX `interaction_customer_id` ON `interactions` (`customer_id`);
 -- create "jobs" table
 CREATE TABLE `jobs` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `kind` text NOT NULL, `unique_key` text NULL, `group_key` text NOT NULL DEFAULT (''), `args` json NOT NULL, `state` text NOT NULL DEFAULT ('ready'), `run_at` datetime NOT NULL, `attempt` integer NOT NULL DEFAULT (0), `max_attempts` integer NOT NULL DEFAULT (20), `lease_until` datetime NULL, `holder` text NOT NULL DEFAULT (''), `error` text NULL, `subject_id` uuid NULL, `created_at` datetime NOT NULL, `finished_at` datetime NULL, `channel_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `jobs_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE SET NULL);
 -- create index "job_workspace_id_kind_unique_key" to table: "jobs"
@@ -223,12 +229,18 @@ CREATE INDEX `message_workspace_id_delivery_id` ON `messages` (`workspace_id`, `
 CREATE INDEX `message_conversation_id_id` ON `messages` (`conversation_id`, `id`);
 -- create index "message_workspace_id_identity_id_visible_number" to table: "messages"
 CREATE UNIQUE INDEX `message_workspace_id_identity_id_visible_number` ON `messages` (`workspace_id`, `identity_id`, `visible_number`);
+-- create index "message_customer_id" to table: "messages"
+CREATE INDEX `message_customer_id` ON `messages` (`customer_id`);
+-- create index "message_sender_id" to table: "messages"
+CREATE INDEX `message_sender_id` ON `messages` (`sender_id`);
 -- create "notes" table
 CREATE TABLE `notes` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `text` text NOT NULL, `pinned` bool NOT NULL DEFAULT (false), `conversation_id` uuid NOT NULL, `interaction_id` uuid NULL, `agent_id` uuid NULL, `app_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `notes_conversations_notes` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `notes_interactions_interaction` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE SET NULL, CONSTRAINT `notes_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `notes_apps_app` FOREIGN KEY (`app_id`) REFERENCES `apps` (`id`) ON DELETE SET NULL);
 -- create index "note_workspace_id_id" to table: "notes"
 CREATE INDEX `note_workspace_id_id` ON `notes` (`workspace_id`, `id`);
 -- create index "note_conversation_id_id" to table: "notes"
 CREATE INDEX `note_conversation_id_id` ON `notes` (`conversation_id`, `id`);
+-- create index "note_interaction_id" to table: "notes"
+CREATE INDEX `note_interaction_id` ON `notes` (`interaction_id`);
 -- create "offers" table
 CREATE TABLE `offers` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `state` text NOT NULL DEFAULT ('PENDING'), `outcome` text NULL, `reasons` json NOT NULL, `cost` integer NOT NULL DEFAULT (0), `epoch` integer NOT NULL DEFAULT (0), `connecting` bool NOT NULL DEFAULT (false), `offered_at` datetime NOT NULL, `expires_at` datetime NOT NULL, `closed_at` datetime NULL, `decline_reason` text NULL, `interaction_id` uuid NOT NULL, `conversation_id` uuid NOT NULL, `agent_id` uuid NOT NULL, `queue_id` uuid NULL, `decision_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `offers_interactions_offers` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION, CONSTRAINT `offers_conversations_conversation` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `offers_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION, CONSTRAINT `offers_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL, CONSTRAINT `offers_routing_decisions_decision` FOREIGN KEY (`decision_id`) REFERENCES `routing_decisions` (`id`) ON DELETE SET NULL);
 -- create index "offer_workspace_id_id" to table: "offers"
@@ -247,6 +259,10 @@ CREATE TABLE `outboxes` (`id` integer NOT NULL PRIMARY KEY AUTOINCREMENT, `works
 CREATE TABLE `participants` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `role` text NOT NULL DEFAULT ('CUSTOMER'), `since` datetime NOT NULL, `conversation_id` uuid NOT NULL, `identity_id` uuid NOT NULL, `customer_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `participants_conversations_participants` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `participants_identities_identity` FOREIGN KEY (`identity_id`) REFERENCES `identities` (`id`) ON DELETE NO ACTION, CONSTRAINT `participants_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION);
 -- create index "participant_workspace_id_conversation_id_identity_id" to table: "participants"
 CREATE UNIQUE INDEX `participant_workspace_id_conversation_id_identity_id` ON `participants` (`workspace_id`, `conversation_id`, `identity_id`);
+-- create index "participant_customer_id_conversation_id" to table: "participants"
+CREATE INDEX `participant_customer_id_conversation_id` ON `participants` (`customer_id`, `conversation_id`);
+-- create index "participant_identity_id" to table: "participants"
+CREATE INDEX `participant_identity_id` ON `participants` (`identity_id`);
 -- create "presences" table
 CREATE TABLE `presences` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `subject_id` uuid NOT NULL, `node` text NOT NULL, `sockets` integer NOT NULL DEFAULT (0), `seen_at` datetime NOT NULL, PRIMARY KEY (`id`));
 -- create index "presence_workspace_id_subject_id_node" to table: "presences"
@@ -323,6 +339,8 @@ CREATE INDEX `timelineitem_workspace_id_id` ON `timeline_items` (`workspace_id`,
 CREATE INDEX `timelineitem_conversation_id_at_id` ON `timeline_items` (`conversation_id`, `at`, `id`);
 -- create index "timelineitem_customer_id_at_id" to table: "timeline_items"
 CREATE INDEX `timelineitem_customer_id_at_id` ON `timeline_items` (`customer_id`, `at`, `id`);
+-- create index "timelineitem_interaction_id" to table: "timeline_items"
+CREATE INDEX `timelineitem_interaction_id` ON `timeline_items` (`interaction_id`);
 -- create "visitor_sessions" table
 CREATE TABLE `visitor_sessions` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `channel_id` uuid NOT NULL, `secret_hash` blob NOT NULL, `client` text NOT NULL DEFAULT (''), `created_at` datetime NOT NULL, `revoked_at` datetime NULL, `identity_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `visitor_sessions_identities_identity` FOREIGN KEY (`identity_id`) REFERENCES `identities` (`id`) ON DELETE NO ACTION);
 -- create index "visitorsession_secret_hash" to table: "visitor_sessions"
@@ -341,6 +359,8 @@ DROP INDEX `visitorsession_workspace_id_identity_id`;
 DROP INDEX `visitorsession_secret_hash`;
 -- reverse: create "visitor_sessions" table
 DROP TABLE `visitor_sessions`;
+-- reverse: create index "timelineitem_interaction_id" to table: "timeline_items"
+DROP INDEX `timelineitem_interaction_id`;
 -- reverse: create index "timelineitem_customer_id_at_id" to table: "timeline_items"
 DROP INDEX `timelineitem_customer_id_at_id`;
 -- reverse: create index "timelineitem_conversation_id_at_id" to table: "timeline_items"
@@ -417,6 +437,10 @@ DROP INDEX `presence_seen_at`;
 DROP INDEX `presence_workspace_id_subject_id_node`;
 -- reverse: create "presences" table
 DROP TABLE `presences`;
+-- reverse: create index "participant_identity_id" to table: "participants"
+DROP INDEX `participant_identity_id`;
+-- reverse: create index "participant_customer_id_conversation_id" to table: "participants"
+DROP INDEX `participant_customer_id_conversation_id`;
 -- reverse: create index "participant_workspace_id_conversation_id_identity_id" to table: "participants"
 DROP INDEX `participant_workspace_id_conversation_id_identity_id`;
 -- reverse: create "participants" table
@@ -435,12 +459,18 @@ DROP INDEX `offer_workspace_id_interaction_id`;
 DROP INDEX `offer_workspace_id_id`;
 -- reverse: create "offers" table
 DROP TABLE `offers`;
+-- reverse: create index "note_interaction_id" to table: "notes"
+DROP INDEX `note_interaction_id`;
 -- reverse: create index "note_conversation_id_id" to table: "notes"
 DROP INDEX `note_conversation_id_id`;
 -- reverse: create index "note_workspace_id_id" to table: "notes"
 DROP INDEX `note_workspace_id_id`;
 -- reverse: create "notes" table
 DROP TABLE `notes`;
+-- reverse: create index "message_sender_id" to table: "messages"
+DROP INDEX `message_sender_id`;
+-- reverse: create index "message_customer_id" to table: "messages"
+DROP INDEX `message_customer_id`;
 -- reverse: create index "message_workspace_id_identity_id_visible_number" to table: "messages"
 DROP INDEX `message_workspace_id_identity_id_visible_number`;
 -- reverse: create index "message_conversation_id_id" to table: "messages"
@@ -503,6 +533,8 @@ DROP INDEX `job_group_running`;
 DROP INDEX `job_workspace_id_kind_unique_key`;
 -- reverse: create "jobs" table
 DROP TABLE `jobs`;
+-- reverse: create index "interaction_customer_id" to table: "interactions"
+DROP INDEX `interaction_customer_id`;
 -- reverse: create index "interaction_workspace_id_identity_id_started_at" to table: "interactions"
 DROP INDEX `interaction_workspace_id_identity_id_started_at`;
 -- reverse: create index "interaction_workspace_id_agent_id_state" to table: "interactions"
@@ -577,6 +609,8 @@ DROP TABLE `conversation_merges`;
 DROP INDEX `conversation_customer_id_state`;
 -- reverse: create index "conversation_workspace_id_number" to table: "conversations"
 DROP INDEX `conversation_workspace_id_number`;
+-- reverse: create index "conversation_workspace_id_owner_id_updated_at" to table: "conversations"
+DROP INDEX `conversation_workspace_id_owner_id_updated_at`;
 -- reverse: create index "conversation_workspace_id_updated_at_id" to table: "conversations"
 DROP INDEX `conversation_workspace_id_updated_at_id`;
 -- reverse: create index "conversation_workspace_id_id" to table: "conversations"
@@ -605,6 +639,8 @@ DROP INDEX `capacityprofile_workspace_id_id`;
 DROP TABLE `capacity_profiles`;
 -- reverse: create index "attachment_workspace_id_state_created_at" to table: "attachments"
 DROP INDEX `attachment_workspace_id_state_created_at`;
+-- reverse: create index "attachment_creator_id" to table: "attachments"
+DROP INDEX `attachment_creator_id`;
 -- reverse: create index "attachment_message_id" to table: "attachments"
 DROP INDEX `attachment_message_id`;
 -- reverse: create index "attachment_workspace_id_id" to table: "attachments"

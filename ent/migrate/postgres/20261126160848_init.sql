@@ -55,6 +55,8 @@ CREATE INDEX "assignment_workspace_id_agent_id_started_at" ON "assignments" ("wo
 CREATE INDEX "assignment_workspace_id_id" ON "assignments" ("workspace_id", "id");
 -- create "attachments" table
 CREATE TABLE "attachments" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "creator_id" uuid NULL, "name" character varying NOT NULL, "content_type" character varying NOT NULL DEFAULT 'application/octet-stream', "kind" character varying NOT NULL DEFAULT 'FILE', "bytes" bigint NOT NULL DEFAULT 0, "sha256" character varying NOT NULL DEFAULT '', "state" character varying NOT NULL DEFAULT 'EXPECTED', "error" text NULL, "media" jsonb NULL, "created_at" timestamptz NOT NULL, "message_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "attachment_creator_id" to table: "attachments"
+CREATE INDEX "attachment_creator_id" ON "attachments" ("creator_id");
 -- create index "attachment_message_id" to table: "attachments"
 CREATE INDEX "attachment_message_id" ON "attachments" ("message_id");
 -- create index "attachment_workspace_id_id" to table: "attachments"
@@ -89,6 +91,8 @@ CREATE INDEX "conversation_customer_id_state" ON "conversations" ("customer_id",
 CREATE INDEX "conversation_workspace_id_id" ON "conversations" ("workspace_id", "id");
 -- create index "conversation_workspace_id_number" to table: "conversations"
 CREATE UNIQUE INDEX "conversation_workspace_id_number" ON "conversations" ("workspace_id", "number");
+-- create index "conversation_workspace_id_owner_id_updated_at" to table: "conversations"
+CREATE INDEX "conversation_workspace_id_owner_id_updated_at" ON "conversations" ("workspace_id", "owner_id", "updated_at");
 -- create index "conversation_workspace_id_updated_at_id" to table: "conversations"
 CREATE INDEX "conversation_workspace_id_updated_at_id" ON "conversations" ("workspace_id", "updated_at", "id");
 -- create "conversation_merges" table
@@ -106,7 +110,7 @@ CREATE TABLE "customers" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "ver
 -- create index "customer_workspace_id_id" to table: "customers"
 CREATE INDEX "customer_workspace_id_id" ON "customers" ("workspace_id", "id");
 -- create "customer_merges" table
-CREATE TABLE "customer_merges" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "evidence" jsonb NOT NULL, "reason" character varying NULL, "given" boolean NOT NULL DEFAULT false, "at" timestamptz NOT NULL, "undone_at" timestamptz NULL, "into_id" uuid NOT NULL, "agent_id" uuid NULL, "app_id" uuid NULL, PRIMARY KEY ("id"));
+CREATE TABLE "customer_merges" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "evidence" jsonb NOT NULL, "reason" character varying NULL, "given" boolean NOT NULL DEFAULT false, "at" timestamptz NOT NULL, "undone_at" timestamptz NULL, "undo_reason" character varying NULL, "into_id" uuid NOT NULL, "agent_id" uuid NULL, "app_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "customermerge_into_id_at_id" to table: "customer_merges"
 CREATE INDEX "customermerge_into_id_at_id" ON "customer_merges" ("into_id", "at", "id");
 -- create index "customermerge_workspace_id_id" to table: "customer_merges"
@@ -149,6 +153,8 @@ CREATE UNIQUE INDEX "identity_workspace_id_kind_scope_value_blind_claim" ON "ide
 CREATE TABLE "interactions" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "channel_kind" character varying NOT NULL, "thread_key" character varying NOT NULL DEFAULT '', "thread" bytea NOT NULL, "direction" character varying NOT NULL DEFAULT 'INBOUND', "state" character varying NOT NULL, "live" boolean NOT NULL DEFAULT false, "connecting" boolean NOT NULL DEFAULT false, "priority" character varying NOT NULL DEFAULT 'NORMAL', "joined_by" character varying NOT NULL, "last_number" bigint NOT NULL DEFAULT 0, "cost" bigint NOT NULL DEFAULT 0, "refused" jsonb NOT NULL, "unanswered_since" timestamptz NULL, "prefer_id" uuid NULL, "prefer_until" timestamptz NULL, "started_at" timestamptz NOT NULL, "queued_at" timestamptz NULL, "accepted_at" timestamptz NULL, "first_responded_at" timestamptz NULL, "ended_at" timestamptz NULL, "wrap_up_until" timestamptz NULL, "abandoned" boolean NOT NULL DEFAULT false, "takes_matter" boolean NOT NULL DEFAULT false, "conversation_id" uuid NOT NULL, "customer_id" uuid NOT NULL, "channel_id" uuid NULL, "identity_id" uuid NULL, "queue_id" uuid NULL, "agent_id" uuid NULL, "previous_agent_id" uuid NULL, "open_offer_id" uuid NULL, "continued_from_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "interactions_interactions_continued_by" FOREIGN KEY ("continued_from_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
 -- create index "interaction_conversation_id_id" to table: "interactions"
 CREATE INDEX "interaction_conversation_id_id" ON "interactions" ("conversation_id", "id");
+-- create index "interaction_customer_id" to table: "interactions"
+CREATE INDEX "interaction_customer_id" ON "interactions" ("customer_id");
 -- create index "interaction_thread_history" to table: "interactions"
 CREATE INDEX "interaction_thread_history" ON "interactions" ("workspace_id", "channel_id", "thread_key", "started_at");
 -- create index "interaction_workspace_id_agent_id_state" to table: "interactions"
@@ -213,8 +219,12 @@ CREATE INDEX "mergesuggestion_merge_suggestion_id" ON "merge_suggestions" ("merg
 CREATE TABLE "messages" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "channel_id" uuid NULL, "channel_kind" character varying NOT NULL, "direction" character varying NOT NULL, "number" bigint NOT NULL, "identity_id" uuid NULL, "visible_number" bigint NULL, "text" text NULL, "html" text NULL, "delivery" character varying NOT NULL, "steps" jsonb NOT NULL, "delivery_error" jsonb NULL, "sends" bigint NOT NULL DEFAULT 0, "automatic" boolean NOT NULL DEFAULT false, "external_id" character varying NULL, "caused_by_key" character varying NULL, "occurred_at" timestamptz NULL, "sent_at" timestamptz NULL, "edited_at" timestamptz NULL, "recalled_at" timestamptz NULL, "interaction_id" uuid NOT NULL, "conversation_id" uuid NOT NULL, "agent_id" uuid NULL, "customer_id" uuid NULL, "app_id" uuid NULL, "sender_id" uuid NULL, "in_reply_to_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "messages_messages_replies" FOREIGN KEY ("in_reply_to_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
 -- create index "message_conversation_id_id" to table: "messages"
 CREATE INDEX "message_conversation_id_id" ON "messages" ("conversation_id", "id");
+-- create index "message_customer_id" to table: "messages"
+CREATE INDEX "message_customer_id" ON "messages" ("customer_id");
 -- create index "message_interaction_number" to table: "messages"
 CREATE UNIQUE INDEX "message_interaction_number" ON "messages" ("interaction_id", "number");
+-- create index "message_sender_id" to table: "messages"
+CREATE INDEX "message_sender_id" ON "messages" ("sender_id");
 -- create index "message_workspace_id_channel_id_external_id_direction" to table: "messages"
 CREATE INDEX "message_workspace_id_channel_id_external_id_direction" ON "messages" ("workspace_id", "channel_id", "external_id", "direction");
 -- create index "message_workspace_id_delivery_id" to table: "messages"
@@ -227,6 +237,8 @@ CREATE UNIQUE INDEX "message_workspace_id_identity_id_visible_number" ON "messag
 CREATE TABLE "notes" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "text" text NOT NULL, "pinned" boolean NOT NULL DEFAULT false, "conversation_id" uuid NOT NULL, "interaction_id" uuid NULL, "agent_id" uuid NULL, "app_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "note_conversation_id_id" to table: "notes"
 CREATE INDEX "note_conversation_id_id" ON "notes" ("conversation_id", "id");
+-- create index "note_interaction_id" to table: "notes"
+CREATE INDEX "note_interaction_id" ON "notes" ("interaction_id");
 -- create index "note_workspace_id_id" to table: "notes"
 CREATE INDEX "note_workspace_id_id" ON "notes" ("workspace_id", "id");
 -- create "offers" table
@@ -245,6 +257,10 @@ CREATE UNIQUE INDEX "offer_workspace_id_interaction_id" ON "offers" ("workspace_
 CREATE TABLE "outboxes" ("id" bigint NOT NULL GENERATED BY DEFAULT AS IDENTITY, "workspace_id" uuid NOT NULL, "type" character varying NOT NULL, "at" timestamptz NOT NULL, "subject_id" uuid NOT NULL, "subject_version" bigint NOT NULL, "conversation_id" uuid NULL, "interaction_id" uuid NULL, "customer_id" uuid NULL, "queue_id" uuid NULL, "identity_id" uuid NULL, "actor_id" uuid NULL, "agent_id" uuid NULL, "changed" jsonb NOT NULL, "audience" jsonb NOT NULL, "hidden_from" jsonb NOT NULL, "private" boolean NOT NULL DEFAULT false, "caused_by_key" character varying NULL, PRIMARY KEY ("id"));
 -- create "participants" table
 CREATE TABLE "participants" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "role" character varying NOT NULL DEFAULT 'CUSTOMER', "since" timestamptz NOT NULL, "conversation_id" uuid NOT NULL, "identity_id" uuid NOT NULL, "customer_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "participant_customer_id_conversation_id" to table: "participants"
+CREATE INDEX "participant_customer_id_conversation_id" ON "participants" ("customer_id", "conversation_id");
+-- create index "participant_identity_id" to table: "participants"
+CREATE INDEX "participant_identity_id" ON "participants" ("identity_id");
 -- create index "participant_workspace_id_conversation_id_identity_id" to table: "participants"
 CREATE UNIQUE INDEX "participant_workspace_id_conversation_id_identity_id" ON "participants" ("workspace_id", "conversation_id", "identity_id");
 -- create "presences" table
@@ -321,6 +337,8 @@ CREATE TABLE "timeline_items" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL,
 CREATE INDEX "timelineitem_conversation_id_at_id" ON "timeline_items" ("conversation_id", "at", "id");
 -- create index "timelineitem_customer_id_at_id" to table: "timeline_items"
 CREATE INDEX "timelineitem_customer_id_at_id" ON "timeline_items" ("customer_id", "at", "id");
+-- create index "timelineitem_interaction_id" to table: "timeline_items"
+CREATE INDEX "timelineitem_interaction_id" ON "timeline_items" ("interaction_id");
 -- create index "timelineitem_workspace_id_id" to table: "timeline_items"
 CREATE INDEX "timelineitem_workspace_id_id" ON "timeline_items" ("workspace_id", "id");
 -- create "visitor_sessions" table
@@ -479,6 +497,8 @@ DROP INDEX "visitorsession_secret_hash";
 DROP TABLE "visitor_sessions";
 -- reverse: create index "timelineitem_workspace_id_id" to table: "timeline_items"
 DROP INDEX "timelineitem_workspace_id_id";
+-- reverse: create index "timelineitem_interaction_id" to table: "timeline_items"
+DROP INDEX "timelineitem_interaction_id";
 -- reverse: create index "timelineitem_customer_id_at_id" to table: "timeline_items"
 DROP INDEX "timelineitem_customer_id_at_id";
 -- reverse: create index "timelineitem_conversation_id_at_id" to table: "timeline_items"
@@ -555,6 +575,10 @@ DROP INDEX "presence_seen_at";
 DROP TABLE "presences";
 -- reverse: create index "participant_workspace_id_conversation_id_identity_id" to table: "participants"
 DROP INDEX "participant_workspace_id_conversation_id_identity_id";
+-- reverse: create index "participant_identity_id" to table: "participants"
+DROP INDEX "participant_identity_id";
+-- reverse: create index "participant_customer_id_conversation_id" to table: "participants"
+DROP INDEX "participant_customer_id_conversation_id";
 -- reverse: create "participants" table
 DROP TABLE "participants";
 -- reverse: create "outboxes" table
@@ -573,6 +597,8 @@ DROP INDEX "offer_interaction_id_offered_at";
 DROP TABLE "offers";
 -- reverse: create index "note_workspace_id_id" to table: "notes"
 DROP INDEX "note_workspace_id_id";
+-- reverse: create index "note_interaction_id" to table: "notes"
+DROP INDEX "note_interaction_id";
 -- reverse: create index "note_conversation_id_id" to table: "notes"
 DROP INDEX "note_conversation_id_id";
 -- reverse: create "notes" table
@@ -585,8 +611,12 @@ DROP INDEX "message_workspace_id_id";
 DROP INDEX "message_workspace_id_delivery_id";
 -- reverse: create index "message_workspace_id_channel_id_external_id_direction" to table: "messages"
 DROP INDEX "message_workspace_id_channel_id_external_id_direction";
+-- reverse: create index "message_sender_id" to table: "messages"
+DROP INDEX "message_sender_id";
 -- reverse: create index "message_interaction_number" to table: "messages"
 DROP INDEX "message_interaction_number";
+-- reverse: create index "message_customer_id" to table: "messages"
+DROP INDEX "message_customer_id";
 -- reverse: create index "message_conversation_id_id" to table: "messages"
 DROP INDEX "message_conversation_id_id";
 -- reverse: create "messages" table
@@ -651,6 +681,8 @@ DROP INDEX "interaction_workspace_id_channel_id_thread_key";
 DROP INDEX "interaction_workspace_id_agent_id_state";
 -- reverse: create index "interaction_thread_history" to table: "interactions"
 DROP INDEX "interaction_thread_history";
+-- reverse: create index "interaction_customer_id" to table: "interactions"
+DROP INDEX "interaction_customer_id";
 -- reverse: create index "interaction_conversation_id_id" to table: "interactions"
 DROP INDEX "interaction_conversation_id_id";
 -- reverse: create "interactions" table
@@ -711,6 +743,8 @@ DROP INDEX "conversationmerge_into_id";
 DROP TABLE "conversation_merges";
 -- reverse: create index "conversation_workspace_id_updated_at_id" to table: "conversations"
 DROP INDEX "conversation_workspace_id_updated_at_id";
+-- reverse: create index "conversation_workspace_id_owner_id_updated_at" to table: "conversations"
+DROP INDEX "conversation_workspace_id_owner_id_updated_at";
 -- reverse: create index "conversation_workspace_id_number" to table: "conversations"
 DROP INDEX "conversation_workspace_id_number";
 -- reverse: create index "conversation_workspace_id_id" to table: "conversations"
@@ -745,6 +779,8 @@ DROP INDEX "attachment_workspace_id_state_created_at";
 DROP INDEX "attachment_workspace_id_id";
 -- reverse: create index "attachment_message_id" to table: "attachments"
 DROP INDEX "attachment_message_id";
+-- reverse: create index "attachment_creator_id" to table: "attachments"
+DROP INDEX "attachment_creator_id";
 -- reverse: create "attachments" table
 DROP TABLE "attachments";
 -- reverse: create index "assignment_workspace_id_id" to table: "assignments"
