@@ -184,7 +184,7 @@ var columns = map[string]string{
 	"attachments.state": "AttachmentState", "offers.state": "OfferState", "offers.outcome": "OfferOutcome", "assignments.kind": "AssignmentKind",
 	"routing_decisions.outcome": "DecisionOutcome", "participants.role": "ParticipantRole", "timeline_items.type": "TimelineItemType",
 	"identities.verification": "VerificationLevel", "roles.reach": "Reach", "api_keys.kind": "KeyKind", "queues.strategy": "RoutingStrategy",
-	"agent_status.state": "AgentState", "status_reasons.state": "AgentState",
+	"agent_status.state": "AgentState", "status_reasons.state": "AgentState", "merge_candidates.state": "SuggestionState",
 	"jobs.state": "", "raw_inbounds.state": "", "accesses.reason": "",
 }
 

@@ -149,11 +149,14 @@ class Scene {
     this.said.push(...typed);
     await this.hears(unique('on')); // and life goes on
     // The visitor's word and the agent's waiting ones race; the chat's own order is the truth.
+    const spoken = [...this.said];
     this.said = (await until('both answers are in', async () => {
       const all = (await visitor.history()).map((m) => m.text);
       return typed.every((x) => all.includes(x)) && all;
     }, 20_000));
+    assert.deepEqual([...this.said].sort(), [...spoken].sort(), 'nothing was lost or doubled');
     assert.deepEqual(this.said.filter((x) => typed.includes(x)), typed, 'answers keep their order');
+    assert.deepEqual(this.said.filter((x) => !typed.includes(x)), spoken.filter((x) => !typed.includes(x)), 'so does all else');
     return { lost, typed };
   }
 }
