@@ -1,49 +1,24 @@
 package desk_test
 
 import (
+	"context"
+	"slices"
 	"testing"
 	"time"
 
+	"entgo.io/ent/dialect"
+
 	"tributary/desk"
 	"tributary/desk/desktest"
+	"tributary/ent"
 	"tributary/ent/conversation"
 	"tributary/ent/interaction"
 	"tributary/ent/mergecandidate"
 	"tributary/ent/message"
+	"tributary/ent/queue"
 	"tributary/internal/gid"
-	"tributary/internal/viewer"
+	"tributary/internal/personal"
 )
-
-func TestAnInvitationOfOneWhoMayMoreIsNotGiven(t *testing.T) {
-	each(t, func(t *testing.T, w *desktest.World) {
-		hr := w.Agent("HR", w.Role("hr", "OWN", viewer.PeopleRead, viewer.PeopleWrite))
-		_, secret, err := w.Desk.InviteAgent(hr, w.Admin.ID, nil)
-		w.Refused(err, desk.NotAllowed)
-		if secret != "" {
-			t.Error("the invitation of an admin is in the hands of one who is none")
-		}
-	})
-}
-
-func TestWhoMayLessDoesNotSwitchOffWhoMayMore(t *testing.T) {
-	each(t, func(t *testing.T, w *desktest.World) {
-		hr := w.Agent("HR", w.Role("hr", "OWN", viewer.PeopleRead, viewer.PeopleWrite))
-		_, err := w.Desk.UpdateAgent(hr, w.Admin.ID, desk.AgentUpdateInput{Active: ptr(false)}, nil, nil)
-		w.Refused(err, desk.NotAllowed)
-	})
-}
-
-// Whose sight ends at his teams gives nobody, and not himself, the sight of others.
-func TestTeamsAreGivenByWhoSeesThem(t *testing.T) {
-	each(t, func(t *testing.T, w *desktest.World) {
-		medical := w.Team("medical")
-		hr := w.Agent("HR", w.Role("hr", "TEAMS", viewer.PeopleRead, viewer.PeopleWrite, viewer.ConversationRead))
-		_, err := w.Desk.UpdateAgent(hr, hr.ID, desk.AgentUpdateInput{TeamIds: &[]gid.ID{medical}}, nil, nil)
-		w.Refused(err, desk.NotAllowed)
-		_, err = w.Desk.UpdateTeam(hr, medical, desk.TeamUpdateInput{MemberIds: &[]gid.ID{hr.ID}}, nil, nil)
-		w.Refused(err, desk.NotAllowed)
-	})
-}
 
 func TestOneChatDoesNotOpenARestrictedOne(t *testing.T) {
 	each(t, func(t *testing.T, w *desktest.World) {
@@ -77,27 +52,6 @@ func TestOneChatDoesNotOpenARestrictedOne(t *testing.T) {
 				t.Errorf("Ann, no member, reads: %s", *m.Text)
 			}
 		}
-	})
-}
-
-func TestWhatIsWithheldIsNotMoved(t *testing.T) {
-	each(t, func(t *testing.T, w *desktest.World) {
-		medical := w.Team("medical")
-		q := w.QueueOf(desk.QueueCreateInput{Name: "medical", TeamID: &medical, Restricted: ptr(true)})
-		doc, all := w.Agent("Doc", "admin", medical), w.Agent("All", "admin")
-		b := w.Bridge(func(in *desk.ChannelCreateInput) { in.QueueID = &q; in.JoinOpen = ptr(true) })
-		one := w.Serve(b.Say("t1", "u1", "my blood"), doc)
-		two := b.Say("t2", "u1", "more")
-		_, err := w.Desk.SplitConversation(all, one.ConversationID, []gid.ID{two.ID}, nil, nil)
-		w.Refused(err, desk.NotAllowed)
-		apart, err := w.Desk.SplitConversation(doc, one.ConversationID, []gid.ID{two.ID}, nil, nil)
-		ok(t, err)
-		_, err = w.Desk.MergeConversations(all, one.ConversationID, []gid.ID{apart}, nil)
-		w.Refused(err, desk.NotAllowed)
-		_, err = w.Desk.MergeConversations(doc, one.ConversationID, []gid.ID{apart}, nil)
-		ok(t, err)
-		_, err = w.Desk.UndoConversationMerge(all, apart, nil)
-		w.Refused(err, desk.NotAllowed)
 	})
 }
 
@@ -247,6 +201,114 @@ func TestCandidatesFollowAMerge(t *testing.T) {
 			_, e1 := w.Desk.AcceptCandidate(w.Admin, left[0].ID, nil)
 			_, e2 := w.Desk.DismissCandidate(w.Admin, left[0].ID, nil, nil)
 			t.Errorf("stays OPEN though they are one; accept: %v; dismiss: %v", e1, e2)
+		}
+	})
+}
+
+func TestATeamIsToldWhatASplitTakesFromIt(t *testing.T) {
+	each(t, func(t *testing.T, w *desktest.World) {
+		red, blue := w.Team("red"), w.Team("blue")
+		qr, qb := w.QueueOf(desk.QueueCreateInput{TeamID: &red}), w.QueueOf(desk.QueueCreateInput{TeamID: &blue})
+		rita := w.Agent("Rita", "agent", red)
+		_ = w.Agent("Bob", "agent", blue)
+		r := w.Bridge(func(in *desk.ChannelCreateInput) { in.QueueID = &qr; in.JoinOpen = ptr(false) })
+		bl := w.Bridge(func(in *desk.ChannelCreateInput) { in.QueueID = &qb })
+		one := r.Say("t1", "u1", "a")
+		two := bl.Say("t2", "u2", "b")
+		_, err := w.Desk.MergeCustomers(w.Admin, one.CustomerID, []gid.ID{two.CustomerID}, nil, nil, nil)
+		ok(t, err)
+		_, err = w.Desk.MergeConversations(w.Admin, two.ConversationID, []gid.ID{one.ConversationID}, nil)
+		ok(t, err)
+		if !w.Sees(rita, two.ConversationID) {
+			t.Fatal("Rita")
+		}
+		w.Log()
+		_, err = w.Desk.SplitConversation(w.Admin, two.ConversationID, []gid.ID{one.ID}, nil, nil)
+		ok(t, err)
+		if w.Sees(rita, two.ConversationID) {
+			t.Fatal("Rita sees still")
+		}
+		told := false
+		for _, e := range w.Log() {
+			if e.Type == string(desk.ConversationRemoved) && (slices.Contains(e.Audience, rita.ID) || slices.Contains(e.Audience, red)) {
+				told = true
+			}
+		}
+		if !told {
+			t.Error("Rita lost the conversation without CONVERSATION_REMOVED")
+		}
+	})
+}
+
+func TestAChatThatWasServedIsNotFoldedAway(t *testing.T) {
+	each(t, func(t *testing.T, w *desktest.World) {
+		doc, ann := w.Agent("Doc", "agent"), w.Agent("Ann", "agent")
+		team := w.Team("x")
+		q := w.QueueOf(desk.QueueCreateInput{Name: "x", TeamID: &team})
+		site := w.SignedSite()
+		token := w.TokenOf("c-1", nil)
+		known, err := w.Visit(site, func(in *desk.VisitorSessionInput) { in.IdentityToken = &token })
+		ok(t, err)
+		i := w.Serve(known.Say("hello"), doc)
+		doc.Reply(i, "how can I help")
+		warm := desk.Warm
+		_, err = w.Desk.Transfer(doc, i.ID, desk.TransferInput{QueueID: &q, Mode: &warm}, nil)
+		ok(t, err)
+		anon := w.Visitor(site)
+		chat := w.Serve(anon.Say("hi"), ann)
+		_, err = anon.Identify(token)
+		ok(t, err)
+		n := w.Interaction(i.ID)
+		cs, err := w.Store.Ent.Consultant.Query().All(w.Sys)
+		ok(t, err)
+		for _, c := range cs {
+			t.Logf("consultant %+v", c)
+		}
+		if n.State == interaction.StateENDED {
+			t.Errorf("what Doc served and gave on is %s, abandoned %t; its words are in %v (chat of Ann %v); consultants %d; Doc sees %t", n.State, n.Abandoned, n.LastNumber, w.Interaction(chat.ID).LastNumber, len(cs), w.Sees(doc, w.Interaction(chat.ID).ConversationID))
+		}
+	})
+}
+
+// A contact that commits between the undo's two locks.
+func TestAnUndoSeesWhatCommitsBetweenItsLocks(t *testing.T) {
+	each(t, func(t *testing.T, w *desktest.World) {
+		if w.Store.Dialect != dialect.Postgres {
+			t.Skip("one writer at a time")
+		}
+		b := w.Bridge(func(in *desk.ChannelCreateInput) { in.JoinOpen = ptr(false) })
+		one, two := b.Say("t1", "u1", "a"), b.Say("t2", "u2", "b")
+		m, err := w.Desk.MergeCustomers(w.Admin, two.CustomerID, []gid.ID{one.CustomerID}, nil, nil, nil)
+		ok(t, err)
+		done := make(chan error, 1)
+		var late *ent.Interaction
+		err = w.Store.Tx(w.Sys, func(ctx context.Context, tx *ent.Tx) error { // what arrive does
+			who, err := tx.Identity.UpdateOneID(*one.IdentityID).AddVisibleCount(1).Save(ctx)
+			if err != nil {
+				return err
+			}
+			c, err := tx.Conversation.Create().SetCustomerID(who.CustomerID).SetNumber(99).Save(ctx)
+			if err != nil {
+				return err
+			}
+			q, err := tx.Queue.Query().Order(queue.ByID()).FirstID(ctx)
+			if err != nil {
+				return err
+			}
+			late, err = tx.Interaction.Create().SetConversationID(c.ID).SetCustomerID(who.CustomerID).SetChannelID(b.ID).SetChannelKind("custom").SetIdentityID(who.ID).
+				SetThreadKey("x").SetThread(personal.Of("x")).SetState(interaction.StateQUEUED).SetQueueID(q).SetJoinedBy(interaction.JoinedByNEW).Save(ctx)
+			if err != nil {
+				return err
+			}
+			go func() { _, err := w.Desk.UndoCustomerMerge(w.Admin, m, nil, nil); done <- err }()
+			time.Sleep(700 * time.Millisecond)
+			return nil
+		})
+		ok(t, err)
+		ok(t, <-done)
+		n := w.Interaction(late.ID)
+		if c := w.Conversation(late.ConversationID); c.CustomerID != n.CustomerID {
+			t.Errorf("after the undo the conversation is %v's, its only contact %v's", c.CustomerID, n.CustomerID)
 		}
 	})
 }

@@ -497,7 +497,7 @@ extend type Mutation {
     "Makes a repeat safe: one effect per key, remembered for 48 hours."
     idempotencyKey: Key
   ): AgentCreatePayload @requires(scope: PEOPLE_WRITE)
-  "Changes an agent."
+  "Changes an agent. NOT_ALLOWED for one who may do what the caller may not, and for teams beyond the caller's reach."
   agentUpdate(
     "Which."
     id: ID!
@@ -508,7 +508,7 @@ extend type Mutation {
     "Makes a repeat safe: one effect per key, remembered for 48 hours."
     idempotencyKey: Key
   ): AgentUpdatePayload @requires(scope: PEOPLE_WRITE)
-  "Makes a new invitation, valid for 7 days; the one before it ends."
+  "Makes a new invitation, valid for 7 days; the one before it ends. NOT_ALLOWED for an agent who may do what the caller may not."
   agentInvite(
     "Whom."
     id: ID!
@@ -1583,7 +1583,7 @@ input TransferInput {
   reason: String
   "The urgency from now on."
   priority: Priority
-  "The matter, too: whoever takes it owns the conversation."
+  "The matter, too: whoever takes it owns the conversation. By who may transfer the matter: see ` + "`" + `conversationOwnerSet` + "`" + `."
   withOwner: Boolean = false
 }
 
@@ -1698,7 +1698,7 @@ extend type Mutation {
     "Makes a repeat safe: one effect per key, remembered for 48 hours."
     idempotencyKey: Key
   ): ConversationOwnerSetPayload @requires(scope: CONVERSATION_WRITE)
-  "Lets agents follow the conversation, or no more: who follows sees it, whatever his reach."
+  "Lets agents follow the conversation, or no more: who follows sees it, whatever his reach. Others than oneself are taken out by the owner, or with SUPERVISE; at most 100 follow one conversation."
   conversationFollow(
     "Which."
     id: ID!
@@ -3718,7 +3718,7 @@ extend type Mutation {
     "Makes a repeat safe: one effect per key, remembered for 48 hours."
     idempotencyKey: Key
   ): QueueUpdatePayload @requires(scope: ROUTING_WRITE)
-  "Deletes a queue; IN_USE while something waits or is served in it, a channel names it, or it is the workspace's default. What ended in it keeps its history, without the queue."
+  "Deletes a queue; IN_USE while something waits or is served in it, a channel names it, it is the workspace's default, or it is restricted and something was said in it. What ended in it keeps its history, without the queue."
   queueDelete(
     "Which."
     id: ID!
