@@ -129,7 +129,7 @@ export async function closeCodes(t, node) {
     } });
     s.diagnostic(`${close.code} "${close.reason}"`);
     assert.equal(close.code, 1012);
-    assert.deepEqual(await within('the end', node.ended, 30_000), { code: 0, signal: null });
+    assert.deepEqual(await within('the end', node.ended, 30_000), { code: 0, signal: null }, node.log);
   });
 }
 
