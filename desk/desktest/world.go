@@ -168,13 +168,14 @@ func (w *World) login(id gid.ID) *Agent {
 	return a.Again()
 }
 
-// Again proves the agent anew: a changed role or team shows.
+// Again is the agent proved anew: a changed role or team shows. The one before stays as he was.
 func (a *Agent) Again() *Agent {
 	a.world.T.Helper()
 	v, err := a.world.Desk.StillStands(a.world.base, &viewer.Viewer{Token: a.Session})
 	a.world.ok(err)
-	a.Context = viewer.With(a.world.base, v)
-	return a
+	again := *a
+	again.Context = viewer.With(a.world.base, v)
+	return &again
 }
 
 // Viewer is who the agent is.
