@@ -558,14 +558,6 @@ func TestAWordThatWaitsForTheProofIsRefused(t *testing.T) {
 		}
 		v := w.Visitor(w.SignedSite())
 		i := v.Say("hello")
-		waiting := func(want int) {
-			w.Eventually("they wait for the lock", func() bool {
-				n := 0
-				row := w.Store.DB.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
-				ok(t, row.Scan(&n))
-				return n == want
-			})
-		}
 		var all sync.WaitGroup
 		var n *desktest.Visitor
 		var proof, word error
@@ -574,9 +566,9 @@ func TestAWordThatWaitsForTheProofIsRefused(t *testing.T) {
 				return err
 			}
 			all.Go(func() { n, proof = v.Identify(w.TokenOf("c-1", nil)) })
-			waiting(1)
+			w.Waiting(1)
 			all.Go(func() { _, word = w.Desk.VisitorSays(v, desk.VisitorMessageInput{Text: ptr("late")}, nil) })
-			waiting(2)
+			w.Waiting(2)
 			return nil
 		}))
 		all.Wait()

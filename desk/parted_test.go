@@ -301,7 +301,7 @@ func TestAnUndoSeesWhatCommitsBetweenItsLocks(t *testing.T) {
 				return err
 			}
 			go func() { _, err := w.Desk.UndoCustomerMerge(w.Admin, m, nil, nil); done <- err }()
-			time.Sleep(700 * time.Millisecond)
+			w.Waiting(1)
 			return nil
 		})
 		ok(t, err)

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 
+	"entgo.io/ent/dialect"
+
 	"tributary/desk"
 	"tributary/desk/desktest"
 	"tributary/ent"
@@ -230,4 +232,37 @@ func (r *ring) holds() {
 	for _, p := range r.judge.agents {
 		r.judge.checkLoad(now, p, wrong)
 	}
+}
+
+// Two matters that the same two agents serve are resolved at once: whose loads are taken first must not depend on which
+// contact of a matter came first, or the two wait for each other until PostgreSQL ends one of them.
+func TestResolvingTheSameCarriersTakesOneOrder(t *testing.T) {
+	each(t, func(t *testing.T, w *desktest.World) {
+		if w.Store.Dialect != dialect.Postgres {
+			t.Skip("one writer at a time")
+		}
+		r := newRing(t, w)
+		matter := func(first, second *desktest.Agent) gid.ID {
+			who := r.Unique("u")
+			i := r.Serve(r.bridge.Say(r.Unique("t"), who, "one"), first)
+			if j := r.Serve(r.bridge.Say(r.Unique("t"), who, "two"), second); i.ConversationID != j.ConversationID {
+				t.Fatal("the second contact did not join the first")
+			}
+			return i.ConversationID
+		}
+		resolve := func(id gid.ID) side {
+			return side{"resolve", func() error {
+				_, err := w.Desk.Resolve(w.Admin, id, &desk.ResolveInput{EndOthers: ptr(true)}, nil, nil)
+				return err
+			}, nil}
+		}
+		for range 25 {
+			r.together(resolve(matter(r.ann, r.bob)), resolve(matter(r.bob, r.ann)))
+		}
+		ended := 0
+		ok(t, w.Store.DB.QueryRowContext(t.Context(), "SELECT pg_stat_get_db_deadlocks(oid) FROM pg_database WHERE datname = current_database()").Scan(&ended))
+		if ended > 0 {
+			t.Errorf("PostgreSQL ended %d transactions that waited for each other", ended)
+		}
+	})
 }

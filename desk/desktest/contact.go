@@ -174,6 +174,16 @@ func (w *World) Eventually(what string, f func() bool) {
 	w.T.Fatalf("never: %s", what)
 }
 
+// Waiting waits until n transactions wait for a lock. PostgreSQL only: SQLite lets one writer in at a time.
+func (w *World) Waiting(n int) {
+	w.T.Helper()
+	w.Eventually(fmt.Sprintf("%d wait for a lock", n), func() bool {
+		got := 0
+		w.ok(w.Store.DB.QueryRowContext(w.T.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&got))
+		return got == n
+	})
+}
+
 // Work runs the jobs that are due in this world's time until none is left.
 func (w *World) Work() {
 	w.T.Helper()

@@ -130,6 +130,7 @@ func (r *run) drive() {
 	r.start = time.Now()
 	r.traffic(ctx)
 	r.lives()
+	r.node.Ready(time.Minute) // behind a proxy that answers for it, no caller has waited for the last start
 	r.calm.Store(false)
 	r.stop.Store(true)
 	if !waited(&r.group, time.Minute) {
