@@ -82,11 +82,15 @@ type Fetcher interface {
 	Fetch(ctx context.Context, after Cursor) (Batch, error)
 }
 
+// Streamer names the streams of a Fetcher that has several; without it there is
+// one, named "".
+type Streamer interface{ Streams() []string }
+
 // Watcher holds a connection open and calls wake when there may be something to
 // fetch; it delivers nothing itself and returns when ctx ends or the connection
 // breaks.
 type Watcher interface {
-	Watch(ctx context.Context, wake func()) error
+	Watch(ctx context.Context, stream string, wake func()) error
 }
 
 // Sender sends. Errors are read by ClassOf; unwrapped ones are temporary. When
@@ -157,6 +161,10 @@ const (
 type Capabilities struct {
 	// Text, Location, Link, Menu, Card and Template are what can be sent beside media.
 	Text, Location, Link, Menu, Card, Template bool
+	// Recipients: messages have To and Cc, and can be answered to all.
+	Recipients bool
+	// Subject: messages have a subject.
+	Subject bool
 	// Starts: we may write first.
 	Starts bool
 	// PublicComment, PublicReply and PrivateReply: comments come in, can be

@@ -47,8 +47,34 @@ type Inbound struct {
 	ThreadKey string `json:"threadKey,omitempty"`
 	// InReplyTo is the provider's id of the message that is answered.
 	InReplyTo string `json:"inReplyTo,omitempty"`
-	// Parts is the content. Media inside is fetched later by MediaFetcher.
+	// Subject is what the sender called it, where the kind has subjects.
+	Subject string `json:"subject,omitempty"`
+	// Parts is the content. Media inside is fetched later by MediaFetcher, or
+	// lies in Host.Blob already (MediaRef.Blob).
 	Parts []Part `json:"parts,omitempty"`
+	// HTML is the rich form of the text, sanitised by the kind; pictures inside
+	// are named by "cid:" and MediaRef.ContentID. Empty: there is none.
+	HTML string `json:"html,omitempty"`
+	// Quoted is what was cut from the text: earlier messages and signatures.
+	Quoted string `json:"quoted,omitempty"`
+	// Warnings are keys of what people should be told about the message, such
+	// as WarnSenderUnproved.
+	Warnings []string `json:"warnings,omitempty"`
+	// Unreadable says why the event could not be read as it should; what could
+	// be saved stands in the parts, the whole in Raw. Empty: it was read.
+	Unreadable string `json:"unreadable,omitempty"`
+	// RefID is the id by which later messages name this one, whatever channel
+	// they come by: a mail's Message-ID. Empty: the kind has none.
+	RefID string `json:"refId,omitempty"`
+	// References are RefIDs of earlier messages of the thread, oldest first.
+	References []string `json:"references,omitempty"`
+	// SameID is equal for every copy of one message, on whatever channel it
+	// arrives: a copy is one more arrival, not a second message. Empty: each
+	// is a message of its own.
+	SameID string `json:"sameId,omitempty"`
+	// Marks are texts in the shape of our own marks (Outbound.Marks) found in
+	// addresses and ids, best first. The core checks them; the kind cannot.
+	Marks []string `json:"marks,omitempty"`
 	// Grant is the reply window this event opens; nil: it opens none.
 	Grant *WindowGrant `json:"grant,omitempty"`
 	// Automatic marks auto-replies, bounces and receipts: they never reopen a
@@ -73,6 +99,18 @@ type Inbound struct {
 
 	Raw Raw `json:"raw,omitzero"`
 }
+
+// The warnings that the core knows; a kind may name its own.
+const (
+	// WarnSenderUnproved: nothing vouches for the shown sender.
+	WarnSenderUnproved = "sender_unproved"
+	// WarnSenderForged: the sender's domain says that it is not from there.
+	WarnSenderForged = "sender_forged"
+	// WarnReplyToForeign: answers are asked to go to an address that is not the sender's.
+	WarnReplyToForeign = "reply_to_foreign"
+	// WarnCut: parts were left out because of a limit.
+	WarnCut = "cut"
+)
 
 // Media lists the attachments in the order of the parts.
 func (in Inbound) Media() []MediaRef {

@@ -82,8 +82,12 @@ type MediaRef struct {
 	Ref string `json:"ref,omitempty"`
 	// URL is where the bytes can be fetched, where that is public or signed.
 	URL string `json:"url,omitempty"`
-	// Blob is the key in Host.Blob, for outbound media.
+	// Blob is the key in Host.Blob: of outbound media, and of inbound media
+	// that came with the event itself.
 	Blob string `json:"blob,omitempty"`
+	// ContentID is how the event's HTML names it, without brackets; empty where
+	// it does not.
+	ContentID string `json:"contentId,omitempty"`
 	// Name is a clean file name, without a path.
 	Name string `json:"name,omitempty"`
 	// ContentType is what the sender says; the bytes decide.
