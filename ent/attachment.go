@@ -40,6 +40,10 @@ type Attachment struct {
 	State attachment.State `json:"state,omitempty"`
 	// Error holds the value of the "error" field.
 	Error *string `json:"error,omitempty"`
+	// BlobKey holds the value of the "blob_key" field.
+	BlobKey string `json:"blob_key,omitempty"`
+	// ContentID holds the value of the "content_id" field.
+	ContentID string `json:"content_id,omitempty"`
 	// Media holds the value of the "media" field.
 	Media map[string]interface{} `json:"-"`
 	// CreatedAt holds the value of the "created_at" field.
@@ -83,7 +87,7 @@ func (*Attachment) scanValues(columns []string) ([]any, error) {
 			values[i] = new(gid.ID)
 		case attachment.FieldBytes:
 			values[i] = new(sql.NullInt64)
-		case attachment.FieldName, attachment.FieldContentType, attachment.FieldKind, attachment.FieldSha256, attachment.FieldState, attachment.FieldError:
+		case attachment.FieldName, attachment.FieldContentType, attachment.FieldKind, attachment.FieldSha256, attachment.FieldState, attachment.FieldError, attachment.FieldBlobKey, attachment.FieldContentID:
 			values[i] = new(sql.NullString)
 		case attachment.FieldCreatedAt:
 			values[i] = new(sql.NullTime)
@@ -170,6 +174,18 @@ func (_m *Attachment) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.Error = new(string)
 				*_m.Error = value.String
+			}
+		case attachment.FieldBlobKey:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field blob_key", values[i])
+			} else if value.Valid {
+				_m.BlobKey = value.String
+			}
+		case attachment.FieldContentID:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field content_id", values[i])
+			} else if value.Valid {
+				_m.ContentID = value.String
 			}
 		case attachment.FieldMedia:
 			if value, ok := values[i].(*[]byte); !ok {
@@ -261,6 +277,12 @@ func (_m *Attachment) String() string {
 		builder.WriteString("error=")
 		builder.WriteString(*v)
 	}
+	builder.WriteString(", ")
+	builder.WriteString("blob_key=")
+	builder.WriteString(_m.BlobKey)
+	builder.WriteString(", ")
+	builder.WriteString("content_id=")
+	builder.WriteString(_m.ContentID)
 	builder.WriteString(", ")
 	builder.WriteString("media=<sensitive>")
 	builder.WriteString(", ")

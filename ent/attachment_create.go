@@ -149,6 +149,34 @@ func (_c *AttachmentCreate) SetNillableError(v *string) *AttachmentCreate {
 	return _c
 }
 
+// SetBlobKey sets the "blob_key" field.
+func (_c *AttachmentCreate) SetBlobKey(v string) *AttachmentCreate {
+	_c.mutation.SetBlobKey(v)
+	return _c
+}
+
+// SetNillableBlobKey sets the "blob_key" field if the given value is not nil.
+func (_c *AttachmentCreate) SetNillableBlobKey(v *string) *AttachmentCreate {
+	if v != nil {
+		_c.SetBlobKey(*v)
+	}
+	return _c
+}
+
+// SetContentID sets the "content_id" field.
+func (_c *AttachmentCreate) SetContentID(v string) *AttachmentCreate {
+	_c.mutation.SetContentID(v)
+	return _c
+}
+
+// SetNillableContentID sets the "content_id" field if the given value is not nil.
+func (_c *AttachmentCreate) SetNillableContentID(v *string) *AttachmentCreate {
+	if v != nil {
+		_c.SetContentID(*v)
+	}
+	return _c
+}
+
 // SetMedia sets the "media" field.
 func (_c *AttachmentCreate) SetMedia(v map[string]interface{}) *AttachmentCreate {
 	_c.mutation.SetMedia(v)
@@ -245,6 +273,14 @@ func (_c *AttachmentCreate) defaults() error {
 		v := attachment.DefaultState
 		_c.mutation.SetState(v)
 	}
+	if _, ok := _c.mutation.BlobKey(); !ok {
+		v := attachment.DefaultBlobKey
+		_c.mutation.SetBlobKey(v)
+	}
+	if _, ok := _c.mutation.ContentID(); !ok {
+		v := attachment.DefaultContentID
+		_c.mutation.SetContentID(v)
+	}
 	if _, ok := _c.mutation.CreatedAt(); !ok {
 		if attachment.DefaultCreatedAt == nil {
 			return fmt.Errorf("ent: uninitialized attachment.DefaultCreatedAt (forgotten import ent/runtime?)")
@@ -294,6 +330,12 @@ func (_c *AttachmentCreate) check() error {
 		if err := attachment.StateValidator(v); err != nil {
 			return &ValidationError{Name: "state", err: fmt.Errorf(`ent: validator failed for field "Attachment.state": %w`, err)}
 		}
+	}
+	if _, ok := _c.mutation.BlobKey(); !ok {
+		return &ValidationError{Name: "blob_key", err: errors.New(`ent: missing required field "Attachment.blob_key"`)}
+	}
+	if _, ok := _c.mutation.ContentID(); !ok {
+		return &ValidationError{Name: "content_id", err: errors.New(`ent: missing required field "Attachment.content_id"`)}
 	}
 	if _, ok := _c.mutation.CreatedAt(); !ok {
 		return &ValidationError{Name: "created_at", err: errors.New(`ent: missing required field "Attachment.created_at"`)}
@@ -369,6 +411,14 @@ func (_c *AttachmentCreate) createSpec() (*Attachment, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Error(); ok {
 		_spec.SetField(attachment.FieldError, field.TypeString, value)
 		_node.Error = &value
+	}
+	if value, ok := _c.mutation.BlobKey(); ok {
+		_spec.SetField(attachment.FieldBlobKey, field.TypeString, value)
+		_node.BlobKey = value
+	}
+	if value, ok := _c.mutation.ContentID(); ok {
+		_spec.SetField(attachment.FieldContentID, field.TypeString, value)
+		_node.ContentID = value
 	}
 	if value, ok := _c.mutation.Media(); ok {
 		_spec.SetField(attachment.FieldMedia, field.TypeJSON, value)
@@ -607,6 +657,12 @@ func (u *AttachmentUpsertOne) UpdateNewValues() *AttachmentUpsertOne {
 		}
 		if _, exists := u.create.mutation.Name(); exists {
 			s.SetIgnore(attachment.FieldName)
+		}
+		if _, exists := u.create.mutation.BlobKey(); exists {
+			s.SetIgnore(attachment.FieldBlobKey)
+		}
+		if _, exists := u.create.mutation.ContentID(); exists {
+			s.SetIgnore(attachment.FieldContentID)
 		}
 		if _, exists := u.create.mutation.CreatedAt(); exists {
 			s.SetIgnore(attachment.FieldCreatedAt)
@@ -991,6 +1047,12 @@ func (u *AttachmentUpsertBulk) UpdateNewValues() *AttachmentUpsertBulk {
 			}
 			if _, exists := b.mutation.Name(); exists {
 				s.SetIgnore(attachment.FieldName)
+			}
+			if _, exists := b.mutation.BlobKey(); exists {
+				s.SetIgnore(attachment.FieldBlobKey)
+			}
+			if _, exists := b.mutation.ContentID(); exists {
+				s.SetIgnore(attachment.FieldContentID)
 			}
 			if _, exists := b.mutation.CreatedAt(); exists {
 				s.SetIgnore(attachment.FieldCreatedAt)

@@ -72,9 +72,12 @@ type Channel struct {
 type ChannelEdges struct {
 	// Queue holds the value of the queue edge.
 	Queue *Queue `json:"queue,omitempty"`
+	// Pulls holds the value of the pulls edge.
+	Pulls []*Pull `json:"pulls,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [1]bool
+	loadedTypes [2]bool
+	namedPulls  map[string][]*Pull
 }
 
 // QueueOrErr returns the Queue value or an error if the edge
@@ -86,6 +89,15 @@ func (e ChannelEdges) QueueOrErr() (*Queue, error) {
 		return nil, &NotFoundError{label: queue.Label}
 	}
 	return nil, &NotLoadedError{edge: "queue"}
+}
+
+// PullsOrErr returns the Pulls value or an error if the edge
+// was not loaded in eager-loading.
+func (e ChannelEdges) PullsOrErr() ([]*Pull, error) {
+	if e.loadedTypes[1] {
+		return e.Pulls, nil
+	}
+	return nil, &NotLoadedError{edge: "pulls"}
 }
 
 // scanValues returns the types for scanning values from sql.Rows.
@@ -281,6 +293,11 @@ func (_m *Channel) QueryQueue() *QueueQuery {
 	return NewChannelClient(_m.config).QueryQueue(_m)
 }
 
+// QueryPulls queries the "pulls" edge of the Channel entity.
+func (_m *Channel) QueryPulls() *PullQuery {
+	return NewChannelClient(_m.config).QueryPulls(_m)
+}
+
 // Update returns a builder for updating this Channel.
 // Note that you need to call Channel.Unwrap() before calling this method if this Channel
 // was returned from a transaction, and the transaction was committed or rolled back.
@@ -380,6 +397,30 @@ func (_m *Channel) String() string {
 	}
 	builder.WriteByte(')')
 	return builder.String()
+}
+
+// NamedPulls returns the Pulls named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Channel) NamedPulls(name string) ([]*Pull, error) {
+	if _m.Edges.namedPulls == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedPulls[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Channel) appendNamedPulls(name string, edges ...*Pull) {
+	if _m.Edges.namedPulls == nil {
+		_m.Edges.namedPulls = make(map[string][]*Pull)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedPulls[name] = []*Pull{}
+	} else {
+		_m.Edges.namedPulls[name] = append(_m.Edges.namedPulls[name], edges...)
+	}
 }
 
 // Channels is a parsable slice of Channel.

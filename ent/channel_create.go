@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 	"tributary/ent/channel"
+	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/internal/gid"
 
@@ -291,6 +292,21 @@ func (_c *ChannelCreate) SetQueue(v *Queue) *ChannelCreate {
 	return _c.SetQueueID(v.ID)
 }
 
+// AddPullIDs adds the "pulls" edge to the Pull entity by IDs.
+func (_c *ChannelCreate) AddPullIDs(ids ...gid.ID) *ChannelCreate {
+	_c.mutation.AddPullIDs(ids...)
+	return _c
+}
+
+// AddPulls adds the "pulls" edges to the Pull entity.
+func (_c *ChannelCreate) AddPulls(v ...*Pull) *ChannelCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddPullIDs(ids...)
+}
+
 // Mutation returns the ChannelMutation object of the builder.
 func (_c *ChannelCreate) Mutation() *ChannelMutation {
 	return _c.mutation
@@ -548,6 +564,22 @@ func (_c *ChannelCreate) createSpec() (*Channel, *sqlgraph.CreateSpec) {
 			edge.Target.Nodes = append(edge.Target.Nodes, k)
 		}
 		_node.QueueID = &nodes[0]
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.PullsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   channel.PullsTable,
+			Columns: []string{channel.PullsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(pull.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}
 	return _node, _spec

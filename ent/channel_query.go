@@ -4,11 +4,13 @@ package ent
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math"
 	"tributary/ent/channel"
 	"tributary/ent/predicate"
+	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/internal/gid"
 
@@ -22,13 +24,15 @@ import (
 // ChannelQuery is the builder for querying Channel entities.
 type ChannelQuery struct {
 	config
-	ctx        *QueryContext
-	order      []channel.OrderOption
-	inters     []Interceptor
-	predicates []predicate.Channel
-	withQueue  *QueueQuery
-	after      []func(context.Context, []*Channel) error
-	modifiers  []func(*sql.Selector)
+	ctx            *QueryContext
+	order          []channel.OrderOption
+	inters         []Interceptor
+	predicates     []predicate.Channel
+	withQueue      *QueueQuery
+	withPulls      *PullQuery
+	after          []func(context.Context, []*Channel) error
+	modifiers      []func(*sql.Selector)
+	withNamedPulls map[string]*PullQuery
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
 	path func(context.Context) (*sql.Selector, error)
@@ -80,6 +84,28 @@ func (_q *ChannelQuery) QueryQueue() *QueueQuery {
 			sqlgraph.From(channel.Table, channel.FieldID, selector),
 			sqlgraph.To(queue.Table, queue.FieldID),
 			sqlgraph.Edge(sqlgraph.M2O, false, channel.QueueTable, channel.QueueColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryPulls chains the current query on the "pulls" edge.
+func (_q *ChannelQuery) QueryPulls() *PullQuery {
+	query := (&PullClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(channel.Table, channel.FieldID, selector),
+			sqlgraph.To(pull.Table, pull.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, channel.PullsTable, channel.PullsColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -280,6 +306,7 @@ func (_q *ChannelQuery) Clone() *ChannelQuery {
 		inters:     append([]Interceptor{}, _q.inters...),
 		predicates: append([]predicate.Channel{}, _q.predicates...),
 		withQueue:  _q.withQueue.Clone(),
+		withPulls:  _q.withPulls.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -295,6 +322,17 @@ func (_q *ChannelQuery) WithQueue(opts ...func(*QueueQuery)) *ChannelQuery {
 		opt(query)
 	}
 	_q.withQueue = query
+	return _q
+}
+
+// WithPulls tells the query-builder to eager-load the nodes that are connected to
+// the "pulls" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *ChannelQuery) WithPulls(opts ...func(*PullQuery)) *ChannelQuery {
+	query := (&PullClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withPulls = query
 	return _q
 }
 
@@ -382,8 +420,9 @@ func (_q *ChannelQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Chan
 	var (
 		nodes       = []*Channel{}
 		_spec       = _q.querySpec()
-		loadedTypes = [1]bool{
+		loadedTypes = [2]bool{
 			_q.withQueue != nil,
+			_q.withPulls != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -410,6 +449,20 @@ func (_q *ChannelQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Chan
 	if query := _q.withQueue; query != nil {
 		if err := _q.loadQueue(ctx, query, nodes, nil,
 			func(n *Channel, e *Queue) { n.Edges.Queue = e }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withPulls; query != nil {
+		if err := _q.loadPulls(ctx, query, nodes,
+			func(n *Channel) { n.Edges.Pulls = []*Pull{} },
+			func(n *Channel, e *Pull) { n.Edges.Pulls = append(n.Edges.Pulls, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedPulls {
+		if err := _q.loadPulls(ctx, query, nodes,
+			func(n *Channel) { n.appendNamedPulls(name) },
+			func(n *Channel, e *Pull) { n.appendNamedPulls(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -450,6 +503,36 @@ func (_q *ChannelQuery) loadQueue(ctx context.Context, query *QueueQuery, nodes 
 		for i := range nodes {
 			assign(nodes[i], n)
 		}
+	}
+	return nil
+}
+func (_q *ChannelQuery) loadPulls(ctx context.Context, query *PullQuery, nodes []*Channel, init func(*Channel), assign func(*Channel, *Pull)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Channel)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(pull.FieldChannelID)
+	}
+	query.Where(predicate.Pull(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(channel.PullsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.ChannelID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "channel_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
 	}
 	return nil
 }
@@ -574,6 +657,20 @@ func (_q *ChannelQuery) ForShare(opts ...sql.LockOption) *ChannelQuery {
 func (_q *ChannelQuery) Modify(modifiers ...func(s *sql.Selector)) *ChannelSelect {
 	_q.modifiers = append(_q.modifiers, modifiers...)
 	return _q.Select()
+}
+
+// WithNamedPulls tells the query-builder to eager-load the nodes that are connected to the "pulls"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *ChannelQuery) WithNamedPulls(name string, opts ...func(*PullQuery)) *ChannelQuery {
+	query := (&PullClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedPulls == nil {
+		_q.withNamedPulls = make(map[string]*PullQuery)
+	}
+	_q.withNamedPulls[name] = query
+	return _q
 }
 
 // ChannelGroupBy is the group-by builder for Channel entities.

@@ -10,6 +10,7 @@ import (
 	"time"
 	"tributary/ent/channel"
 	"tributary/ent/predicate"
+	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/internal/gid"
 
@@ -319,6 +320,21 @@ func (_u *ChannelUpdate) SetQueue(v *Queue) *ChannelUpdate {
 	return _u.SetQueueID(v.ID)
 }
 
+// AddPullIDs adds the "pulls" edge to the Pull entity by IDs.
+func (_u *ChannelUpdate) AddPullIDs(ids ...gid.ID) *ChannelUpdate {
+	_u.mutation.AddPullIDs(ids...)
+	return _u
+}
+
+// AddPulls adds the "pulls" edges to the Pull entity.
+func (_u *ChannelUpdate) AddPulls(v ...*Pull) *ChannelUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddPullIDs(ids...)
+}
+
 // Mutation returns the ChannelMutation object of the builder.
 func (_u *ChannelUpdate) Mutation() *ChannelMutation {
 	return _u.mutation
@@ -328,6 +344,27 @@ func (_u *ChannelUpdate) Mutation() *ChannelMutation {
 func (_u *ChannelUpdate) ClearQueue() *ChannelUpdate {
 	_u.mutation.ClearQueue()
 	return _u
+}
+
+// ClearPulls clears all "pulls" edges to the Pull entity.
+func (_u *ChannelUpdate) ClearPulls() *ChannelUpdate {
+	_u.mutation.ClearPulls()
+	return _u
+}
+
+// RemovePullIDs removes the "pulls" edge to Pull entities by IDs.
+func (_u *ChannelUpdate) RemovePullIDs(ids ...gid.ID) *ChannelUpdate {
+	_u.mutation.RemovePullIDs(ids...)
+	return _u
+}
+
+// RemovePulls removes "pulls" edges to Pull entities.
+func (_u *ChannelUpdate) RemovePulls(v ...*Pull) *ChannelUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemovePullIDs(ids...)
 }
 
 // Save executes the query and returns the number of nodes affected by the update operation.
@@ -492,6 +529,51 @@ func (_u *ChannelUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(queue.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.PullsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   channel.PullsTable,
+			Columns: []string{channel.PullsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(pull.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedPullsIDs(); len(nodes) > 0 && !_u.mutation.PullsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   channel.PullsTable,
+			Columns: []string{channel.PullsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(pull.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.PullsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   channel.PullsTable,
+			Columns: []string{channel.PullsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(pull.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -807,6 +889,21 @@ func (_u *ChannelUpdateOne) SetQueue(v *Queue) *ChannelUpdateOne {
 	return _u.SetQueueID(v.ID)
 }
 
+// AddPullIDs adds the "pulls" edge to the Pull entity by IDs.
+func (_u *ChannelUpdateOne) AddPullIDs(ids ...gid.ID) *ChannelUpdateOne {
+	_u.mutation.AddPullIDs(ids...)
+	return _u
+}
+
+// AddPulls adds the "pulls" edges to the Pull entity.
+func (_u *ChannelUpdateOne) AddPulls(v ...*Pull) *ChannelUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddPullIDs(ids...)
+}
+
 // Mutation returns the ChannelMutation object of the builder.
 func (_u *ChannelUpdateOne) Mutation() *ChannelMutation {
 	return _u.mutation
@@ -816,6 +913,27 @@ func (_u *ChannelUpdateOne) Mutation() *ChannelMutation {
 func (_u *ChannelUpdateOne) ClearQueue() *ChannelUpdateOne {
 	_u.mutation.ClearQueue()
 	return _u
+}
+
+// ClearPulls clears all "pulls" edges to the Pull entity.
+func (_u *ChannelUpdateOne) ClearPulls() *ChannelUpdateOne {
+	_u.mutation.ClearPulls()
+	return _u
+}
+
+// RemovePullIDs removes the "pulls" edge to Pull entities by IDs.
+func (_u *ChannelUpdateOne) RemovePullIDs(ids ...gid.ID) *ChannelUpdateOne {
+	_u.mutation.RemovePullIDs(ids...)
+	return _u
+}
+
+// RemovePulls removes "pulls" edges to Pull entities.
+func (_u *ChannelUpdateOne) RemovePulls(v ...*Pull) *ChannelUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemovePullIDs(ids...)
 }
 
 // Where appends a list predicates to the ChannelUpdate builder.
@@ -1010,6 +1128,51 @@ func (_u *ChannelUpdateOne) sqlSave(ctx context.Context) (_node *Channel, err er
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(queue.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.PullsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   channel.PullsTable,
+			Columns: []string{channel.PullsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(pull.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedPullsIDs(); len(nodes) > 0 && !_u.mutation.PullsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   channel.PullsTable,
+			Columns: []string{channel.PullsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(pull.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.PullsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   channel.PullsTable,
+			Columns: []string{channel.PullsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(pull.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

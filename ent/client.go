@@ -19,10 +19,12 @@ import (
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
 	"tributary/ent/app"
+	"tributary/ent/arrival"
 	"tributary/ent/assignment"
 	"tributary/ent/attachment"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
+	"tributary/ent/clusternode"
 	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/conversationmerge"
@@ -48,8 +50,10 @@ import (
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
 	"tributary/ent/presence"
+	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
+	"tributary/ent/recipient"
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/session"
@@ -58,6 +62,7 @@ import (
 	"tributary/ent/statusreason"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
+	"tributary/ent/threadref"
 	"tributary/ent/timelineitem"
 	"tributary/ent/visitorsession"
 	"tributary/ent/workspace"
@@ -87,6 +92,8 @@ type Client struct {
 	AgentStatus *AgentStatusClient
 	// App is the client for interacting with the App builders.
 	App *AppClient
+	// Arrival is the client for interacting with the Arrival builders.
+	Arrival *ArrivalClient
 	// Assignment is the client for interacting with the Assignment builders.
 	Assignment *AssignmentClient
 	// Attachment is the client for interacting with the Attachment builders.
@@ -95,6 +102,8 @@ type Client struct {
 	CapacityProfile *CapacityProfileClient
 	// Channel is the client for interacting with the Channel builders.
 	Channel *ChannelClient
+	// ClusterNode is the client for interacting with the ClusterNode builders.
+	ClusterNode *ClusterNodeClient
 	// Consultant is the client for interacting with the Consultant builders.
 	Consultant *ConsultantClient
 	// Conversation is the client for interacting with the Conversation builders.
@@ -145,10 +154,14 @@ type Client struct {
 	Participant *ParticipantClient
 	// Presence is the client for interacting with the Presence builders.
 	Presence *PresenceClient
+	// Pull is the client for interacting with the Pull builders.
+	Pull *PullClient
 	// Queue is the client for interacting with the Queue builders.
 	Queue *QueueClient
 	// RawInbound is the client for interacting with the RawInbound builders.
 	RawInbound *RawInboundClient
+	// Recipient is the client for interacting with the Recipient builders.
+	Recipient *RecipientClient
 	// Role is the client for interacting with the Role builders.
 	Role *RoleClient
 	// RoutingDecision is the client for interacting with the RoutingDecision builders.
@@ -165,6 +178,8 @@ type Client struct {
 	Team *TeamClient
 	// TeamMember is the client for interacting with the TeamMember builders.
 	TeamMember *TeamMemberClient
+	// ThreadRef is the client for interacting with the ThreadRef builders.
+	ThreadRef *ThreadRefClient
 	// TimelineItem is the client for interacting with the TimelineItem builders.
 	TimelineItem *TimelineItemClient
 	// VisitorSession is the client for interacting with the VisitorSession builders.
@@ -189,10 +204,12 @@ func (c *Client) init() {
 	c.AgentSkill = NewAgentSkillClient(c.config)
 	c.AgentStatus = NewAgentStatusClient(c.config)
 	c.App = NewAppClient(c.config)
+	c.Arrival = NewArrivalClient(c.config)
 	c.Assignment = NewAssignmentClient(c.config)
 	c.Attachment = NewAttachmentClient(c.config)
 	c.CapacityProfile = NewCapacityProfileClient(c.config)
 	c.Channel = NewChannelClient(c.config)
+	c.ClusterNode = NewClusterNodeClient(c.config)
 	c.Consultant = NewConsultantClient(c.config)
 	c.Conversation = NewConversationClient(c.config)
 	c.ConversationMerge = NewConversationMergeClient(c.config)
@@ -218,8 +235,10 @@ func (c *Client) init() {
 	c.Outbox = NewOutboxClient(c.config)
 	c.Participant = NewParticipantClient(c.config)
 	c.Presence = NewPresenceClient(c.config)
+	c.Pull = NewPullClient(c.config)
 	c.Queue = NewQueueClient(c.config)
 	c.RawInbound = NewRawInboundClient(c.config)
+	c.Recipient = NewRecipientClient(c.config)
 	c.Role = NewRoleClient(c.config)
 	c.RoutingDecision = NewRoutingDecisionClient(c.config)
 	c.Session = NewSessionClient(c.config)
@@ -228,6 +247,7 @@ func (c *Client) init() {
 	c.StatusReason = NewStatusReasonClient(c.config)
 	c.Team = NewTeamClient(c.config)
 	c.TeamMember = NewTeamMemberClient(c.config)
+	c.ThreadRef = NewThreadRefClient(c.config)
 	c.TimelineItem = NewTimelineItemClient(c.config)
 	c.VisitorSession = NewVisitorSessionClient(c.config)
 	c.Workspace = NewWorkspaceClient(c.config)
@@ -330,10 +350,12 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		AgentSkill:        NewAgentSkillClient(cfg),
 		AgentStatus:       NewAgentStatusClient(cfg),
 		App:               NewAppClient(cfg),
+		Arrival:           NewArrivalClient(cfg),
 		Assignment:        NewAssignmentClient(cfg),
 		Attachment:        NewAttachmentClient(cfg),
 		CapacityProfile:   NewCapacityProfileClient(cfg),
 		Channel:           NewChannelClient(cfg),
+		ClusterNode:       NewClusterNodeClient(cfg),
 		Consultant:        NewConsultantClient(cfg),
 		Conversation:      NewConversationClient(cfg),
 		ConversationMerge: NewConversationMergeClient(cfg),
@@ -359,8 +381,10 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		Outbox:            NewOutboxClient(cfg),
 		Participant:       NewParticipantClient(cfg),
 		Presence:          NewPresenceClient(cfg),
+		Pull:              NewPullClient(cfg),
 		Queue:             NewQueueClient(cfg),
 		RawInbound:        NewRawInboundClient(cfg),
+		Recipient:         NewRecipientClient(cfg),
 		Role:              NewRoleClient(cfg),
 		RoutingDecision:   NewRoutingDecisionClient(cfg),
 		Session:           NewSessionClient(cfg),
@@ -369,6 +393,7 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		StatusReason:      NewStatusReasonClient(cfg),
 		Team:              NewTeamClient(cfg),
 		TeamMember:        NewTeamMemberClient(cfg),
+		ThreadRef:         NewThreadRefClient(cfg),
 		TimelineItem:      NewTimelineItemClient(cfg),
 		VisitorSession:    NewVisitorSessionClient(cfg),
 		Workspace:         NewWorkspaceClient(cfg),
@@ -398,10 +423,12 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		AgentSkill:        NewAgentSkillClient(cfg),
 		AgentStatus:       NewAgentStatusClient(cfg),
 		App:               NewAppClient(cfg),
+		Arrival:           NewArrivalClient(cfg),
 		Assignment:        NewAssignmentClient(cfg),
 		Attachment:        NewAttachmentClient(cfg),
 		CapacityProfile:   NewCapacityProfileClient(cfg),
 		Channel:           NewChannelClient(cfg),
+		ClusterNode:       NewClusterNodeClient(cfg),
 		Consultant:        NewConsultantClient(cfg),
 		Conversation:      NewConversationClient(cfg),
 		ConversationMerge: NewConversationMergeClient(cfg),
@@ -427,8 +454,10 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		Outbox:            NewOutboxClient(cfg),
 		Participant:       NewParticipantClient(cfg),
 		Presence:          NewPresenceClient(cfg),
+		Pull:              NewPullClient(cfg),
 		Queue:             NewQueueClient(cfg),
 		RawInbound:        NewRawInboundClient(cfg),
+		Recipient:         NewRecipientClient(cfg),
 		Role:              NewRoleClient(cfg),
 		RoutingDecision:   NewRoutingDecisionClient(cfg),
 		Session:           NewSessionClient(cfg),
@@ -437,6 +466,7 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		StatusReason:      NewStatusReasonClient(cfg),
 		Team:              NewTeamClient(cfg),
 		TeamMember:        NewTeamMemberClient(cfg),
+		ThreadRef:         NewThreadRefClient(cfg),
 		TimelineItem:      NewTimelineItemClient(cfg),
 		VisitorSession:    NewVisitorSessionClient(cfg),
 		Workspace:         NewWorkspaceClient(cfg),
@@ -470,14 +500,15 @@ func (c *Client) Close() error {
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
 		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentSkill, c.AgentStatus, c.App,
-		c.Assignment, c.Attachment, c.CapacityProfile, c.Channel, c.Consultant,
-		c.Conversation, c.ConversationMerge, c.Counter, c.Customer, c.CustomerMerge,
-		c.CustomerMergePart, c.Event, c.Follower, c.IdempotencyKey, c.Identity,
-		c.Interaction, c.Job, c.Lease, c.LogHead, c.Mention, c.MergeCandidacy,
-		c.MergeCandidate, c.MergeSuggestion, c.Message, c.Note, c.Offer, c.Outbox,
-		c.Participant, c.Presence, c.Queue, c.RawInbound, c.Role, c.RoutingDecision,
-		c.Session, c.Skill, c.SkillNeed, c.StatusReason, c.Team, c.TeamMember,
-		c.TimelineItem, c.VisitorSession, c.Workspace,
+		c.Arrival, c.Assignment, c.Attachment, c.CapacityProfile, c.Channel,
+		c.ClusterNode, c.Consultant, c.Conversation, c.ConversationMerge, c.Counter,
+		c.Customer, c.CustomerMerge, c.CustomerMergePart, c.Event, c.Follower,
+		c.IdempotencyKey, c.Identity, c.Interaction, c.Job, c.Lease, c.LogHead,
+		c.Mention, c.MergeCandidacy, c.MergeCandidate, c.MergeSuggestion, c.Message,
+		c.Note, c.Offer, c.Outbox, c.Participant, c.Presence, c.Pull, c.Queue,
+		c.RawInbound, c.Recipient, c.Role, c.RoutingDecision, c.Session, c.Skill,
+		c.SkillNeed, c.StatusReason, c.Team, c.TeamMember, c.ThreadRef, c.TimelineItem,
+		c.VisitorSession, c.Workspace,
 	} {
 		n.Use(hooks...)
 	}
@@ -488,14 +519,15 @@ func (c *Client) Use(hooks ...Hook) {
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
 		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentSkill, c.AgentStatus, c.App,
-		c.Assignment, c.Attachment, c.CapacityProfile, c.Channel, c.Consultant,
-		c.Conversation, c.ConversationMerge, c.Counter, c.Customer, c.CustomerMerge,
-		c.CustomerMergePart, c.Event, c.Follower, c.IdempotencyKey, c.Identity,
-		c.Interaction, c.Job, c.Lease, c.LogHead, c.Mention, c.MergeCandidacy,
-		c.MergeCandidate, c.MergeSuggestion, c.Message, c.Note, c.Offer, c.Outbox,
-		c.Participant, c.Presence, c.Queue, c.RawInbound, c.Role, c.RoutingDecision,
-		c.Session, c.Skill, c.SkillNeed, c.StatusReason, c.Team, c.TeamMember,
-		c.TimelineItem, c.VisitorSession, c.Workspace,
+		c.Arrival, c.Assignment, c.Attachment, c.CapacityProfile, c.Channel,
+		c.ClusterNode, c.Consultant, c.Conversation, c.ConversationMerge, c.Counter,
+		c.Customer, c.CustomerMerge, c.CustomerMergePart, c.Event, c.Follower,
+		c.IdempotencyKey, c.Identity, c.Interaction, c.Job, c.Lease, c.LogHead,
+		c.Mention, c.MergeCandidacy, c.MergeCandidate, c.MergeSuggestion, c.Message,
+		c.Note, c.Offer, c.Outbox, c.Participant, c.Presence, c.Pull, c.Queue,
+		c.RawInbound, c.Recipient, c.Role, c.RoutingDecision, c.Session, c.Skill,
+		c.SkillNeed, c.StatusReason, c.Team, c.TeamMember, c.ThreadRef, c.TimelineItem,
+		c.VisitorSession, c.Workspace,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -518,6 +550,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.AgentStatus.mutate(ctx, m)
 	case *AppMutation:
 		return c.App.mutate(ctx, m)
+	case *ArrivalMutation:
+		return c.Arrival.mutate(ctx, m)
 	case *AssignmentMutation:
 		return c.Assignment.mutate(ctx, m)
 	case *AttachmentMutation:
@@ -526,6 +560,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.CapacityProfile.mutate(ctx, m)
 	case *ChannelMutation:
 		return c.Channel.mutate(ctx, m)
+	case *ClusterNodeMutation:
+		return c.ClusterNode.mutate(ctx, m)
 	case *ConsultantMutation:
 		return c.Consultant.mutate(ctx, m)
 	case *ConversationMutation:
@@ -576,10 +612,14 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Participant.mutate(ctx, m)
 	case *PresenceMutation:
 		return c.Presence.mutate(ctx, m)
+	case *PullMutation:
+		return c.Pull.mutate(ctx, m)
 	case *QueueMutation:
 		return c.Queue.mutate(ctx, m)
 	case *RawInboundMutation:
 		return c.RawInbound.mutate(ctx, m)
+	case *RecipientMutation:
+		return c.Recipient.mutate(ctx, m)
 	case *RoleMutation:
 		return c.Role.mutate(ctx, m)
 	case *RoutingDecisionMutation:
@@ -596,6 +636,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Team.mutate(ctx, m)
 	case *TeamMemberMutation:
 		return c.TeamMember.mutate(ctx, m)
+	case *ThreadRefMutation:
+		return c.ThreadRef.mutate(ctx, m)
 	case *TimelineItemMutation:
 		return c.TimelineItem.mutate(ctx, m)
 	case *VisitorSessionMutation:
@@ -1920,6 +1962,173 @@ func (c *AppClient) mutate(ctx context.Context, m *AppMutation) (Value, error) {
 	}
 }
 
+// ArrivalClient is a client for the Arrival schema.
+type ArrivalClient struct {
+	config
+}
+
+// NewArrivalClient returns a client for the Arrival from the given config.
+func NewArrivalClient(c config) *ArrivalClient {
+	return &ArrivalClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `arrival.Hooks(f(g(h())))`.
+func (c *ArrivalClient) Use(hooks ...Hook) {
+	c.hooks.Arrival = append(c.hooks.Arrival, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `arrival.Intercept(f(g(h())))`.
+func (c *ArrivalClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Arrival = append(c.inters.Arrival, interceptors...)
+}
+
+// Create returns a builder for creating a Arrival entity.
+func (c *ArrivalClient) Create() *ArrivalCreate {
+	mutation := newArrivalMutation(c.config, OpCreate)
+	return &ArrivalCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Arrival entities.
+func (c *ArrivalClient) CreateBulk(builders ...*ArrivalCreate) *ArrivalCreateBulk {
+	return &ArrivalCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ArrivalClient) MapCreateBulk(slice any, setFunc func(*ArrivalCreate, int)) *ArrivalCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ArrivalCreateBulk{err: fmt.Errorf("calling to ArrivalClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ArrivalCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ArrivalCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Arrival.
+func (c *ArrivalClient) Update() *ArrivalUpdate {
+	mutation := newArrivalMutation(c.config, OpUpdate)
+	return &ArrivalUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ArrivalClient) UpdateOne(_m *Arrival) *ArrivalUpdateOne {
+	mutation := newArrivalMutation(c.config, OpUpdateOne, withArrival(_m))
+	return &ArrivalUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ArrivalClient) UpdateOneID(id gid.ID) *ArrivalUpdateOne {
+	mutation := newArrivalMutation(c.config, OpUpdateOne, withArrivalID(id))
+	return &ArrivalUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Arrival.
+func (c *ArrivalClient) Delete() *ArrivalDelete {
+	mutation := newArrivalMutation(c.config, OpDelete)
+	return &ArrivalDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ArrivalClient) DeleteOne(_m *Arrival) *ArrivalDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ArrivalClient) DeleteOneID(id gid.ID) *ArrivalDeleteOne {
+	builder := c.Delete().Where(arrival.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ArrivalDeleteOne{builder}
+}
+
+// Query returns a query builder for Arrival.
+func (c *ArrivalClient) Query() *ArrivalQuery {
+	return &ArrivalQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeArrival},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Arrival entity by its id.
+func (c *ArrivalClient) Get(ctx context.Context, id gid.ID) (*Arrival, error) {
+	return c.Query().Where(arrival.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ArrivalClient) GetX(ctx context.Context, id gid.ID) *Arrival {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryMessage queries the message edge of a Arrival.
+func (c *ArrivalClient) QueryMessage(_m *Arrival) *MessageQuery {
+	query := (&MessageClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(arrival.Table, arrival.FieldID, id),
+			sqlgraph.To(message.Table, message.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, arrival.MessageTable, arrival.MessageColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryChannel queries the channel edge of a Arrival.
+func (c *ArrivalClient) QueryChannel(_m *Arrival) *ChannelQuery {
+	query := (&ChannelClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(arrival.Table, arrival.FieldID, id),
+			sqlgraph.To(channel.Table, channel.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, arrival.ChannelTable, arrival.ChannelColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *ArrivalClient) Hooks() []Hook {
+	hooks := c.hooks.Arrival
+	return append(hooks[:len(hooks):len(hooks)], arrival.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *ArrivalClient) Interceptors() []Interceptor {
+	inters := c.inters.Arrival
+	return append(inters[:len(inters):len(inters)], arrival.Interceptors[:]...)
+}
+
+func (c *ArrivalClient) mutate(ctx context.Context, m *ArrivalMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ArrivalCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ArrivalUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ArrivalUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ArrivalDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Arrival mutation op: %q", m.Op())
+	}
+}
+
 // AssignmentClient is a client for the Assignment schema.
 type AssignmentClient struct {
 	config
@@ -2529,6 +2738,22 @@ func (c *ChannelClient) QueryQueue(_m *Channel) *QueueQuery {
 	return query
 }
 
+// QueryPulls queries the pulls edge of a Channel.
+func (c *ChannelClient) QueryPulls(_m *Channel) *PullQuery {
+	query := (&PullClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(channel.Table, channel.FieldID, id),
+			sqlgraph.To(pull.Table, pull.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, channel.PullsTable, channel.PullsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // Hooks returns the client hooks.
 func (c *ChannelClient) Hooks() []Hook {
 	hooks := c.hooks.Channel
@@ -2553,6 +2778,139 @@ func (c *ChannelClient) mutate(ctx context.Context, m *ChannelMutation) (Value, 
 		return (&ChannelDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown Channel mutation op: %q", m.Op())
+	}
+}
+
+// ClusterNodeClient is a client for the ClusterNode schema.
+type ClusterNodeClient struct {
+	config
+}
+
+// NewClusterNodeClient returns a client for the ClusterNode from the given config.
+func NewClusterNodeClient(c config) *ClusterNodeClient {
+	return &ClusterNodeClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `clusternode.Hooks(f(g(h())))`.
+func (c *ClusterNodeClient) Use(hooks ...Hook) {
+	c.hooks.ClusterNode = append(c.hooks.ClusterNode, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `clusternode.Intercept(f(g(h())))`.
+func (c *ClusterNodeClient) Intercept(interceptors ...Interceptor) {
+	c.inters.ClusterNode = append(c.inters.ClusterNode, interceptors...)
+}
+
+// Create returns a builder for creating a ClusterNode entity.
+func (c *ClusterNodeClient) Create() *ClusterNodeCreate {
+	mutation := newClusterNodeMutation(c.config, OpCreate)
+	return &ClusterNodeCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of ClusterNode entities.
+func (c *ClusterNodeClient) CreateBulk(builders ...*ClusterNodeCreate) *ClusterNodeCreateBulk {
+	return &ClusterNodeCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ClusterNodeClient) MapCreateBulk(slice any, setFunc func(*ClusterNodeCreate, int)) *ClusterNodeCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ClusterNodeCreateBulk{err: fmt.Errorf("calling to ClusterNodeClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ClusterNodeCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ClusterNodeCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for ClusterNode.
+func (c *ClusterNodeClient) Update() *ClusterNodeUpdate {
+	mutation := newClusterNodeMutation(c.config, OpUpdate)
+	return &ClusterNodeUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ClusterNodeClient) UpdateOne(_m *ClusterNode) *ClusterNodeUpdateOne {
+	mutation := newClusterNodeMutation(c.config, OpUpdateOne, withClusterNode(_m))
+	return &ClusterNodeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ClusterNodeClient) UpdateOneID(id gid.ID) *ClusterNodeUpdateOne {
+	mutation := newClusterNodeMutation(c.config, OpUpdateOne, withClusterNodeID(id))
+	return &ClusterNodeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for ClusterNode.
+func (c *ClusterNodeClient) Delete() *ClusterNodeDelete {
+	mutation := newClusterNodeMutation(c.config, OpDelete)
+	return &ClusterNodeDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ClusterNodeClient) DeleteOne(_m *ClusterNode) *ClusterNodeDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ClusterNodeClient) DeleteOneID(id gid.ID) *ClusterNodeDeleteOne {
+	builder := c.Delete().Where(clusternode.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ClusterNodeDeleteOne{builder}
+}
+
+// Query returns a query builder for ClusterNode.
+func (c *ClusterNodeClient) Query() *ClusterNodeQuery {
+	return &ClusterNodeQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeClusterNode},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a ClusterNode entity by its id.
+func (c *ClusterNodeClient) Get(ctx context.Context, id gid.ID) (*ClusterNode, error) {
+	return c.Query().Where(clusternode.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ClusterNodeClient) GetX(ctx context.Context, id gid.ID) *ClusterNode {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *ClusterNodeClient) Hooks() []Hook {
+	return c.hooks.ClusterNode
+}
+
+// Interceptors returns the client interceptors.
+func (c *ClusterNodeClient) Interceptors() []Interceptor {
+	return c.inters.ClusterNode
+}
+
+func (c *ClusterNodeClient) mutate(ctx context.Context, m *ClusterNodeMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ClusterNodeCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ClusterNodeUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ClusterNodeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ClusterNodeDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown ClusterNode mutation op: %q", m.Op())
 	}
 }
 
@@ -6427,6 +6785,38 @@ func (c *MessageClient) QueryAttachments(_m *Message) *AttachmentQuery {
 	return query
 }
 
+// QueryRecipients queries the recipients edge of a Message.
+func (c *MessageClient) QueryRecipients(_m *Message) *RecipientQuery {
+	query := (&RecipientClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(message.Table, message.FieldID, id),
+			sqlgraph.To(recipient.Table, recipient.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, message.RecipientsTable, message.RecipientsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryArrivals queries the arrivals edge of a Message.
+func (c *MessageClient) QueryArrivals(_m *Message) *ArrivalQuery {
+	query := (&ArrivalClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(message.Table, message.FieldID, id),
+			sqlgraph.To(arrival.Table, arrival.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, message.ArrivalsTable, message.ArrivalsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // Hooks returns the client hooks.
 func (c *MessageClient) Hooks() []Hook {
 	hooks := c.hooks.Message
@@ -7353,6 +7743,157 @@ func (c *PresenceClient) mutate(ctx context.Context, m *PresenceMutation) (Value
 	}
 }
 
+// PullClient is a client for the Pull schema.
+type PullClient struct {
+	config
+}
+
+// NewPullClient returns a client for the Pull from the given config.
+func NewPullClient(c config) *PullClient {
+	return &PullClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `pull.Hooks(f(g(h())))`.
+func (c *PullClient) Use(hooks ...Hook) {
+	c.hooks.Pull = append(c.hooks.Pull, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `pull.Intercept(f(g(h())))`.
+func (c *PullClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Pull = append(c.inters.Pull, interceptors...)
+}
+
+// Create returns a builder for creating a Pull entity.
+func (c *PullClient) Create() *PullCreate {
+	mutation := newPullMutation(c.config, OpCreate)
+	return &PullCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Pull entities.
+func (c *PullClient) CreateBulk(builders ...*PullCreate) *PullCreateBulk {
+	return &PullCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *PullClient) MapCreateBulk(slice any, setFunc func(*PullCreate, int)) *PullCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &PullCreateBulk{err: fmt.Errorf("calling to PullClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*PullCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &PullCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Pull.
+func (c *PullClient) Update() *PullUpdate {
+	mutation := newPullMutation(c.config, OpUpdate)
+	return &PullUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *PullClient) UpdateOne(_m *Pull) *PullUpdateOne {
+	mutation := newPullMutation(c.config, OpUpdateOne, withPull(_m))
+	return &PullUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *PullClient) UpdateOneID(id gid.ID) *PullUpdateOne {
+	mutation := newPullMutation(c.config, OpUpdateOne, withPullID(id))
+	return &PullUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Pull.
+func (c *PullClient) Delete() *PullDelete {
+	mutation := newPullMutation(c.config, OpDelete)
+	return &PullDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *PullClient) DeleteOne(_m *Pull) *PullDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *PullClient) DeleteOneID(id gid.ID) *PullDeleteOne {
+	builder := c.Delete().Where(pull.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &PullDeleteOne{builder}
+}
+
+// Query returns a query builder for Pull.
+func (c *PullClient) Query() *PullQuery {
+	return &PullQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypePull},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Pull entity by its id.
+func (c *PullClient) Get(ctx context.Context, id gid.ID) (*Pull, error) {
+	return c.Query().Where(pull.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *PullClient) GetX(ctx context.Context, id gid.ID) *Pull {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryChannel queries the channel edge of a Pull.
+func (c *PullClient) QueryChannel(_m *Pull) *ChannelQuery {
+	query := (&ChannelClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(pull.Table, pull.FieldID, id),
+			sqlgraph.To(channel.Table, channel.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, pull.ChannelTable, pull.ChannelColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *PullClient) Hooks() []Hook {
+	hooks := c.hooks.Pull
+	return append(hooks[:len(hooks):len(hooks)], pull.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *PullClient) Interceptors() []Interceptor {
+	inters := c.inters.Pull
+	return append(inters[:len(inters):len(inters)], pull.Interceptors[:]...)
+}
+
+func (c *PullClient) mutate(ctx context.Context, m *PullMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&PullCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&PullUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&PullUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&PullDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Pull mutation op: %q", m.Op())
+	}
+}
+
 // QueueClient is a client for the Queue schema.
 type QueueClient struct {
 	config
@@ -7668,6 +8209,173 @@ func (c *RawInboundClient) mutate(ctx context.Context, m *RawInboundMutation) (V
 		return (&RawInboundDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown RawInbound mutation op: %q", m.Op())
+	}
+}
+
+// RecipientClient is a client for the Recipient schema.
+type RecipientClient struct {
+	config
+}
+
+// NewRecipientClient returns a client for the Recipient from the given config.
+func NewRecipientClient(c config) *RecipientClient {
+	return &RecipientClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `recipient.Hooks(f(g(h())))`.
+func (c *RecipientClient) Use(hooks ...Hook) {
+	c.hooks.Recipient = append(c.hooks.Recipient, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `recipient.Intercept(f(g(h())))`.
+func (c *RecipientClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Recipient = append(c.inters.Recipient, interceptors...)
+}
+
+// Create returns a builder for creating a Recipient entity.
+func (c *RecipientClient) Create() *RecipientCreate {
+	mutation := newRecipientMutation(c.config, OpCreate)
+	return &RecipientCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Recipient entities.
+func (c *RecipientClient) CreateBulk(builders ...*RecipientCreate) *RecipientCreateBulk {
+	return &RecipientCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *RecipientClient) MapCreateBulk(slice any, setFunc func(*RecipientCreate, int)) *RecipientCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &RecipientCreateBulk{err: fmt.Errorf("calling to RecipientClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*RecipientCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &RecipientCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Recipient.
+func (c *RecipientClient) Update() *RecipientUpdate {
+	mutation := newRecipientMutation(c.config, OpUpdate)
+	return &RecipientUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *RecipientClient) UpdateOne(_m *Recipient) *RecipientUpdateOne {
+	mutation := newRecipientMutation(c.config, OpUpdateOne, withRecipient(_m))
+	return &RecipientUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *RecipientClient) UpdateOneID(id gid.ID) *RecipientUpdateOne {
+	mutation := newRecipientMutation(c.config, OpUpdateOne, withRecipientID(id))
+	return &RecipientUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Recipient.
+func (c *RecipientClient) Delete() *RecipientDelete {
+	mutation := newRecipientMutation(c.config, OpDelete)
+	return &RecipientDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *RecipientClient) DeleteOne(_m *Recipient) *RecipientDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *RecipientClient) DeleteOneID(id gid.ID) *RecipientDeleteOne {
+	builder := c.Delete().Where(recipient.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &RecipientDeleteOne{builder}
+}
+
+// Query returns a query builder for Recipient.
+func (c *RecipientClient) Query() *RecipientQuery {
+	return &RecipientQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeRecipient},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Recipient entity by its id.
+func (c *RecipientClient) Get(ctx context.Context, id gid.ID) (*Recipient, error) {
+	return c.Query().Where(recipient.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *RecipientClient) GetX(ctx context.Context, id gid.ID) *Recipient {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryMessage queries the message edge of a Recipient.
+func (c *RecipientClient) QueryMessage(_m *Recipient) *MessageQuery {
+	query := (&MessageClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(recipient.Table, recipient.FieldID, id),
+			sqlgraph.To(message.Table, message.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, recipient.MessageTable, recipient.MessageColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryIdentity queries the identity edge of a Recipient.
+func (c *RecipientClient) QueryIdentity(_m *Recipient) *IdentityQuery {
+	query := (&IdentityClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(recipient.Table, recipient.FieldID, id),
+			sqlgraph.To(identity.Table, identity.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, recipient.IdentityTable, recipient.IdentityColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *RecipientClient) Hooks() []Hook {
+	hooks := c.hooks.Recipient
+	return append(hooks[:len(hooks):len(hooks)], recipient.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *RecipientClient) Interceptors() []Interceptor {
+	inters := c.inters.Recipient
+	return append(inters[:len(inters):len(inters)], recipient.Interceptors[:]...)
+}
+
+func (c *RecipientClient) mutate(ctx context.Context, m *RecipientMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&RecipientCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&RecipientUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&RecipientUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&RecipientDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Recipient mutation op: %q", m.Op())
 	}
 }
 
@@ -8975,6 +9683,157 @@ func (c *TeamMemberClient) mutate(ctx context.Context, m *TeamMemberMutation) (V
 	}
 }
 
+// ThreadRefClient is a client for the ThreadRef schema.
+type ThreadRefClient struct {
+	config
+}
+
+// NewThreadRefClient returns a client for the ThreadRef from the given config.
+func NewThreadRefClient(c config) *ThreadRefClient {
+	return &ThreadRefClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `threadref.Hooks(f(g(h())))`.
+func (c *ThreadRefClient) Use(hooks ...Hook) {
+	c.hooks.ThreadRef = append(c.hooks.ThreadRef, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `threadref.Intercept(f(g(h())))`.
+func (c *ThreadRefClient) Intercept(interceptors ...Interceptor) {
+	c.inters.ThreadRef = append(c.inters.ThreadRef, interceptors...)
+}
+
+// Create returns a builder for creating a ThreadRef entity.
+func (c *ThreadRefClient) Create() *ThreadRefCreate {
+	mutation := newThreadRefMutation(c.config, OpCreate)
+	return &ThreadRefCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of ThreadRef entities.
+func (c *ThreadRefClient) CreateBulk(builders ...*ThreadRefCreate) *ThreadRefCreateBulk {
+	return &ThreadRefCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ThreadRefClient) MapCreateBulk(slice any, setFunc func(*ThreadRefCreate, int)) *ThreadRefCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ThreadRefCreateBulk{err: fmt.Errorf("calling to ThreadRefClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ThreadRefCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ThreadRefCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for ThreadRef.
+func (c *ThreadRefClient) Update() *ThreadRefUpdate {
+	mutation := newThreadRefMutation(c.config, OpUpdate)
+	return &ThreadRefUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ThreadRefClient) UpdateOne(_m *ThreadRef) *ThreadRefUpdateOne {
+	mutation := newThreadRefMutation(c.config, OpUpdateOne, withThreadRef(_m))
+	return &ThreadRefUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ThreadRefClient) UpdateOneID(id gid.ID) *ThreadRefUpdateOne {
+	mutation := newThreadRefMutation(c.config, OpUpdateOne, withThreadRefID(id))
+	return &ThreadRefUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for ThreadRef.
+func (c *ThreadRefClient) Delete() *ThreadRefDelete {
+	mutation := newThreadRefMutation(c.config, OpDelete)
+	return &ThreadRefDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ThreadRefClient) DeleteOne(_m *ThreadRef) *ThreadRefDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ThreadRefClient) DeleteOneID(id gid.ID) *ThreadRefDeleteOne {
+	builder := c.Delete().Where(threadref.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ThreadRefDeleteOne{builder}
+}
+
+// Query returns a query builder for ThreadRef.
+func (c *ThreadRefClient) Query() *ThreadRefQuery {
+	return &ThreadRefQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeThreadRef},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a ThreadRef entity by its id.
+func (c *ThreadRefClient) Get(ctx context.Context, id gid.ID) (*ThreadRef, error) {
+	return c.Query().Where(threadref.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ThreadRefClient) GetX(ctx context.Context, id gid.ID) *ThreadRef {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryChannel queries the channel edge of a ThreadRef.
+func (c *ThreadRefClient) QueryChannel(_m *ThreadRef) *ChannelQuery {
+	query := (&ChannelClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(threadref.Table, threadref.FieldID, id),
+			sqlgraph.To(channel.Table, channel.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, threadref.ChannelTable, threadref.ChannelColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *ThreadRefClient) Hooks() []Hook {
+	hooks := c.hooks.ThreadRef
+	return append(hooks[:len(hooks):len(hooks)], threadref.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *ThreadRefClient) Interceptors() []Interceptor {
+	inters := c.inters.ThreadRef
+	return append(inters[:len(inters):len(inters)], threadref.Interceptors[:]...)
+}
+
+func (c *ThreadRefClient) mutate(ctx context.Context, m *ThreadRefMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ThreadRefCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ThreadRefUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ThreadRefUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ThreadRefDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown ThreadRef mutation op: %q", m.Op())
+	}
+}
+
 // TimelineItemClient is a client for the TimelineItem schema.
 type TimelineItemClient struct {
 	config
@@ -9527,23 +10386,24 @@ func (c *WorkspaceClient) mutate(ctx context.Context, m *WorkspaceMutation) (Val
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
-		APIKey, Access, Agent, AgentLoad, AgentSkill, AgentStatus, App, Assignment,
-		Attachment, CapacityProfile, Channel, Consultant, Conversation,
-		ConversationMerge, Counter, Customer, CustomerMerge, CustomerMergePart, Event,
-		Follower, IdempotencyKey, Identity, Interaction, Job, Lease, LogHead, Mention,
-		MergeCandidacy, MergeCandidate, MergeSuggestion, Message, Note, Offer, Outbox,
-		Participant, Presence, Queue, RawInbound, Role, RoutingDecision, Session,
-		Skill, SkillNeed, StatusReason, Team, TeamMember, TimelineItem, VisitorSession,
-		Workspace []ent.Hook
+		APIKey, Access, Agent, AgentLoad, AgentSkill, AgentStatus, App, Arrival,
+		Assignment, Attachment, CapacityProfile, Channel, ClusterNode, Consultant,
+		Conversation, ConversationMerge, Counter, Customer, CustomerMerge,
+		CustomerMergePart, Event, Follower, IdempotencyKey, Identity, Interaction, Job,
+		Lease, LogHead, Mention, MergeCandidacy, MergeCandidate, MergeSuggestion,
+		Message, Note, Offer, Outbox, Participant, Presence, Pull, Queue, RawInbound,
+		Recipient, Role, RoutingDecision, Session, Skill, SkillNeed, StatusReason,
+		Team, TeamMember, ThreadRef, TimelineItem, VisitorSession, Workspace []ent.Hook
 	}
 	inters struct {
-		APIKey, Access, Agent, AgentLoad, AgentSkill, AgentStatus, App, Assignment,
-		Attachment, CapacityProfile, Channel, Consultant, Conversation,
-		ConversationMerge, Counter, Customer, CustomerMerge, CustomerMergePart, Event,
-		Follower, IdempotencyKey, Identity, Interaction, Job, Lease, LogHead, Mention,
-		MergeCandidacy, MergeCandidate, MergeSuggestion, Message, Note, Offer, Outbox,
-		Participant, Presence, Queue, RawInbound, Role, RoutingDecision, Session,
-		Skill, SkillNeed, StatusReason, Team, TeamMember, TimelineItem, VisitorSession,
+		APIKey, Access, Agent, AgentLoad, AgentSkill, AgentStatus, App, Arrival,
+		Assignment, Attachment, CapacityProfile, Channel, ClusterNode, Consultant,
+		Conversation, ConversationMerge, Counter, Customer, CustomerMerge,
+		CustomerMergePart, Event, Follower, IdempotencyKey, Identity, Interaction, Job,
+		Lease, LogHead, Mention, MergeCandidacy, MergeCandidate, MergeSuggestion,
+		Message, Note, Offer, Outbox, Participant, Presence, Pull, Queue, RawInbound,
+		Recipient, Role, RoutingDecision, Session, Skill, SkillNeed, StatusReason,
+		Team, TeamMember, ThreadRef, TimelineItem, VisitorSession,
 		Workspace []ent.Interceptor
 	}
 )

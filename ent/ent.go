@@ -15,10 +15,12 @@ import (
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
 	"tributary/ent/app"
+	"tributary/ent/arrival"
 	"tributary/ent/assignment"
 	"tributary/ent/attachment"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
+	"tributary/ent/clusternode"
 	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/conversationmerge"
@@ -44,8 +46,10 @@ import (
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
 	"tributary/ent/presence"
+	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
+	"tributary/ent/recipient"
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/session"
@@ -54,6 +58,7 @@ import (
 	"tributary/ent/statusreason"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
+	"tributary/ent/threadref"
 	"tributary/ent/timelineitem"
 	"tributary/ent/visitorsession"
 	"tributary/ent/workspace"
@@ -128,10 +133,12 @@ func checkColumn(t, c string) error {
 			agentskill.Table:        agentskill.ValidColumn,
 			agentstatus.Table:       agentstatus.ValidColumn,
 			app.Table:               app.ValidColumn,
+			arrival.Table:           arrival.ValidColumn,
 			assignment.Table:        assignment.ValidColumn,
 			attachment.Table:        attachment.ValidColumn,
 			capacityprofile.Table:   capacityprofile.ValidColumn,
 			channel.Table:           channel.ValidColumn,
+			clusternode.Table:       clusternode.ValidColumn,
 			consultant.Table:        consultant.ValidColumn,
 			conversation.Table:      conversation.ValidColumn,
 			conversationmerge.Table: conversationmerge.ValidColumn,
@@ -157,8 +164,10 @@ func checkColumn(t, c string) error {
 			outbox.Table:            outbox.ValidColumn,
 			participant.Table:       participant.ValidColumn,
 			presence.Table:          presence.ValidColumn,
+			pull.Table:              pull.ValidColumn,
 			queue.Table:             queue.ValidColumn,
 			rawinbound.Table:        rawinbound.ValidColumn,
+			recipient.Table:         recipient.ValidColumn,
 			role.Table:              role.ValidColumn,
 			routingdecision.Table:   routingdecision.ValidColumn,
 			session.Table:           session.ValidColumn,
@@ -167,6 +176,7 @@ func checkColumn(t, c string) error {
 			statusreason.Table:      statusreason.ValidColumn,
 			team.Table:              team.ValidColumn,
 			teammember.Table:        teammember.ValidColumn,
+			threadref.Table:         threadref.ValidColumn,
 			timelineitem.Table:      timelineitem.ValidColumn,
 			visitorsession.Table:    visitorsession.ValidColumn,
 			workspace.Table:         workspace.ValidColumn,

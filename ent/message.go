@@ -58,12 +58,26 @@ type Message struct {
 	IdentityID *gid.ID `json:"identity_id,omitempty"`
 	// VisibleNumber holds the value of the "visible_number" field.
 	VisibleNumber *int `json:"visible_number,omitempty"`
+	// Subject holds the value of the "subject" field.
+	Subject *string `json:"subject,omitempty"`
 	// Text holds the value of the "text" field.
 	Text *string `json:"text,omitempty"`
 	// HTML holds the value of the "html" field.
 	HTML *string `json:"html,omitempty"`
+	// Quoted holds the value of the "quoted" field.
+	Quoted *string `json:"quoted,omitempty"`
 	// InReplyToID holds the value of the "in_reply_to_id" field.
 	InReplyToID *gid.ID `json:"in_reply_to_id,omitempty"`
+	// Warnings holds the value of the "warnings" field.
+	Warnings []string `json:"warnings,omitempty"`
+	// Unreadable holds the value of the "unreadable" field.
+	Unreadable *string `json:"unreadable,omitempty"`
+	// RefID holds the value of the "ref_id" field.
+	RefID *string `json:"ref_id,omitempty"`
+	// Refs holds the value of the "refs" field.
+	Refs []string `json:"refs,omitempty"`
+	// SameID holds the value of the "same_id" field.
+	SameID *string `json:"same_id,omitempty"`
 	// Delivery holds the value of the "delivery" field.
 	Delivery message.Delivery `json:"delivery,omitempty"`
 	// Steps holds the value of the "steps" field.
@@ -112,11 +126,17 @@ type MessageEdges struct {
 	Replies []*Message `json:"replies,omitempty"`
 	// Attachments holds the value of the attachments edge.
 	Attachments []*Attachment `json:"attachments,omitempty"`
+	// Recipients holds the value of the recipients edge.
+	Recipients []*Recipient `json:"recipients,omitempty"`
+	// Arrivals holds the value of the arrivals edge.
+	Arrivals []*Arrival `json:"arrivals,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes      [9]bool
+	loadedTypes      [11]bool
 	namedReplies     map[string][]*Message
 	namedAttachments map[string][]*Attachment
+	namedRecipients  map[string][]*Recipient
+	namedArrivals    map[string][]*Arrival
 }
 
 // InteractionOrErr returns the Interaction value or an error if the edge
@@ -214,6 +234,24 @@ func (e MessageEdges) AttachmentsOrErr() ([]*Attachment, error) {
 	return nil, &NotLoadedError{edge: "attachments"}
 }
 
+// RecipientsOrErr returns the Recipients value or an error if the edge
+// was not loaded in eager-loading.
+func (e MessageEdges) RecipientsOrErr() ([]*Recipient, error) {
+	if e.loadedTypes[9] {
+		return e.Recipients, nil
+	}
+	return nil, &NotLoadedError{edge: "recipients"}
+}
+
+// ArrivalsOrErr returns the Arrivals value or an error if the edge
+// was not loaded in eager-loading.
+func (e MessageEdges) ArrivalsOrErr() ([]*Arrival, error) {
+	if e.loadedTypes[10] {
+		return e.Arrivals, nil
+	}
+	return nil, &NotLoadedError{edge: "arrivals"}
+}
+
 // scanValues returns the types for scanning values from sql.Rows.
 func (*Message) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
@@ -221,7 +259,7 @@ func (*Message) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case message.FieldChannelID, message.FieldAgentID, message.FieldCustomerID, message.FieldSenderID, message.FieldAppID, message.FieldIdentityID, message.FieldInReplyToID:
 			values[i] = &sql.NullScanner{S: new(gid.ID)}
-		case message.FieldSteps, message.FieldDeliveryError:
+		case message.FieldWarnings, message.FieldRefs, message.FieldSteps, message.FieldDeliveryError:
 			values[i] = new([]byte)
 		case message.FieldID, message.FieldWorkspaceID, message.FieldConversationID, message.FieldInteractionID:
 			values[i] = new(gid.ID)
@@ -229,7 +267,7 @@ func (*Message) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullBool)
 		case message.FieldVersion, message.FieldNumber, message.FieldVisibleNumber, message.FieldSends:
 			values[i] = new(sql.NullInt64)
-		case message.FieldChannelKind, message.FieldDirection, message.FieldText, message.FieldHTML, message.FieldDelivery, message.FieldExternalID, message.FieldCausedByKey:
+		case message.FieldChannelKind, message.FieldDirection, message.FieldSubject, message.FieldText, message.FieldHTML, message.FieldQuoted, message.FieldUnreadable, message.FieldRefID, message.FieldSameID, message.FieldDelivery, message.FieldExternalID, message.FieldCausedByKey:
 			values[i] = new(sql.NullString)
 		case message.FieldCreatedAt, message.FieldUpdatedAt, message.FieldOccurredAt, message.FieldSentAt, message.FieldEditedAt, message.FieldRecalledAt:
 			values[i] = new(sql.NullTime)
@@ -357,6 +395,13 @@ func (_m *Message) assignValues(columns []string, values []any) error {
 				_m.VisibleNumber = new(int)
 				*_m.VisibleNumber = int(value.Int64)
 			}
+		case message.FieldSubject:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field subject", values[i])
+			} else if value.Valid {
+				_m.Subject = new(string)
+				*_m.Subject = value.String
+			}
 		case message.FieldText:
 			if value, ok := values[i].(*sql.NullString); !ok {
 				return fmt.Errorf("unexpected type %T for field text", values[i])
@@ -371,12 +416,56 @@ func (_m *Message) assignValues(columns []string, values []any) error {
 				_m.HTML = new(string)
 				*_m.HTML = value.String
 			}
+		case message.FieldQuoted:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field quoted", values[i])
+			} else if value.Valid {
+				_m.Quoted = new(string)
+				*_m.Quoted = value.String
+			}
 		case message.FieldInReplyToID:
 			if value, ok := values[i].(*sql.NullScanner); !ok {
 				return fmt.Errorf("unexpected type %T for field in_reply_to_id", values[i])
 			} else if value.Valid {
 				_m.InReplyToID = new(gid.ID)
 				*_m.InReplyToID = *value.S.(*gid.ID)
+			}
+		case message.FieldWarnings:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field warnings", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.Warnings); err != nil {
+					return fmt.Errorf("unmarshal field warnings: %w", err)
+				}
+			}
+		case message.FieldUnreadable:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field unreadable", values[i])
+			} else if value.Valid {
+				_m.Unreadable = new(string)
+				*_m.Unreadable = value.String
+			}
+		case message.FieldRefID:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field ref_id", values[i])
+			} else if value.Valid {
+				_m.RefID = new(string)
+				*_m.RefID = value.String
+			}
+		case message.FieldRefs:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field refs", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.Refs); err != nil {
+					return fmt.Errorf("unmarshal field refs: %w", err)
+				}
+			}
+		case message.FieldSameID:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field same_id", values[i])
+			} else if value.Valid {
+				_m.SameID = new(string)
+				*_m.SameID = value.String
 			}
 		case message.FieldDelivery:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -512,6 +601,16 @@ func (_m *Message) QueryAttachments() *AttachmentQuery {
 	return NewMessageClient(_m.config).QueryAttachments(_m)
 }
 
+// QueryRecipients queries the "recipients" edge of the Message entity.
+func (_m *Message) QueryRecipients() *RecipientQuery {
+	return NewMessageClient(_m.config).QueryRecipients(_m)
+}
+
+// QueryArrivals queries the "arrivals" edge of the Message entity.
+func (_m *Message) QueryArrivals() *ArrivalQuery {
+	return NewMessageClient(_m.config).QueryArrivals(_m)
+}
+
 // Update returns a builder for updating this Message.
 // Note that you need to call Message.Unwrap() before calling this method if this Message
 // was returned from a transaction, and the transaction was committed or rolled back.
@@ -597,6 +696,11 @@ func (_m *Message) String() string {
 		builder.WriteString(fmt.Sprintf("%v", *v))
 	}
 	builder.WriteString(", ")
+	if v := _m.Subject; v != nil {
+		builder.WriteString("subject=")
+		builder.WriteString(*v)
+	}
+	builder.WriteString(", ")
 	if v := _m.Text; v != nil {
 		builder.WriteString("text=")
 		builder.WriteString(*v)
@@ -607,9 +711,35 @@ func (_m *Message) String() string {
 		builder.WriteString(*v)
 	}
 	builder.WriteString(", ")
+	if v := _m.Quoted; v != nil {
+		builder.WriteString("quoted=")
+		builder.WriteString(*v)
+	}
+	builder.WriteString(", ")
 	if v := _m.InReplyToID; v != nil {
 		builder.WriteString("in_reply_to_id=")
 		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
+	builder.WriteString(", ")
+	builder.WriteString("warnings=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Warnings))
+	builder.WriteString(", ")
+	if v := _m.Unreadable; v != nil {
+		builder.WriteString("unreadable=")
+		builder.WriteString(*v)
+	}
+	builder.WriteString(", ")
+	if v := _m.RefID; v != nil {
+		builder.WriteString("ref_id=")
+		builder.WriteString(*v)
+	}
+	builder.WriteString(", ")
+	builder.WriteString("refs=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Refs))
+	builder.WriteString(", ")
+	if v := _m.SameID; v != nil {
+		builder.WriteString("same_id=")
+		builder.WriteString(*v)
 	}
 	builder.WriteString(", ")
 	builder.WriteString("delivery=")
@@ -705,6 +835,54 @@ func (_m *Message) appendNamedAttachments(name string, edges ...*Attachment) {
 		_m.Edges.namedAttachments[name] = []*Attachment{}
 	} else {
 		_m.Edges.namedAttachments[name] = append(_m.Edges.namedAttachments[name], edges...)
+	}
+}
+
+// NamedRecipients returns the Recipients named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Message) NamedRecipients(name string) ([]*Recipient, error) {
+	if _m.Edges.namedRecipients == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedRecipients[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Message) appendNamedRecipients(name string, edges ...*Recipient) {
+	if _m.Edges.namedRecipients == nil {
+		_m.Edges.namedRecipients = make(map[string][]*Recipient)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedRecipients[name] = []*Recipient{}
+	} else {
+		_m.Edges.namedRecipients[name] = append(_m.Edges.namedRecipients[name], edges...)
+	}
+}
+
+// NamedArrivals returns the Arrivals named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Message) NamedArrivals(name string) ([]*Arrival, error) {
+	if _m.Edges.namedArrivals == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedArrivals[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Message) appendNamedArrivals(name string, edges ...*Arrival) {
+	if _m.Edges.namedArrivals == nil {
+		_m.Edges.namedArrivals = make(map[string][]*Arrival)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedArrivals[name] = []*Arrival{}
+	} else {
+		_m.Edges.namedArrivals[name] = append(_m.Edges.namedArrivals[name], edges...)
 	}
 }
 

@@ -9,12 +9,14 @@ import (
 	"time"
 	"tributary/ent/agent"
 	"tributary/ent/app"
+	"tributary/ent/arrival"
 	"tributary/ent/attachment"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
 	"tributary/ent/identity"
 	"tributary/ent/interaction"
 	"tributary/ent/message"
+	"tributary/ent/recipient"
 	"tributary/ent/schema"
 	"tributary/internal/gid"
 
@@ -208,6 +210,20 @@ func (_c *MessageCreate) SetNillableVisibleNumber(v *int) *MessageCreate {
 	return _c
 }
 
+// SetSubject sets the "subject" field.
+func (_c *MessageCreate) SetSubject(v string) *MessageCreate {
+	_c.mutation.SetSubject(v)
+	return _c
+}
+
+// SetNillableSubject sets the "subject" field if the given value is not nil.
+func (_c *MessageCreate) SetNillableSubject(v *string) *MessageCreate {
+	if v != nil {
+		_c.SetSubject(*v)
+	}
+	return _c
+}
+
 // SetText sets the "text" field.
 func (_c *MessageCreate) SetText(v string) *MessageCreate {
 	_c.mutation.SetText(v)
@@ -236,6 +252,20 @@ func (_c *MessageCreate) SetNillableHTML(v *string) *MessageCreate {
 	return _c
 }
 
+// SetQuoted sets the "quoted" field.
+func (_c *MessageCreate) SetQuoted(v string) *MessageCreate {
+	_c.mutation.SetQuoted(v)
+	return _c
+}
+
+// SetNillableQuoted sets the "quoted" field if the given value is not nil.
+func (_c *MessageCreate) SetNillableQuoted(v *string) *MessageCreate {
+	if v != nil {
+		_c.SetQuoted(*v)
+	}
+	return _c
+}
+
 // SetInReplyToID sets the "in_reply_to_id" field.
 func (_c *MessageCreate) SetInReplyToID(v gid.ID) *MessageCreate {
 	_c.mutation.SetInReplyToID(v)
@@ -246,6 +276,60 @@ func (_c *MessageCreate) SetInReplyToID(v gid.ID) *MessageCreate {
 func (_c *MessageCreate) SetNillableInReplyToID(v *gid.ID) *MessageCreate {
 	if v != nil {
 		_c.SetInReplyToID(*v)
+	}
+	return _c
+}
+
+// SetWarnings sets the "warnings" field.
+func (_c *MessageCreate) SetWarnings(v []string) *MessageCreate {
+	_c.mutation.SetWarnings(v)
+	return _c
+}
+
+// SetUnreadable sets the "unreadable" field.
+func (_c *MessageCreate) SetUnreadable(v string) *MessageCreate {
+	_c.mutation.SetUnreadable(v)
+	return _c
+}
+
+// SetNillableUnreadable sets the "unreadable" field if the given value is not nil.
+func (_c *MessageCreate) SetNillableUnreadable(v *string) *MessageCreate {
+	if v != nil {
+		_c.SetUnreadable(*v)
+	}
+	return _c
+}
+
+// SetRefID sets the "ref_id" field.
+func (_c *MessageCreate) SetRefID(v string) *MessageCreate {
+	_c.mutation.SetRefID(v)
+	return _c
+}
+
+// SetNillableRefID sets the "ref_id" field if the given value is not nil.
+func (_c *MessageCreate) SetNillableRefID(v *string) *MessageCreate {
+	if v != nil {
+		_c.SetRefID(*v)
+	}
+	return _c
+}
+
+// SetRefs sets the "refs" field.
+func (_c *MessageCreate) SetRefs(v []string) *MessageCreate {
+	_c.mutation.SetRefs(v)
+	return _c
+}
+
+// SetSameID sets the "same_id" field.
+func (_c *MessageCreate) SetSameID(v string) *MessageCreate {
+	_c.mutation.SetSameID(v)
+	return _c
+}
+
+// SetNillableSameID sets the "same_id" field if the given value is not nil.
+func (_c *MessageCreate) SetNillableSameID(v *string) *MessageCreate {
+	if v != nil {
+		_c.SetSameID(*v)
 	}
 	return _c
 }
@@ -459,6 +543,36 @@ func (_c *MessageCreate) AddAttachments(v ...*Attachment) *MessageCreate {
 	return _c.AddAttachmentIDs(ids...)
 }
 
+// AddRecipientIDs adds the "recipients" edge to the Recipient entity by IDs.
+func (_c *MessageCreate) AddRecipientIDs(ids ...gid.ID) *MessageCreate {
+	_c.mutation.AddRecipientIDs(ids...)
+	return _c
+}
+
+// AddRecipients adds the "recipients" edges to the Recipient entity.
+func (_c *MessageCreate) AddRecipients(v ...*Recipient) *MessageCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddRecipientIDs(ids...)
+}
+
+// AddArrivalIDs adds the "arrivals" edge to the Arrival entity by IDs.
+func (_c *MessageCreate) AddArrivalIDs(ids ...gid.ID) *MessageCreate {
+	_c.mutation.AddArrivalIDs(ids...)
+	return _c
+}
+
+// AddArrivals adds the "arrivals" edges to the Arrival entity.
+func (_c *MessageCreate) AddArrivals(v ...*Arrival) *MessageCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddArrivalIDs(ids...)
+}
+
 // Mutation returns the MessageMutation object of the builder.
 func (_c *MessageCreate) Mutation() *MessageMutation {
 	return _c.mutation
@@ -669,6 +783,10 @@ func (_c *MessageCreate) createSpec() (*Message, *sqlgraph.CreateSpec) {
 		_spec.SetField(message.FieldVisibleNumber, field.TypeInt, value)
 		_node.VisibleNumber = &value
 	}
+	if value, ok := _c.mutation.Subject(); ok {
+		_spec.SetField(message.FieldSubject, field.TypeString, value)
+		_node.Subject = &value
+	}
 	if value, ok := _c.mutation.Text(); ok {
 		_spec.SetField(message.FieldText, field.TypeString, value)
 		_node.Text = &value
@@ -676,6 +794,30 @@ func (_c *MessageCreate) createSpec() (*Message, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.HTML(); ok {
 		_spec.SetField(message.FieldHTML, field.TypeString, value)
 		_node.HTML = &value
+	}
+	if value, ok := _c.mutation.Quoted(); ok {
+		_spec.SetField(message.FieldQuoted, field.TypeString, value)
+		_node.Quoted = &value
+	}
+	if value, ok := _c.mutation.Warnings(); ok {
+		_spec.SetField(message.FieldWarnings, field.TypeJSON, value)
+		_node.Warnings = value
+	}
+	if value, ok := _c.mutation.Unreadable(); ok {
+		_spec.SetField(message.FieldUnreadable, field.TypeString, value)
+		_node.Unreadable = &value
+	}
+	if value, ok := _c.mutation.RefID(); ok {
+		_spec.SetField(message.FieldRefID, field.TypeString, value)
+		_node.RefID = &value
+	}
+	if value, ok := _c.mutation.Refs(); ok {
+		_spec.SetField(message.FieldRefs, field.TypeJSON, value)
+		_node.Refs = value
+	}
+	if value, ok := _c.mutation.SameID(); ok {
+		_spec.SetField(message.FieldSameID, field.TypeString, value)
+		_node.SameID = &value
 	}
 	if value, ok := _c.mutation.Delivery(); ok {
 		_spec.SetField(message.FieldDelivery, field.TypeEnum, value)
@@ -865,6 +1007,38 @@ func (_c *MessageCreate) createSpec() (*Message, *sqlgraph.CreateSpec) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(attachment.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.RecipientsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.RecipientsTable,
+			Columns: []string{message.RecipientsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.ArrivalsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.ArrivalsTable,
+			Columns: []string{message.ArrivalsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(arrival.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -1074,6 +1248,24 @@ func (u *MessageUpsert) ClearVisibleNumber() *MessageUpsert {
 	return u
 }
 
+// SetSubject sets the "subject" field.
+func (u *MessageUpsert) SetSubject(v string) *MessageUpsert {
+	u.Set(message.FieldSubject, v)
+	return u
+}
+
+// UpdateSubject sets the "subject" field to the value that was provided on create.
+func (u *MessageUpsert) UpdateSubject() *MessageUpsert {
+	u.SetExcluded(message.FieldSubject)
+	return u
+}
+
+// ClearSubject clears the value of the "subject" field.
+func (u *MessageUpsert) ClearSubject() *MessageUpsert {
+	u.SetNull(message.FieldSubject)
+	return u
+}
+
 // SetText sets the "text" field.
 func (u *MessageUpsert) SetText(v string) *MessageUpsert {
 	u.Set(message.FieldText, v)
@@ -1107,6 +1299,60 @@ func (u *MessageUpsert) UpdateHTML() *MessageUpsert {
 // ClearHTML clears the value of the "html" field.
 func (u *MessageUpsert) ClearHTML() *MessageUpsert {
 	u.SetNull(message.FieldHTML)
+	return u
+}
+
+// SetQuoted sets the "quoted" field.
+func (u *MessageUpsert) SetQuoted(v string) *MessageUpsert {
+	u.Set(message.FieldQuoted, v)
+	return u
+}
+
+// UpdateQuoted sets the "quoted" field to the value that was provided on create.
+func (u *MessageUpsert) UpdateQuoted() *MessageUpsert {
+	u.SetExcluded(message.FieldQuoted)
+	return u
+}
+
+// ClearQuoted clears the value of the "quoted" field.
+func (u *MessageUpsert) ClearQuoted() *MessageUpsert {
+	u.SetNull(message.FieldQuoted)
+	return u
+}
+
+// SetUnreadable sets the "unreadable" field.
+func (u *MessageUpsert) SetUnreadable(v string) *MessageUpsert {
+	u.Set(message.FieldUnreadable, v)
+	return u
+}
+
+// UpdateUnreadable sets the "unreadable" field to the value that was provided on create.
+func (u *MessageUpsert) UpdateUnreadable() *MessageUpsert {
+	u.SetExcluded(message.FieldUnreadable)
+	return u
+}
+
+// ClearUnreadable clears the value of the "unreadable" field.
+func (u *MessageUpsert) ClearUnreadable() *MessageUpsert {
+	u.SetNull(message.FieldUnreadable)
+	return u
+}
+
+// SetRefID sets the "ref_id" field.
+func (u *MessageUpsert) SetRefID(v string) *MessageUpsert {
+	u.Set(message.FieldRefID, v)
+	return u
+}
+
+// UpdateRefID sets the "ref_id" field to the value that was provided on create.
+func (u *MessageUpsert) UpdateRefID() *MessageUpsert {
+	u.SetExcluded(message.FieldRefID)
+	return u
+}
+
+// ClearRefID clears the value of the "ref_id" field.
+func (u *MessageUpsert) ClearRefID() *MessageUpsert {
+	u.SetNull(message.FieldRefID)
 	return u
 }
 
@@ -1312,6 +1558,15 @@ func (u *MessageUpsertOne) UpdateNewValues() *MessageUpsertOne {
 		}
 		if _, exists := u.create.mutation.InReplyToID(); exists {
 			s.SetIgnore(message.FieldInReplyToID)
+		}
+		if _, exists := u.create.mutation.Warnings(); exists {
+			s.SetIgnore(message.FieldWarnings)
+		}
+		if _, exists := u.create.mutation.Refs(); exists {
+			s.SetIgnore(message.FieldRefs)
+		}
+		if _, exists := u.create.mutation.SameID(); exists {
+			s.SetIgnore(message.FieldSameID)
 		}
 		if _, exists := u.create.mutation.CausedByKey(); exists {
 			s.SetIgnore(message.FieldCausedByKey)
@@ -1522,6 +1777,27 @@ func (u *MessageUpsertOne) ClearVisibleNumber() *MessageUpsertOne {
 	})
 }
 
+// SetSubject sets the "subject" field.
+func (u *MessageUpsertOne) SetSubject(v string) *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetSubject(v)
+	})
+}
+
+// UpdateSubject sets the "subject" field to the value that was provided on create.
+func (u *MessageUpsertOne) UpdateSubject() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateSubject()
+	})
+}
+
+// ClearSubject clears the value of the "subject" field.
+func (u *MessageUpsertOne) ClearSubject() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearSubject()
+	})
+}
+
 // SetText sets the "text" field.
 func (u *MessageUpsertOne) SetText(v string) *MessageUpsertOne {
 	return u.Update(func(s *MessageUpsert) {
@@ -1561,6 +1837,69 @@ func (u *MessageUpsertOne) UpdateHTML() *MessageUpsertOne {
 func (u *MessageUpsertOne) ClearHTML() *MessageUpsertOne {
 	return u.Update(func(s *MessageUpsert) {
 		s.ClearHTML()
+	})
+}
+
+// SetQuoted sets the "quoted" field.
+func (u *MessageUpsertOne) SetQuoted(v string) *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetQuoted(v)
+	})
+}
+
+// UpdateQuoted sets the "quoted" field to the value that was provided on create.
+func (u *MessageUpsertOne) UpdateQuoted() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateQuoted()
+	})
+}
+
+// ClearQuoted clears the value of the "quoted" field.
+func (u *MessageUpsertOne) ClearQuoted() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearQuoted()
+	})
+}
+
+// SetUnreadable sets the "unreadable" field.
+func (u *MessageUpsertOne) SetUnreadable(v string) *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetUnreadable(v)
+	})
+}
+
+// UpdateUnreadable sets the "unreadable" field to the value that was provided on create.
+func (u *MessageUpsertOne) UpdateUnreadable() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateUnreadable()
+	})
+}
+
+// ClearUnreadable clears the value of the "unreadable" field.
+func (u *MessageUpsertOne) ClearUnreadable() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearUnreadable()
+	})
+}
+
+// SetRefID sets the "ref_id" field.
+func (u *MessageUpsertOne) SetRefID(v string) *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetRefID(v)
+	})
+}
+
+// UpdateRefID sets the "ref_id" field to the value that was provided on create.
+func (u *MessageUpsertOne) UpdateRefID() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateRefID()
+	})
+}
+
+// ClearRefID clears the value of the "ref_id" field.
+func (u *MessageUpsertOne) ClearRefID() *MessageUpsertOne {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearRefID()
 	})
 }
 
@@ -1960,6 +2299,15 @@ func (u *MessageUpsertBulk) UpdateNewValues() *MessageUpsertBulk {
 			if _, exists := b.mutation.InReplyToID(); exists {
 				s.SetIgnore(message.FieldInReplyToID)
 			}
+			if _, exists := b.mutation.Warnings(); exists {
+				s.SetIgnore(message.FieldWarnings)
+			}
+			if _, exists := b.mutation.Refs(); exists {
+				s.SetIgnore(message.FieldRefs)
+			}
+			if _, exists := b.mutation.SameID(); exists {
+				s.SetIgnore(message.FieldSameID)
+			}
 			if _, exists := b.mutation.CausedByKey(); exists {
 				s.SetIgnore(message.FieldCausedByKey)
 			}
@@ -2170,6 +2518,27 @@ func (u *MessageUpsertBulk) ClearVisibleNumber() *MessageUpsertBulk {
 	})
 }
 
+// SetSubject sets the "subject" field.
+func (u *MessageUpsertBulk) SetSubject(v string) *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetSubject(v)
+	})
+}
+
+// UpdateSubject sets the "subject" field to the value that was provided on create.
+func (u *MessageUpsertBulk) UpdateSubject() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateSubject()
+	})
+}
+
+// ClearSubject clears the value of the "subject" field.
+func (u *MessageUpsertBulk) ClearSubject() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearSubject()
+	})
+}
+
 // SetText sets the "text" field.
 func (u *MessageUpsertBulk) SetText(v string) *MessageUpsertBulk {
 	return u.Update(func(s *MessageUpsert) {
@@ -2209,6 +2578,69 @@ func (u *MessageUpsertBulk) UpdateHTML() *MessageUpsertBulk {
 func (u *MessageUpsertBulk) ClearHTML() *MessageUpsertBulk {
 	return u.Update(func(s *MessageUpsert) {
 		s.ClearHTML()
+	})
+}
+
+// SetQuoted sets the "quoted" field.
+func (u *MessageUpsertBulk) SetQuoted(v string) *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetQuoted(v)
+	})
+}
+
+// UpdateQuoted sets the "quoted" field to the value that was provided on create.
+func (u *MessageUpsertBulk) UpdateQuoted() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateQuoted()
+	})
+}
+
+// ClearQuoted clears the value of the "quoted" field.
+func (u *MessageUpsertBulk) ClearQuoted() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearQuoted()
+	})
+}
+
+// SetUnreadable sets the "unreadable" field.
+func (u *MessageUpsertBulk) SetUnreadable(v string) *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetUnreadable(v)
+	})
+}
+
+// UpdateUnreadable sets the "unreadable" field to the value that was provided on create.
+func (u *MessageUpsertBulk) UpdateUnreadable() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateUnreadable()
+	})
+}
+
+// ClearUnreadable clears the value of the "unreadable" field.
+func (u *MessageUpsertBulk) ClearUnreadable() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearUnreadable()
+	})
+}
+
+// SetRefID sets the "ref_id" field.
+func (u *MessageUpsertBulk) SetRefID(v string) *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.SetRefID(v)
+	})
+}
+
+// UpdateRefID sets the "ref_id" field to the value that was provided on create.
+func (u *MessageUpsertBulk) UpdateRefID() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.UpdateRefID()
+	})
+}
+
+// ClearRefID clears the value of the "ref_id" field.
+func (u *MessageUpsertBulk) ClearRefID() *MessageUpsertBulk {
+	return u.Update(func(s *MessageUpsert) {
+		s.ClearRefID()
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"math"
 	"tributary/ent/agent"
 	"tributary/ent/app"
+	"tributary/ent/arrival"
 	"tributary/ent/attachment"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
@@ -17,6 +18,7 @@ import (
 	"tributary/ent/interaction"
 	"tributary/ent/message"
 	"tributary/ent/predicate"
+	"tributary/ent/recipient"
 	"tributary/internal/gid"
 
 	"entgo.io/ent"
@@ -42,10 +44,14 @@ type MessageQuery struct {
 	withInReplyTo        *MessageQuery
 	withReplies          *MessageQuery
 	withAttachments      *AttachmentQuery
+	withRecipients       *RecipientQuery
+	withArrivals         *ArrivalQuery
 	after                []func(context.Context, []*Message) error
 	modifiers            []func(*sql.Selector)
 	withNamedReplies     map[string]*MessageQuery
 	withNamedAttachments map[string]*AttachmentQuery
+	withNamedRecipients  map[string]*RecipientQuery
+	withNamedArrivals    map[string]*ArrivalQuery
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
 	path func(context.Context) (*sql.Selector, error)
@@ -280,6 +286,50 @@ func (_q *MessageQuery) QueryAttachments() *AttachmentQuery {
 	return query
 }
 
+// QueryRecipients chains the current query on the "recipients" edge.
+func (_q *MessageQuery) QueryRecipients() *RecipientQuery {
+	query := (&RecipientClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(message.Table, message.FieldID, selector),
+			sqlgraph.To(recipient.Table, recipient.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, message.RecipientsTable, message.RecipientsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryArrivals chains the current query on the "arrivals" edge.
+func (_q *MessageQuery) QueryArrivals() *ArrivalQuery {
+	query := (&ArrivalClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(message.Table, message.FieldID, selector),
+			sqlgraph.To(arrival.Table, arrival.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, message.ArrivalsTable, message.ArrivalsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
 // First returns the first Message entity from the query.
 // Returns a *NotFoundError when no Message was found.
 func (_q *MessageQuery) First(ctx context.Context) (*Message, error) {
@@ -481,6 +531,8 @@ func (_q *MessageQuery) Clone() *MessageQuery {
 		withInReplyTo:    _q.withInReplyTo.Clone(),
 		withReplies:      _q.withReplies.Clone(),
 		withAttachments:  _q.withAttachments.Clone(),
+		withRecipients:   _q.withRecipients.Clone(),
+		withArrivals:     _q.withArrivals.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -587,6 +639,28 @@ func (_q *MessageQuery) WithAttachments(opts ...func(*AttachmentQuery)) *Message
 	return _q
 }
 
+// WithRecipients tells the query-builder to eager-load the nodes that are connected to
+// the "recipients" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *MessageQuery) WithRecipients(opts ...func(*RecipientQuery)) *MessageQuery {
+	query := (&RecipientClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withRecipients = query
+	return _q
+}
+
+// WithArrivals tells the query-builder to eager-load the nodes that are connected to
+// the "arrivals" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *MessageQuery) WithArrivals(opts ...func(*ArrivalQuery)) *MessageQuery {
+	query := (&ArrivalClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withArrivals = query
+	return _q
+}
+
 // GroupBy is used to group vertices by one or more fields/columns.
 // It is often used with aggregate functions, like: count, max, mean, min, sum.
 //
@@ -671,7 +745,7 @@ func (_q *MessageQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Mess
 	var (
 		nodes       = []*Message{}
 		_spec       = _q.querySpec()
-		loadedTypes = [9]bool{
+		loadedTypes = [11]bool{
 			_q.withInteraction != nil,
 			_q.withConversation != nil,
 			_q.withAgent != nil,
@@ -681,6 +755,8 @@ func (_q *MessageQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Mess
 			_q.withInReplyTo != nil,
 			_q.withReplies != nil,
 			_q.withAttachments != nil,
+			_q.withRecipients != nil,
+			_q.withArrivals != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -760,6 +836,20 @@ func (_q *MessageQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Mess
 			return nil, err
 		}
 	}
+	if query := _q.withRecipients; query != nil {
+		if err := _q.loadRecipients(ctx, query, nodes,
+			func(n *Message) { n.Edges.Recipients = []*Recipient{} },
+			func(n *Message, e *Recipient) { n.Edges.Recipients = append(n.Edges.Recipients, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withArrivals; query != nil {
+		if err := _q.loadArrivals(ctx, query, nodes,
+			func(n *Message) { n.Edges.Arrivals = []*Arrival{} },
+			func(n *Message, e *Arrival) { n.Edges.Arrivals = append(n.Edges.Arrivals, e) }); err != nil {
+			return nil, err
+		}
+	}
 	for name, query := range _q.withNamedReplies {
 		if err := _q.loadReplies(ctx, query, nodes,
 			func(n *Message) { n.appendNamedReplies(name) },
@@ -771,6 +861,20 @@ func (_q *MessageQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Mess
 		if err := _q.loadAttachments(ctx, query, nodes,
 			func(n *Message) { n.appendNamedAttachments(name) },
 			func(n *Message, e *Attachment) { n.appendNamedAttachments(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedRecipients {
+		if err := _q.loadRecipients(ctx, query, nodes,
+			func(n *Message) { n.appendNamedRecipients(name) },
+			func(n *Message, e *Recipient) { n.appendNamedRecipients(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedArrivals {
+		if err := _q.loadArrivals(ctx, query, nodes,
+			func(n *Message) { n.appendNamedArrivals(name) },
+			func(n *Message, e *Arrival) { n.appendNamedArrivals(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -1066,6 +1170,66 @@ func (_q *MessageQuery) loadAttachments(ctx context.Context, query *AttachmentQu
 	}
 	return nil
 }
+func (_q *MessageQuery) loadRecipients(ctx context.Context, query *RecipientQuery, nodes []*Message, init func(*Message), assign func(*Message, *Recipient)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Message)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(recipient.FieldMessageID)
+	}
+	query.Where(predicate.Recipient(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(message.RecipientsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.MessageID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "message_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *MessageQuery) loadArrivals(ctx context.Context, query *ArrivalQuery, nodes []*Message, init func(*Message), assign func(*Message, *Arrival)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Message)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(arrival.FieldMessageID)
+	}
+	query.Where(predicate.Arrival(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(message.ArrivalsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.MessageID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "message_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
 
 func (_q *MessageQuery) sqlCount(ctx context.Context) (int, error) {
 	_spec := _q.querySpec()
@@ -1232,6 +1396,34 @@ func (_q *MessageQuery) WithNamedAttachments(name string, opts ...func(*Attachme
 		_q.withNamedAttachments = make(map[string]*AttachmentQuery)
 	}
 	_q.withNamedAttachments[name] = query
+	return _q
+}
+
+// WithNamedRecipients tells the query-builder to eager-load the nodes that are connected to the "recipients"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *MessageQuery) WithNamedRecipients(name string, opts ...func(*RecipientQuery)) *MessageQuery {
+	query := (&RecipientClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedRecipients == nil {
+		_q.withNamedRecipients = make(map[string]*RecipientQuery)
+	}
+	_q.withNamedRecipients[name] = query
+	return _q
+}
+
+// WithNamedArrivals tells the query-builder to eager-load the nodes that are connected to the "arrivals"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *MessageQuery) WithNamedArrivals(name string, opts ...func(*ArrivalQuery)) *MessageQuery {
+	query := (&ArrivalClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedArrivals == nil {
+		_q.withNamedArrivals = make(map[string]*ArrivalQuery)
+	}
+	_q.withNamedArrivals[name] = query
 	return _q
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"tributary/ent/arrival"
 	"tributary/ent/attachment"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
@@ -14,6 +15,7 @@ import (
 	"tributary/ent/interaction"
 	"tributary/ent/message"
 	"tributary/ent/predicate"
+	"tributary/ent/recipient"
 	"tributary/ent/schema"
 	"tributary/internal/gid"
 
@@ -200,6 +202,26 @@ func (_u *MessageUpdate) ClearVisibleNumber() *MessageUpdate {
 	return _u
 }
 
+// SetSubject sets the "subject" field.
+func (_u *MessageUpdate) SetSubject(v string) *MessageUpdate {
+	_u.mutation.SetSubject(v)
+	return _u
+}
+
+// SetNillableSubject sets the "subject" field if the given value is not nil.
+func (_u *MessageUpdate) SetNillableSubject(v *string) *MessageUpdate {
+	if v != nil {
+		_u.SetSubject(*v)
+	}
+	return _u
+}
+
+// ClearSubject clears the value of the "subject" field.
+func (_u *MessageUpdate) ClearSubject() *MessageUpdate {
+	_u.mutation.ClearSubject()
+	return _u
+}
+
 // SetText sets the "text" field.
 func (_u *MessageUpdate) SetText(v string) *MessageUpdate {
 	_u.mutation.SetText(v)
@@ -237,6 +259,66 @@ func (_u *MessageUpdate) SetNillableHTML(v *string) *MessageUpdate {
 // ClearHTML clears the value of the "html" field.
 func (_u *MessageUpdate) ClearHTML() *MessageUpdate {
 	_u.mutation.ClearHTML()
+	return _u
+}
+
+// SetQuoted sets the "quoted" field.
+func (_u *MessageUpdate) SetQuoted(v string) *MessageUpdate {
+	_u.mutation.SetQuoted(v)
+	return _u
+}
+
+// SetNillableQuoted sets the "quoted" field if the given value is not nil.
+func (_u *MessageUpdate) SetNillableQuoted(v *string) *MessageUpdate {
+	if v != nil {
+		_u.SetQuoted(*v)
+	}
+	return _u
+}
+
+// ClearQuoted clears the value of the "quoted" field.
+func (_u *MessageUpdate) ClearQuoted() *MessageUpdate {
+	_u.mutation.ClearQuoted()
+	return _u
+}
+
+// SetUnreadable sets the "unreadable" field.
+func (_u *MessageUpdate) SetUnreadable(v string) *MessageUpdate {
+	_u.mutation.SetUnreadable(v)
+	return _u
+}
+
+// SetNillableUnreadable sets the "unreadable" field if the given value is not nil.
+func (_u *MessageUpdate) SetNillableUnreadable(v *string) *MessageUpdate {
+	if v != nil {
+		_u.SetUnreadable(*v)
+	}
+	return _u
+}
+
+// ClearUnreadable clears the value of the "unreadable" field.
+func (_u *MessageUpdate) ClearUnreadable() *MessageUpdate {
+	_u.mutation.ClearUnreadable()
+	return _u
+}
+
+// SetRefID sets the "ref_id" field.
+func (_u *MessageUpdate) SetRefID(v string) *MessageUpdate {
+	_u.mutation.SetRefID(v)
+	return _u
+}
+
+// SetNillableRefID sets the "ref_id" field if the given value is not nil.
+func (_u *MessageUpdate) SetNillableRefID(v *string) *MessageUpdate {
+	if v != nil {
+		_u.SetRefID(*v)
+	}
+	return _u
+}
+
+// ClearRefID clears the value of the "ref_id" field.
+func (_u *MessageUpdate) ClearRefID() *MessageUpdate {
+	_u.mutation.ClearRefID()
 	return _u
 }
 
@@ -463,6 +545,36 @@ func (_u *MessageUpdate) AddAttachments(v ...*Attachment) *MessageUpdate {
 	return _u.AddAttachmentIDs(ids...)
 }
 
+// AddRecipientIDs adds the "recipients" edge to the Recipient entity by IDs.
+func (_u *MessageUpdate) AddRecipientIDs(ids ...gid.ID) *MessageUpdate {
+	_u.mutation.AddRecipientIDs(ids...)
+	return _u
+}
+
+// AddRecipients adds the "recipients" edges to the Recipient entity.
+func (_u *MessageUpdate) AddRecipients(v ...*Recipient) *MessageUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddRecipientIDs(ids...)
+}
+
+// AddArrivalIDs adds the "arrivals" edge to the Arrival entity by IDs.
+func (_u *MessageUpdate) AddArrivalIDs(ids ...gid.ID) *MessageUpdate {
+	_u.mutation.AddArrivalIDs(ids...)
+	return _u
+}
+
+// AddArrivals adds the "arrivals" edges to the Arrival entity.
+func (_u *MessageUpdate) AddArrivals(v ...*Arrival) *MessageUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddArrivalIDs(ids...)
+}
+
 // Mutation returns the MessageMutation object of the builder.
 func (_u *MessageUpdate) Mutation() *MessageMutation {
 	return _u.mutation
@@ -532,6 +644,48 @@ func (_u *MessageUpdate) RemoveAttachments(v ...*Attachment) *MessageUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveAttachmentIDs(ids...)
+}
+
+// ClearRecipients clears all "recipients" edges to the Recipient entity.
+func (_u *MessageUpdate) ClearRecipients() *MessageUpdate {
+	_u.mutation.ClearRecipients()
+	return _u
+}
+
+// RemoveRecipientIDs removes the "recipients" edge to Recipient entities by IDs.
+func (_u *MessageUpdate) RemoveRecipientIDs(ids ...gid.ID) *MessageUpdate {
+	_u.mutation.RemoveRecipientIDs(ids...)
+	return _u
+}
+
+// RemoveRecipients removes "recipients" edges to Recipient entities.
+func (_u *MessageUpdate) RemoveRecipients(v ...*Recipient) *MessageUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveRecipientIDs(ids...)
+}
+
+// ClearArrivals clears all "arrivals" edges to the Arrival entity.
+func (_u *MessageUpdate) ClearArrivals() *MessageUpdate {
+	_u.mutation.ClearArrivals()
+	return _u
+}
+
+// RemoveArrivalIDs removes the "arrivals" edge to Arrival entities by IDs.
+func (_u *MessageUpdate) RemoveArrivalIDs(ids ...gid.ID) *MessageUpdate {
+	_u.mutation.RemoveArrivalIDs(ids...)
+	return _u
+}
+
+// RemoveArrivals removes "arrivals" edges to Arrival entities.
+func (_u *MessageUpdate) RemoveArrivals(v ...*Arrival) *MessageUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveArrivalIDs(ids...)
 }
 
 // Save executes the query and returns the number of nodes affected by the update operation.
@@ -643,6 +797,12 @@ func (_u *MessageUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if _u.mutation.VisibleNumberCleared() {
 		_spec.ClearField(message.FieldVisibleNumber, field.TypeInt)
 	}
+	if value, ok := _u.mutation.Subject(); ok {
+		_spec.SetField(message.FieldSubject, field.TypeString, value)
+	}
+	if _u.mutation.SubjectCleared() {
+		_spec.ClearField(message.FieldSubject, field.TypeString)
+	}
 	if value, ok := _u.mutation.Text(); ok {
 		_spec.SetField(message.FieldText, field.TypeString, value)
 	}
@@ -654,6 +814,33 @@ func (_u *MessageUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if _u.mutation.HTMLCleared() {
 		_spec.ClearField(message.FieldHTML, field.TypeString)
+	}
+	if value, ok := _u.mutation.Quoted(); ok {
+		_spec.SetField(message.FieldQuoted, field.TypeString, value)
+	}
+	if _u.mutation.QuotedCleared() {
+		_spec.ClearField(message.FieldQuoted, field.TypeString)
+	}
+	if _u.mutation.WarningsCleared() {
+		_spec.ClearField(message.FieldWarnings, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.Unreadable(); ok {
+		_spec.SetField(message.FieldUnreadable, field.TypeString, value)
+	}
+	if _u.mutation.UnreadableCleared() {
+		_spec.ClearField(message.FieldUnreadable, field.TypeString)
+	}
+	if value, ok := _u.mutation.RefID(); ok {
+		_spec.SetField(message.FieldRefID, field.TypeString, value)
+	}
+	if _u.mutation.RefIDCleared() {
+		_spec.ClearField(message.FieldRefID, field.TypeString)
+	}
+	if _u.mutation.RefsCleared() {
+		_spec.ClearField(message.FieldRefs, field.TypeJSON)
+	}
+	if _u.mutation.SameIDCleared() {
+		_spec.ClearField(message.FieldSameID, field.TypeString)
 	}
 	if value, ok := _u.mutation.Delivery(); ok {
 		_spec.SetField(message.FieldDelivery, field.TypeEnum, value)
@@ -920,6 +1107,96 @@ func (_u *MessageUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.RecipientsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.RecipientsTable,
+			Columns: []string{message.RecipientsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedRecipientsIDs(); len(nodes) > 0 && !_u.mutation.RecipientsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.RecipientsTable,
+			Columns: []string{message.RecipientsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RecipientsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.RecipientsTable,
+			Columns: []string{message.RecipientsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ArrivalsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.ArrivalsTable,
+			Columns: []string{message.ArrivalsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(arrival.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedArrivalsIDs(); len(nodes) > 0 && !_u.mutation.ArrivalsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.ArrivalsTable,
+			Columns: []string{message.ArrivalsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(arrival.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ArrivalsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.ArrivalsTable,
+			Columns: []string{message.ArrivalsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(arrival.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
@@ -1105,6 +1382,26 @@ func (_u *MessageUpdateOne) ClearVisibleNumber() *MessageUpdateOne {
 	return _u
 }
 
+// SetSubject sets the "subject" field.
+func (_u *MessageUpdateOne) SetSubject(v string) *MessageUpdateOne {
+	_u.mutation.SetSubject(v)
+	return _u
+}
+
+// SetNillableSubject sets the "subject" field if the given value is not nil.
+func (_u *MessageUpdateOne) SetNillableSubject(v *string) *MessageUpdateOne {
+	if v != nil {
+		_u.SetSubject(*v)
+	}
+	return _u
+}
+
+// ClearSubject clears the value of the "subject" field.
+func (_u *MessageUpdateOne) ClearSubject() *MessageUpdateOne {
+	_u.mutation.ClearSubject()
+	return _u
+}
+
 // SetText sets the "text" field.
 func (_u *MessageUpdateOne) SetText(v string) *MessageUpdateOne {
 	_u.mutation.SetText(v)
@@ -1142,6 +1439,66 @@ func (_u *MessageUpdateOne) SetNillableHTML(v *string) *MessageUpdateOne {
 // ClearHTML clears the value of the "html" field.
 func (_u *MessageUpdateOne) ClearHTML() *MessageUpdateOne {
 	_u.mutation.ClearHTML()
+	return _u
+}
+
+// SetQuoted sets the "quoted" field.
+func (_u *MessageUpdateOne) SetQuoted(v string) *MessageUpdateOne {
+	_u.mutation.SetQuoted(v)
+	return _u
+}
+
+// SetNillableQuoted sets the "quoted" field if the given value is not nil.
+func (_u *MessageUpdateOne) SetNillableQuoted(v *string) *MessageUpdateOne {
+	if v != nil {
+		_u.SetQuoted(*v)
+	}
+	return _u
+}
+
+// ClearQuoted clears the value of the "quoted" field.
+func (_u *MessageUpdateOne) ClearQuoted() *MessageUpdateOne {
+	_u.mutation.ClearQuoted()
+	return _u
+}
+
+// SetUnreadable sets the "unreadable" field.
+func (_u *MessageUpdateOne) SetUnreadable(v string) *MessageUpdateOne {
+	_u.mutation.SetUnreadable(v)
+	return _u
+}
+
+// SetNillableUnreadable sets the "unreadable" field if the given value is not nil.
+func (_u *MessageUpdateOne) SetNillableUnreadable(v *string) *MessageUpdateOne {
+	if v != nil {
+		_u.SetUnreadable(*v)
+	}
+	return _u
+}
+
+// ClearUnreadable clears the value of the "unreadable" field.
+func (_u *MessageUpdateOne) ClearUnreadable() *MessageUpdateOne {
+	_u.mutation.ClearUnreadable()
+	return _u
+}
+
+// SetRefID sets the "ref_id" field.
+func (_u *MessageUpdateOne) SetRefID(v string) *MessageUpdateOne {
+	_u.mutation.SetRefID(v)
+	return _u
+}
+
+// SetNillableRefID sets the "ref_id" field if the given value is not nil.
+func (_u *MessageUpdateOne) SetNillableRefID(v *string) *MessageUpdateOne {
+	if v != nil {
+		_u.SetRefID(*v)
+	}
+	return _u
+}
+
+// ClearRefID clears the value of the "ref_id" field.
+func (_u *MessageUpdateOne) ClearRefID() *MessageUpdateOne {
+	_u.mutation.ClearRefID()
 	return _u
 }
 
@@ -1368,6 +1725,36 @@ func (_u *MessageUpdateOne) AddAttachments(v ...*Attachment) *MessageUpdateOne {
 	return _u.AddAttachmentIDs(ids...)
 }
 
+// AddRecipientIDs adds the "recipients" edge to the Recipient entity by IDs.
+func (_u *MessageUpdateOne) AddRecipientIDs(ids ...gid.ID) *MessageUpdateOne {
+	_u.mutation.AddRecipientIDs(ids...)
+	return _u
+}
+
+// AddRecipients adds the "recipients" edges to the Recipient entity.
+func (_u *MessageUpdateOne) AddRecipients(v ...*Recipient) *MessageUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddRecipientIDs(ids...)
+}
+
+// AddArrivalIDs adds the "arrivals" edge to the Arrival entity by IDs.
+func (_u *MessageUpdateOne) AddArrivalIDs(ids ...gid.ID) *MessageUpdateOne {
+	_u.mutation.AddArrivalIDs(ids...)
+	return _u
+}
+
+// AddArrivals adds the "arrivals" edges to the Arrival entity.
+func (_u *MessageUpdateOne) AddArrivals(v ...*Arrival) *MessageUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddArrivalIDs(ids...)
+}
+
 // Mutation returns the MessageMutation object of the builder.
 func (_u *MessageUpdateOne) Mutation() *MessageMutation {
 	return _u.mutation
@@ -1437,6 +1824,48 @@ func (_u *MessageUpdateOne) RemoveAttachments(v ...*Attachment) *MessageUpdateOn
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveAttachmentIDs(ids...)
+}
+
+// ClearRecipients clears all "recipients" edges to the Recipient entity.
+func (_u *MessageUpdateOne) ClearRecipients() *MessageUpdateOne {
+	_u.mutation.ClearRecipients()
+	return _u
+}
+
+// RemoveRecipientIDs removes the "recipients" edge to Recipient entities by IDs.
+func (_u *MessageUpdateOne) RemoveRecipientIDs(ids ...gid.ID) *MessageUpdateOne {
+	_u.mutation.RemoveRecipientIDs(ids...)
+	return _u
+}
+
+// RemoveRecipients removes "recipients" edges to Recipient entities.
+func (_u *MessageUpdateOne) RemoveRecipients(v ...*Recipient) *MessageUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveRecipientIDs(ids...)
+}
+
+// ClearArrivals clears all "arrivals" edges to the Arrival entity.
+func (_u *MessageUpdateOne) ClearArrivals() *MessageUpdateOne {
+	_u.mutation.ClearArrivals()
+	return _u
+}
+
+// RemoveArrivalIDs removes the "arrivals" edge to Arrival entities by IDs.
+func (_u *MessageUpdateOne) RemoveArrivalIDs(ids ...gid.ID) *MessageUpdateOne {
+	_u.mutation.RemoveArrivalIDs(ids...)
+	return _u
+}
+
+// RemoveArrivals removes "arrivals" edges to Arrival entities.
+func (_u *MessageUpdateOne) RemoveArrivals(v ...*Arrival) *MessageUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveArrivalIDs(ids...)
 }
 
 // Where appends a list predicates to the MessageUpdate builder.
@@ -1578,6 +2007,12 @@ func (_u *MessageUpdateOne) sqlSave(ctx context.Context) (_node *Message, err er
 	if _u.mutation.VisibleNumberCleared() {
 		_spec.ClearField(message.FieldVisibleNumber, field.TypeInt)
 	}
+	if value, ok := _u.mutation.Subject(); ok {
+		_spec.SetField(message.FieldSubject, field.TypeString, value)
+	}
+	if _u.mutation.SubjectCleared() {
+		_spec.ClearField(message.FieldSubject, field.TypeString)
+	}
 	if value, ok := _u.mutation.Text(); ok {
 		_spec.SetField(message.FieldText, field.TypeString, value)
 	}
@@ -1589,6 +2024,33 @@ func (_u *MessageUpdateOne) sqlSave(ctx context.Context) (_node *Message, err er
 	}
 	if _u.mutation.HTMLCleared() {
 		_spec.ClearField(message.FieldHTML, field.TypeString)
+	}
+	if value, ok := _u.mutation.Quoted(); ok {
+		_spec.SetField(message.FieldQuoted, field.TypeString, value)
+	}
+	if _u.mutation.QuotedCleared() {
+		_spec.ClearField(message.FieldQuoted, field.TypeString)
+	}
+	if _u.mutation.WarningsCleared() {
+		_spec.ClearField(message.FieldWarnings, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.Unreadable(); ok {
+		_spec.SetField(message.FieldUnreadable, field.TypeString, value)
+	}
+	if _u.mutation.UnreadableCleared() {
+		_spec.ClearField(message.FieldUnreadable, field.TypeString)
+	}
+	if value, ok := _u.mutation.RefID(); ok {
+		_spec.SetField(message.FieldRefID, field.TypeString, value)
+	}
+	if _u.mutation.RefIDCleared() {
+		_spec.ClearField(message.FieldRefID, field.TypeString)
+	}
+	if _u.mutation.RefsCleared() {
+		_spec.ClearField(message.FieldRefs, field.TypeJSON)
+	}
+	if _u.mutation.SameIDCleared() {
+		_spec.ClearField(message.FieldSameID, field.TypeString)
 	}
 	if value, ok := _u.mutation.Delivery(); ok {
 		_spec.SetField(message.FieldDelivery, field.TypeEnum, value)
@@ -1848,6 +2310,96 @@ func (_u *MessageUpdateOne) sqlSave(ctx context.Context) (_node *Message, err er
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(attachment.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.RecipientsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.RecipientsTable,
+			Columns: []string{message.RecipientsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedRecipientsIDs(); len(nodes) > 0 && !_u.mutation.RecipientsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.RecipientsTable,
+			Columns: []string{message.RecipientsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RecipientsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.RecipientsTable,
+			Columns: []string{message.RecipientsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ArrivalsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.ArrivalsTable,
+			Columns: []string{message.ArrivalsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(arrival.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedArrivalsIDs(); len(nodes) > 0 && !_u.mutation.ArrivalsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.ArrivalsTable,
+			Columns: []string{message.ArrivalsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(arrival.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ArrivalsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   message.ArrivalsTable,
+			Columns: []string{message.ArrivalsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(arrival.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

@@ -16,10 +16,12 @@ import (
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
 	"tributary/ent/app"
+	"tributary/ent/arrival"
 	"tributary/ent/assignment"
 	"tributary/ent/attachment"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
+	"tributary/ent/clusternode"
 	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/conversationmerge"
@@ -46,8 +48,10 @@ import (
 	"tributary/ent/participant"
 	"tributary/ent/predicate"
 	"tributary/ent/presence"
+	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
+	"tributary/ent/recipient"
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/schema"
@@ -57,6 +61,7 @@ import (
 	"tributary/ent/statusreason"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
+	"tributary/ent/threadref"
 	"tributary/ent/timelineitem"
 	"tributary/ent/visitorsession"
 	"tributary/ent/workspace"
@@ -84,10 +89,12 @@ const (
 	TypeAgentSkill        = "AgentSkill"
 	TypeAgentStatus       = "AgentStatus"
 	TypeApp               = "App"
+	TypeArrival           = "Arrival"
 	TypeAssignment        = "Assignment"
 	TypeAttachment        = "Attachment"
 	TypeCapacityProfile   = "CapacityProfile"
 	TypeChannel           = "Channel"
+	TypeClusterNode       = "ClusterNode"
 	TypeConsultant        = "Consultant"
 	TypeConversation      = "Conversation"
 	TypeConversationMerge = "ConversationMerge"
@@ -113,8 +120,10 @@ const (
 	TypeOutbox            = "Outbox"
 	TypeParticipant       = "Participant"
 	TypePresence          = "Presence"
+	TypePull              = "Pull"
 	TypeQueue             = "Queue"
 	TypeRawInbound        = "RawInbound"
+	TypeRecipient         = "Recipient"
 	TypeRole              = "Role"
 	TypeRoutingDecision   = "RoutingDecision"
 	TypeSession           = "Session"
@@ -123,6 +132,7 @@ const (
 	TypeStatusReason      = "StatusReason"
 	TypeTeam              = "Team"
 	TypeTeamMember        = "TeamMember"
+	TypeThreadRef         = "ThreadRef"
 	TypeTimelineItem      = "TimelineItem"
 	TypeVisitorSession    = "VisitorSession"
 	TypeWorkspace         = "Workspace"
@@ -7188,6 +7198,654 @@ func (m *AppMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown App edge %s", name)
 }
 
+// ArrivalMutation represents an operation that mutates the Arrival nodes in the graph.
+type ArrivalMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *gid.ID
+	workspace_id   *gid.ID
+	external_id    *string
+	at             *time.Time
+	clearedFields  map[string]struct{}
+	message        *gid.ID
+	clearedmessage bool
+	channel        *gid.ID
+	clearedchannel bool
+	done           bool
+	oldValue       func(context.Context) (*Arrival, error)
+	predicates     []predicate.Arrival
+}
+
+var _ ent.Mutation = (*ArrivalMutation)(nil)
+
+// arrivalOption allows management of the mutation configuration using functional options.
+type arrivalOption func(*ArrivalMutation)
+
+// newArrivalMutation creates new mutation for the Arrival entity.
+func newArrivalMutation(c config, op Op, opts ...arrivalOption) *ArrivalMutation {
+	m := &ArrivalMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeArrival,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withArrivalID sets the ID field of the mutation.
+func withArrivalID(id gid.ID) arrivalOption {
+	return func(m *ArrivalMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Arrival
+		)
+		m.oldValue = func(ctx context.Context) (*Arrival, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Arrival.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withArrival sets the old Arrival of the mutation.
+func withArrival(node *Arrival) arrivalOption {
+	return func(m *ArrivalMutation) {
+		m.oldValue = func(context.Context) (*Arrival, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m ArrivalMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m ArrivalMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Arrival entities.
+func (m *ArrivalMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *ArrivalMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *ArrivalMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Arrival.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *ArrivalMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *ArrivalMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the Arrival entity.
+// If the Arrival object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ArrivalMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *ArrivalMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetMessageID sets the "message_id" field.
+func (m *ArrivalMutation) SetMessageID(gi gid.ID) {
+	m.message = &gi
+}
+
+// MessageID returns the value of the "message_id" field in the mutation.
+func (m *ArrivalMutation) MessageID() (r gid.ID, exists bool) {
+	v := m.message
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMessageID returns the old "message_id" field's value of the Arrival entity.
+// If the Arrival object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ArrivalMutation) OldMessageID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMessageID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMessageID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMessageID: %w", err)
+	}
+	return oldValue.MessageID, nil
+}
+
+// ResetMessageID resets all changes to the "message_id" field.
+func (m *ArrivalMutation) ResetMessageID() {
+	m.message = nil
+}
+
+// SetChannelID sets the "channel_id" field.
+func (m *ArrivalMutation) SetChannelID(gi gid.ID) {
+	m.channel = &gi
+}
+
+// ChannelID returns the value of the "channel_id" field in the mutation.
+func (m *ArrivalMutation) ChannelID() (r gid.ID, exists bool) {
+	v := m.channel
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldChannelID returns the old "channel_id" field's value of the Arrival entity.
+// If the Arrival object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ArrivalMutation) OldChannelID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldChannelID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldChannelID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldChannelID: %w", err)
+	}
+	return oldValue.ChannelID, nil
+}
+
+// ResetChannelID resets all changes to the "channel_id" field.
+func (m *ArrivalMutation) ResetChannelID() {
+	m.channel = nil
+}
+
+// SetExternalID sets the "external_id" field.
+func (m *ArrivalMutation) SetExternalID(s string) {
+	m.external_id = &s
+}
+
+// ExternalID returns the value of the "external_id" field in the mutation.
+func (m *ArrivalMutation) ExternalID() (r string, exists bool) {
+	v := m.external_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExternalID returns the old "external_id" field's value of the Arrival entity.
+// If the Arrival object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ArrivalMutation) OldExternalID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExternalID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExternalID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExternalID: %w", err)
+	}
+	return oldValue.ExternalID, nil
+}
+
+// ResetExternalID resets all changes to the "external_id" field.
+func (m *ArrivalMutation) ResetExternalID() {
+	m.external_id = nil
+}
+
+// SetAt sets the "at" field.
+func (m *ArrivalMutation) SetAt(t time.Time) {
+	m.at = &t
+}
+
+// At returns the value of the "at" field in the mutation.
+func (m *ArrivalMutation) At() (r time.Time, exists bool) {
+	v := m.at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAt returns the old "at" field's value of the Arrival entity.
+// If the Arrival object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ArrivalMutation) OldAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAt: %w", err)
+	}
+	return oldValue.At, nil
+}
+
+// ResetAt resets all changes to the "at" field.
+func (m *ArrivalMutation) ResetAt() {
+	m.at = nil
+}
+
+// ClearMessage clears the "message" edge to the Message entity.
+func (m *ArrivalMutation) ClearMessage() {
+	m.clearedmessage = true
+	m.clearedFields[arrival.FieldMessageID] = struct{}{}
+}
+
+// MessageCleared reports if the "message" edge to the Message entity was cleared.
+func (m *ArrivalMutation) MessageCleared() bool {
+	return m.clearedmessage
+}
+
+// MessageIDs returns the "message" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// MessageID instead. It exists only for internal usage by the builders.
+func (m *ArrivalMutation) MessageIDs() (ids []gid.ID) {
+	if id := m.message; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetMessage resets all changes to the "message" edge.
+func (m *ArrivalMutation) ResetMessage() {
+	m.message = nil
+	m.clearedmessage = false
+}
+
+// ClearChannel clears the "channel" edge to the Channel entity.
+func (m *ArrivalMutation) ClearChannel() {
+	m.clearedchannel = true
+	m.clearedFields[arrival.FieldChannelID] = struct{}{}
+}
+
+// ChannelCleared reports if the "channel" edge to the Channel entity was cleared.
+func (m *ArrivalMutation) ChannelCleared() bool {
+	return m.clearedchannel
+}
+
+// ChannelIDs returns the "channel" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ChannelID instead. It exists only for internal usage by the builders.
+func (m *ArrivalMutation) ChannelIDs() (ids []gid.ID) {
+	if id := m.channel; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetChannel resets all changes to the "channel" edge.
+func (m *ArrivalMutation) ResetChannel() {
+	m.channel = nil
+	m.clearedchannel = false
+}
+
+// Where appends a list predicates to the ArrivalMutation builder.
+func (m *ArrivalMutation) Where(ps ...predicate.Arrival) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the ArrivalMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *ArrivalMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Arrival, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *ArrivalMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *ArrivalMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Arrival).
+func (m *ArrivalMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *ArrivalMutation) Fields() []string {
+	fields := make([]string, 0, 5)
+	if m.workspace_id != nil {
+		fields = append(fields, arrival.FieldWorkspaceID)
+	}
+	if m.message != nil {
+		fields = append(fields, arrival.FieldMessageID)
+	}
+	if m.channel != nil {
+		fields = append(fields, arrival.FieldChannelID)
+	}
+	if m.external_id != nil {
+		fields = append(fields, arrival.FieldExternalID)
+	}
+	if m.at != nil {
+		fields = append(fields, arrival.FieldAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *ArrivalMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case arrival.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case arrival.FieldMessageID:
+		return m.MessageID()
+	case arrival.FieldChannelID:
+		return m.ChannelID()
+	case arrival.FieldExternalID:
+		return m.ExternalID()
+	case arrival.FieldAt:
+		return m.At()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *ArrivalMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case arrival.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case arrival.FieldMessageID:
+		return m.OldMessageID(ctx)
+	case arrival.FieldChannelID:
+		return m.OldChannelID(ctx)
+	case arrival.FieldExternalID:
+		return m.OldExternalID(ctx)
+	case arrival.FieldAt:
+		return m.OldAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown Arrival field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ArrivalMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case arrival.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case arrival.FieldMessageID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMessageID(v)
+		return nil
+	case arrival.FieldChannelID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetChannelID(v)
+		return nil
+	case arrival.FieldExternalID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExternalID(v)
+		return nil
+	case arrival.FieldAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Arrival field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *ArrivalMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *ArrivalMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ArrivalMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown Arrival numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *ArrivalMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *ArrivalMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *ArrivalMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown Arrival nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *ArrivalMutation) ResetField(name string) error {
+	switch name {
+	case arrival.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case arrival.FieldMessageID:
+		m.ResetMessageID()
+		return nil
+	case arrival.FieldChannelID:
+		m.ResetChannelID()
+		return nil
+	case arrival.FieldExternalID:
+		m.ResetExternalID()
+		return nil
+	case arrival.FieldAt:
+		m.ResetAt()
+		return nil
+	}
+	return fmt.Errorf("unknown Arrival field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *ArrivalMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.message != nil {
+		edges = append(edges, arrival.EdgeMessage)
+	}
+	if m.channel != nil {
+		edges = append(edges, arrival.EdgeChannel)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *ArrivalMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case arrival.EdgeMessage:
+		if id := m.message; id != nil {
+			return []ent.Value{*id}
+		}
+	case arrival.EdgeChannel:
+		if id := m.channel; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *ArrivalMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *ArrivalMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *ArrivalMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedmessage {
+		edges = append(edges, arrival.EdgeMessage)
+	}
+	if m.clearedchannel {
+		edges = append(edges, arrival.EdgeChannel)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *ArrivalMutation) EdgeCleared(name string) bool {
+	switch name {
+	case arrival.EdgeMessage:
+		return m.clearedmessage
+	case arrival.EdgeChannel:
+		return m.clearedchannel
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *ArrivalMutation) ClearEdge(name string) error {
+	switch name {
+	case arrival.EdgeMessage:
+		m.ClearMessage()
+		return nil
+	case arrival.EdgeChannel:
+		m.ClearChannel()
+		return nil
+	}
+	return fmt.Errorf("unknown Arrival unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *ArrivalMutation) ResetEdge(name string) error {
+	switch name {
+	case arrival.EdgeMessage:
+		m.ResetMessage()
+		return nil
+	case arrival.EdgeChannel:
+		m.ResetChannel()
+		return nil
+	}
+	return fmt.Errorf("unknown Arrival edge %s", name)
+}
+
 // AssignmentMutation represents an operation that mutates the Assignment nodes in the graph.
 type AssignmentMutation struct {
 	config
@@ -8220,6 +8878,8 @@ type AttachmentMutation struct {
 	sha256         *string
 	state          *attachment.State
 	error          *string
+	blob_key       *string
+	content_id     *string
 	media          *map[string]interface{}
 	created_at     *time.Time
 	clearedFields  map[string]struct{}
@@ -8753,6 +9413,78 @@ func (m *AttachmentMutation) ResetError() {
 	delete(m.clearedFields, attachment.FieldError)
 }
 
+// SetBlobKey sets the "blob_key" field.
+func (m *AttachmentMutation) SetBlobKey(s string) {
+	m.blob_key = &s
+}
+
+// BlobKey returns the value of the "blob_key" field in the mutation.
+func (m *AttachmentMutation) BlobKey() (r string, exists bool) {
+	v := m.blob_key
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBlobKey returns the old "blob_key" field's value of the Attachment entity.
+// If the Attachment object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AttachmentMutation) OldBlobKey(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBlobKey is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBlobKey requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBlobKey: %w", err)
+	}
+	return oldValue.BlobKey, nil
+}
+
+// ResetBlobKey resets all changes to the "blob_key" field.
+func (m *AttachmentMutation) ResetBlobKey() {
+	m.blob_key = nil
+}
+
+// SetContentID sets the "content_id" field.
+func (m *AttachmentMutation) SetContentID(s string) {
+	m.content_id = &s
+}
+
+// ContentID returns the value of the "content_id" field in the mutation.
+func (m *AttachmentMutation) ContentID() (r string, exists bool) {
+	v := m.content_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldContentID returns the old "content_id" field's value of the Attachment entity.
+// If the Attachment object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AttachmentMutation) OldContentID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldContentID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldContentID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldContentID: %w", err)
+	}
+	return oldValue.ContentID, nil
+}
+
+// ResetContentID resets all changes to the "content_id" field.
+func (m *AttachmentMutation) ResetContentID() {
+	m.content_id = nil
+}
+
 // SetMedia sets the "media" field.
 func (m *AttachmentMutation) SetMedia(value map[string]interface{}) {
 	m.media = &value
@@ -8899,7 +9631,7 @@ func (m *AttachmentMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *AttachmentMutation) Fields() []string {
-	fields := make([]string, 0, 12)
+	fields := make([]string, 0, 14)
 	if m.workspace_id != nil {
 		fields = append(fields, attachment.FieldWorkspaceID)
 	}
@@ -8929,6 +9661,12 @@ func (m *AttachmentMutation) Fields() []string {
 	}
 	if m.error != nil {
 		fields = append(fields, attachment.FieldError)
+	}
+	if m.blob_key != nil {
+		fields = append(fields, attachment.FieldBlobKey)
+	}
+	if m.content_id != nil {
+		fields = append(fields, attachment.FieldContentID)
 	}
 	if m.media != nil {
 		fields = append(fields, attachment.FieldMedia)
@@ -8964,6 +9702,10 @@ func (m *AttachmentMutation) Field(name string) (ent.Value, bool) {
 		return m.State()
 	case attachment.FieldError:
 		return m.Error()
+	case attachment.FieldBlobKey:
+		return m.BlobKey()
+	case attachment.FieldContentID:
+		return m.ContentID()
 	case attachment.FieldMedia:
 		return m.Media()
 	case attachment.FieldCreatedAt:
@@ -8997,6 +9739,10 @@ func (m *AttachmentMutation) OldField(ctx context.Context, name string) (ent.Val
 		return m.OldState(ctx)
 	case attachment.FieldError:
 		return m.OldError(ctx)
+	case attachment.FieldBlobKey:
+		return m.OldBlobKey(ctx)
+	case attachment.FieldContentID:
+		return m.OldContentID(ctx)
 	case attachment.FieldMedia:
 		return m.OldMedia(ctx)
 	case attachment.FieldCreatedAt:
@@ -9079,6 +9825,20 @@ func (m *AttachmentMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetError(v)
+		return nil
+	case attachment.FieldBlobKey:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBlobKey(v)
+		return nil
+	case attachment.FieldContentID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetContentID(v)
 		return nil
 	case attachment.FieldMedia:
 		v, ok := value.(map[string]interface{})
@@ -9214,6 +9974,12 @@ func (m *AttachmentMutation) ResetField(name string) error {
 		return nil
 	case attachment.FieldError:
 		m.ResetError()
+		return nil
+	case attachment.FieldBlobKey:
+		m.ResetBlobKey()
+		return nil
+	case attachment.FieldContentID:
+		m.ResetContentID()
 		return nil
 	case attachment.FieldMedia:
 		m.ResetMedia()
@@ -10127,6 +10893,9 @@ type ChannelMutation struct {
 	clearedFields         map[string]struct{}
 	queue                 *gid.ID
 	clearedqueue          bool
+	pulls                 map[gid.ID]struct{}
+	removedpulls          map[gid.ID]struct{}
+	clearedpulls          bool
 	done                  bool
 	oldValue              func(context.Context) (*Channel, error)
 	predicates            []predicate.Channel
@@ -11198,6 +11967,60 @@ func (m *ChannelMutation) ResetQueue() {
 	m.clearedqueue = false
 }
 
+// AddPullIDs adds the "pulls" edge to the Pull entity by ids.
+func (m *ChannelMutation) AddPullIDs(ids ...gid.ID) {
+	if m.pulls == nil {
+		m.pulls = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.pulls[ids[i]] = struct{}{}
+	}
+}
+
+// ClearPulls clears the "pulls" edge to the Pull entity.
+func (m *ChannelMutation) ClearPulls() {
+	m.clearedpulls = true
+}
+
+// PullsCleared reports if the "pulls" edge to the Pull entity was cleared.
+func (m *ChannelMutation) PullsCleared() bool {
+	return m.clearedpulls
+}
+
+// RemovePullIDs removes the "pulls" edge to the Pull entity by IDs.
+func (m *ChannelMutation) RemovePullIDs(ids ...gid.ID) {
+	if m.removedpulls == nil {
+		m.removedpulls = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.pulls, ids[i])
+		m.removedpulls[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedPulls returns the removed IDs of the "pulls" edge to the Pull entity.
+func (m *ChannelMutation) RemovedPullsIDs() (ids []gid.ID) {
+	for id := range m.removedpulls {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// PullsIDs returns the "pulls" edge IDs in the mutation.
+func (m *ChannelMutation) PullsIDs() (ids []gid.ID) {
+	for id := range m.pulls {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetPulls resets all changes to the "pulls" edge.
+func (m *ChannelMutation) ResetPulls() {
+	m.pulls = nil
+	m.clearedpulls = false
+	m.removedpulls = nil
+}
+
 // Where appends a list predicates to the ChannelMutation builder.
 func (m *ChannelMutation) Where(ps ...predicate.Channel) {
 	m.predicates = append(m.predicates, ps...)
@@ -11761,9 +12584,12 @@ func (m *ChannelMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *ChannelMutation) AddedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 2)
 	if m.queue != nil {
 		edges = append(edges, channel.EdgeQueue)
+	}
+	if m.pulls != nil {
+		edges = append(edges, channel.EdgePulls)
 	}
 	return edges
 }
@@ -11776,27 +12602,47 @@ func (m *ChannelMutation) AddedIDs(name string) []ent.Value {
 		if id := m.queue; id != nil {
 			return []ent.Value{*id}
 		}
+	case channel.EdgePulls:
+		ids := make([]ent.Value, 0, len(m.pulls))
+		for id := range m.pulls {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *ChannelMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 2)
+	if m.removedpulls != nil {
+		edges = append(edges, channel.EdgePulls)
+	}
 	return edges
 }
 
 // RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
 // the given name in this mutation.
 func (m *ChannelMutation) RemovedIDs(name string) []ent.Value {
+	switch name {
+	case channel.EdgePulls:
+		ids := make([]ent.Value, 0, len(m.removedpulls))
+		for id := range m.removedpulls {
+			ids = append(ids, id)
+		}
+		return ids
+	}
 	return nil
 }
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *ChannelMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 2)
 	if m.clearedqueue {
 		edges = append(edges, channel.EdgeQueue)
+	}
+	if m.clearedpulls {
+		edges = append(edges, channel.EdgePulls)
 	}
 	return edges
 }
@@ -11807,6 +12653,8 @@ func (m *ChannelMutation) EdgeCleared(name string) bool {
 	switch name {
 	case channel.EdgeQueue:
 		return m.clearedqueue
+	case channel.EdgePulls:
+		return m.clearedpulls
 	}
 	return false
 }
@@ -11829,8 +12677,737 @@ func (m *ChannelMutation) ResetEdge(name string) error {
 	case channel.EdgeQueue:
 		m.ResetQueue()
 		return nil
+	case channel.EdgePulls:
+		m.ResetPulls()
+		return nil
 	}
 	return fmt.Errorf("unknown Channel edge %s", name)
+}
+
+// ClusterNodeMutation represents an operation that mutates the ClusterNode nodes in the graph.
+type ClusterNodeMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *gid.ID
+	name          *string
+	peer          *string
+	public_url    *string
+	roles         *[]string
+	appendroles   []string
+	version       *string
+	started_at    *time.Time
+	expires_at    *time.Time
+	draining      *bool
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*ClusterNode, error)
+	predicates    []predicate.ClusterNode
+}
+
+var _ ent.Mutation = (*ClusterNodeMutation)(nil)
+
+// clusternodeOption allows management of the mutation configuration using functional options.
+type clusternodeOption func(*ClusterNodeMutation)
+
+// newClusterNodeMutation creates new mutation for the ClusterNode entity.
+func newClusterNodeMutation(c config, op Op, opts ...clusternodeOption) *ClusterNodeMutation {
+	m := &ClusterNodeMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeClusterNode,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withClusterNodeID sets the ID field of the mutation.
+func withClusterNodeID(id gid.ID) clusternodeOption {
+	return func(m *ClusterNodeMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *ClusterNode
+		)
+		m.oldValue = func(ctx context.Context) (*ClusterNode, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().ClusterNode.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withClusterNode sets the old ClusterNode of the mutation.
+func withClusterNode(node *ClusterNode) clusternodeOption {
+	return func(m *ClusterNodeMutation) {
+		m.oldValue = func(context.Context) (*ClusterNode, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m ClusterNodeMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m ClusterNodeMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of ClusterNode entities.
+func (m *ClusterNodeMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *ClusterNodeMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *ClusterNodeMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().ClusterNode.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetName sets the "name" field.
+func (m *ClusterNodeMutation) SetName(s string) {
+	m.name = &s
+}
+
+// Name returns the value of the "name" field in the mutation.
+func (m *ClusterNodeMutation) Name() (r string, exists bool) {
+	v := m.name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldName returns the old "name" field's value of the ClusterNode entity.
+// If the ClusterNode object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterNodeMutation) OldName(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldName: %w", err)
+	}
+	return oldValue.Name, nil
+}
+
+// ResetName resets all changes to the "name" field.
+func (m *ClusterNodeMutation) ResetName() {
+	m.name = nil
+}
+
+// SetPeer sets the "peer" field.
+func (m *ClusterNodeMutation) SetPeer(s string) {
+	m.peer = &s
+}
+
+// Peer returns the value of the "peer" field in the mutation.
+func (m *ClusterNodeMutation) Peer() (r string, exists bool) {
+	v := m.peer
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPeer returns the old "peer" field's value of the ClusterNode entity.
+// If the ClusterNode object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterNodeMutation) OldPeer(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPeer is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPeer requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPeer: %w", err)
+	}
+	return oldValue.Peer, nil
+}
+
+// ResetPeer resets all changes to the "peer" field.
+func (m *ClusterNodeMutation) ResetPeer() {
+	m.peer = nil
+}
+
+// SetPublicURL sets the "public_url" field.
+func (m *ClusterNodeMutation) SetPublicURL(s string) {
+	m.public_url = &s
+}
+
+// PublicURL returns the value of the "public_url" field in the mutation.
+func (m *ClusterNodeMutation) PublicURL() (r string, exists bool) {
+	v := m.public_url
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPublicURL returns the old "public_url" field's value of the ClusterNode entity.
+// If the ClusterNode object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterNodeMutation) OldPublicURL(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPublicURL is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPublicURL requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPublicURL: %w", err)
+	}
+	return oldValue.PublicURL, nil
+}
+
+// ResetPublicURL resets all changes to the "public_url" field.
+func (m *ClusterNodeMutation) ResetPublicURL() {
+	m.public_url = nil
+}
+
+// SetRoles sets the "roles" field.
+func (m *ClusterNodeMutation) SetRoles(s []string) {
+	m.roles = &s
+	m.appendroles = nil
+}
+
+// Roles returns the value of the "roles" field in the mutation.
+func (m *ClusterNodeMutation) Roles() (r []string, exists bool) {
+	v := m.roles
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRoles returns the old "roles" field's value of the ClusterNode entity.
+// If the ClusterNode object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterNodeMutation) OldRoles(ctx context.Context) (v []string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRoles is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRoles requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRoles: %w", err)
+	}
+	return oldValue.Roles, nil
+}
+
+// AppendRoles adds s to the "roles" field.
+func (m *ClusterNodeMutation) AppendRoles(s []string) {
+	m.appendroles = append(m.appendroles, s...)
+}
+
+// AppendedRoles returns the list of values that were appended to the "roles" field in this mutation.
+func (m *ClusterNodeMutation) AppendedRoles() ([]string, bool) {
+	if len(m.appendroles) == 0 {
+		return nil, false
+	}
+	return m.appendroles, true
+}
+
+// ResetRoles resets all changes to the "roles" field.
+func (m *ClusterNodeMutation) ResetRoles() {
+	m.roles = nil
+	m.appendroles = nil
+}
+
+// SetVersion sets the "version" field.
+func (m *ClusterNodeMutation) SetVersion(s string) {
+	m.version = &s
+}
+
+// Version returns the value of the "version" field in the mutation.
+func (m *ClusterNodeMutation) Version() (r string, exists bool) {
+	v := m.version
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldVersion returns the old "version" field's value of the ClusterNode entity.
+// If the ClusterNode object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterNodeMutation) OldVersion(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldVersion is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldVersion requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldVersion: %w", err)
+	}
+	return oldValue.Version, nil
+}
+
+// ResetVersion resets all changes to the "version" field.
+func (m *ClusterNodeMutation) ResetVersion() {
+	m.version = nil
+}
+
+// SetStartedAt sets the "started_at" field.
+func (m *ClusterNodeMutation) SetStartedAt(t time.Time) {
+	m.started_at = &t
+}
+
+// StartedAt returns the value of the "started_at" field in the mutation.
+func (m *ClusterNodeMutation) StartedAt() (r time.Time, exists bool) {
+	v := m.started_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStartedAt returns the old "started_at" field's value of the ClusterNode entity.
+// If the ClusterNode object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterNodeMutation) OldStartedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStartedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStartedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStartedAt: %w", err)
+	}
+	return oldValue.StartedAt, nil
+}
+
+// ResetStartedAt resets all changes to the "started_at" field.
+func (m *ClusterNodeMutation) ResetStartedAt() {
+	m.started_at = nil
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *ClusterNodeMutation) SetExpiresAt(t time.Time) {
+	m.expires_at = &t
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *ClusterNodeMutation) ExpiresAt() (r time.Time, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the ClusterNode entity.
+// If the ClusterNode object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterNodeMutation) OldExpiresAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *ClusterNodeMutation) ResetExpiresAt() {
+	m.expires_at = nil
+}
+
+// SetDraining sets the "draining" field.
+func (m *ClusterNodeMutation) SetDraining(b bool) {
+	m.draining = &b
+}
+
+// Draining returns the value of the "draining" field in the mutation.
+func (m *ClusterNodeMutation) Draining() (r bool, exists bool) {
+	v := m.draining
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDraining returns the old "draining" field's value of the ClusterNode entity.
+// If the ClusterNode object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterNodeMutation) OldDraining(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDraining is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDraining requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDraining: %w", err)
+	}
+	return oldValue.Draining, nil
+}
+
+// ResetDraining resets all changes to the "draining" field.
+func (m *ClusterNodeMutation) ResetDraining() {
+	m.draining = nil
+}
+
+// Where appends a list predicates to the ClusterNodeMutation builder.
+func (m *ClusterNodeMutation) Where(ps ...predicate.ClusterNode) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the ClusterNodeMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *ClusterNodeMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.ClusterNode, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *ClusterNodeMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *ClusterNodeMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (ClusterNode).
+func (m *ClusterNodeMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *ClusterNodeMutation) Fields() []string {
+	fields := make([]string, 0, 8)
+	if m.name != nil {
+		fields = append(fields, clusternode.FieldName)
+	}
+	if m.peer != nil {
+		fields = append(fields, clusternode.FieldPeer)
+	}
+	if m.public_url != nil {
+		fields = append(fields, clusternode.FieldPublicURL)
+	}
+	if m.roles != nil {
+		fields = append(fields, clusternode.FieldRoles)
+	}
+	if m.version != nil {
+		fields = append(fields, clusternode.FieldVersion)
+	}
+	if m.started_at != nil {
+		fields = append(fields, clusternode.FieldStartedAt)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, clusternode.FieldExpiresAt)
+	}
+	if m.draining != nil {
+		fields = append(fields, clusternode.FieldDraining)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *ClusterNodeMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case clusternode.FieldName:
+		return m.Name()
+	case clusternode.FieldPeer:
+		return m.Peer()
+	case clusternode.FieldPublicURL:
+		return m.PublicURL()
+	case clusternode.FieldRoles:
+		return m.Roles()
+	case clusternode.FieldVersion:
+		return m.Version()
+	case clusternode.FieldStartedAt:
+		return m.StartedAt()
+	case clusternode.FieldExpiresAt:
+		return m.ExpiresAt()
+	case clusternode.FieldDraining:
+		return m.Draining()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *ClusterNodeMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case clusternode.FieldName:
+		return m.OldName(ctx)
+	case clusternode.FieldPeer:
+		return m.OldPeer(ctx)
+	case clusternode.FieldPublicURL:
+		return m.OldPublicURL(ctx)
+	case clusternode.FieldRoles:
+		return m.OldRoles(ctx)
+	case clusternode.FieldVersion:
+		return m.OldVersion(ctx)
+	case clusternode.FieldStartedAt:
+		return m.OldStartedAt(ctx)
+	case clusternode.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	case clusternode.FieldDraining:
+		return m.OldDraining(ctx)
+	}
+	return nil, fmt.Errorf("unknown ClusterNode field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ClusterNodeMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case clusternode.FieldName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetName(v)
+		return nil
+	case clusternode.FieldPeer:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPeer(v)
+		return nil
+	case clusternode.FieldPublicURL:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPublicURL(v)
+		return nil
+	case clusternode.FieldRoles:
+		v, ok := value.([]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRoles(v)
+		return nil
+	case clusternode.FieldVersion:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetVersion(v)
+		return nil
+	case clusternode.FieldStartedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStartedAt(v)
+		return nil
+	case clusternode.FieldExpiresAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	case clusternode.FieldDraining:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDraining(v)
+		return nil
+	}
+	return fmt.Errorf("unknown ClusterNode field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *ClusterNodeMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *ClusterNodeMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ClusterNodeMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown ClusterNode numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *ClusterNodeMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *ClusterNodeMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *ClusterNodeMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown ClusterNode nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *ClusterNodeMutation) ResetField(name string) error {
+	switch name {
+	case clusternode.FieldName:
+		m.ResetName()
+		return nil
+	case clusternode.FieldPeer:
+		m.ResetPeer()
+		return nil
+	case clusternode.FieldPublicURL:
+		m.ResetPublicURL()
+		return nil
+	case clusternode.FieldRoles:
+		m.ResetRoles()
+		return nil
+	case clusternode.FieldVersion:
+		m.ResetVersion()
+		return nil
+	case clusternode.FieldStartedAt:
+		m.ResetStartedAt()
+		return nil
+	case clusternode.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	case clusternode.FieldDraining:
+		m.ResetDraining()
+		return nil
+	}
+	return fmt.Errorf("unknown ClusterNode field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *ClusterNodeMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *ClusterNodeMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *ClusterNodeMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *ClusterNodeMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *ClusterNodeMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *ClusterNodeMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *ClusterNodeMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown ClusterNode unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *ClusterNodeMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown ClusterNode edge %s", name)
 }
 
 // ConsultantMutation represents an operation that mutates the Consultant nodes in the graph.
@@ -33508,8 +35085,17 @@ type MessageMutation struct {
 	identity_id         *gid.ID
 	visible_number      *int
 	addvisible_number   *int
+	subject             *string
 	text                *string
 	html                *string
+	quoted              *string
+	warnings            *[]string
+	appendwarnings      []string
+	unreadable          *string
+	ref_id              *string
+	refs                *[]string
+	appendrefs          []string
+	same_id             *string
 	delivery            *message.Delivery
 	steps               *[]schema.DeliveryStep
 	appendsteps         []schema.DeliveryStep
@@ -33544,6 +35130,12 @@ type MessageMutation struct {
 	attachments         map[gid.ID]struct{}
 	removedattachments  map[gid.ID]struct{}
 	clearedattachments  bool
+	recipients          map[gid.ID]struct{}
+	removedrecipients   map[gid.ID]struct{}
+	clearedrecipients   bool
+	arrivals            map[gid.ID]struct{}
+	removedarrivals     map[gid.ID]struct{}
+	clearedarrivals     bool
 	done                bool
 	oldValue            func(context.Context) (*Message, error)
 	predicates          []predicate.Message
@@ -34381,6 +35973,55 @@ func (m *MessageMutation) ResetVisibleNumber() {
 	delete(m.clearedFields, message.FieldVisibleNumber)
 }
 
+// SetSubject sets the "subject" field.
+func (m *MessageMutation) SetSubject(s string) {
+	m.subject = &s
+}
+
+// Subject returns the value of the "subject" field in the mutation.
+func (m *MessageMutation) Subject() (r string, exists bool) {
+	v := m.subject
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSubject returns the old "subject" field's value of the Message entity.
+// If the Message object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MessageMutation) OldSubject(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSubject is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSubject requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSubject: %w", err)
+	}
+	return oldValue.Subject, nil
+}
+
+// ClearSubject clears the value of the "subject" field.
+func (m *MessageMutation) ClearSubject() {
+	m.subject = nil
+	m.clearedFields[message.FieldSubject] = struct{}{}
+}
+
+// SubjectCleared returns if the "subject" field was cleared in this mutation.
+func (m *MessageMutation) SubjectCleared() bool {
+	_, ok := m.clearedFields[message.FieldSubject]
+	return ok
+}
+
+// ResetSubject resets all changes to the "subject" field.
+func (m *MessageMutation) ResetSubject() {
+	m.subject = nil
+	delete(m.clearedFields, message.FieldSubject)
+}
+
 // SetText sets the "text" field.
 func (m *MessageMutation) SetText(s string) {
 	m.text = &s
@@ -34479,6 +36120,55 @@ func (m *MessageMutation) ResetHTML() {
 	delete(m.clearedFields, message.FieldHTML)
 }
 
+// SetQuoted sets the "quoted" field.
+func (m *MessageMutation) SetQuoted(s string) {
+	m.quoted = &s
+}
+
+// Quoted returns the value of the "quoted" field in the mutation.
+func (m *MessageMutation) Quoted() (r string, exists bool) {
+	v := m.quoted
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldQuoted returns the old "quoted" field's value of the Message entity.
+// If the Message object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MessageMutation) OldQuoted(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldQuoted is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldQuoted requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldQuoted: %w", err)
+	}
+	return oldValue.Quoted, nil
+}
+
+// ClearQuoted clears the value of the "quoted" field.
+func (m *MessageMutation) ClearQuoted() {
+	m.quoted = nil
+	m.clearedFields[message.FieldQuoted] = struct{}{}
+}
+
+// QuotedCleared returns if the "quoted" field was cleared in this mutation.
+func (m *MessageMutation) QuotedCleared() bool {
+	_, ok := m.clearedFields[message.FieldQuoted]
+	return ok
+}
+
+// ResetQuoted resets all changes to the "quoted" field.
+func (m *MessageMutation) ResetQuoted() {
+	m.quoted = nil
+	delete(m.clearedFields, message.FieldQuoted)
+}
+
 // SetInReplyToID sets the "in_reply_to_id" field.
 func (m *MessageMutation) SetInReplyToID(gi gid.ID) {
 	m.in_reply_to = &gi
@@ -34526,6 +36216,283 @@ func (m *MessageMutation) InReplyToIDCleared() bool {
 func (m *MessageMutation) ResetInReplyToID() {
 	m.in_reply_to = nil
 	delete(m.clearedFields, message.FieldInReplyToID)
+}
+
+// SetWarnings sets the "warnings" field.
+func (m *MessageMutation) SetWarnings(s []string) {
+	m.warnings = &s
+	m.appendwarnings = nil
+}
+
+// Warnings returns the value of the "warnings" field in the mutation.
+func (m *MessageMutation) Warnings() (r []string, exists bool) {
+	v := m.warnings
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWarnings returns the old "warnings" field's value of the Message entity.
+// If the Message object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MessageMutation) OldWarnings(ctx context.Context) (v []string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWarnings is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWarnings requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWarnings: %w", err)
+	}
+	return oldValue.Warnings, nil
+}
+
+// AppendWarnings adds s to the "warnings" field.
+func (m *MessageMutation) AppendWarnings(s []string) {
+	m.appendwarnings = append(m.appendwarnings, s...)
+}
+
+// AppendedWarnings returns the list of values that were appended to the "warnings" field in this mutation.
+func (m *MessageMutation) AppendedWarnings() ([]string, bool) {
+	if len(m.appendwarnings) == 0 {
+		return nil, false
+	}
+	return m.appendwarnings, true
+}
+
+// ClearWarnings clears the value of the "warnings" field.
+func (m *MessageMutation) ClearWarnings() {
+	m.warnings = nil
+	m.appendwarnings = nil
+	m.clearedFields[message.FieldWarnings] = struct{}{}
+}
+
+// WarningsCleared returns if the "warnings" field was cleared in this mutation.
+func (m *MessageMutation) WarningsCleared() bool {
+	_, ok := m.clearedFields[message.FieldWarnings]
+	return ok
+}
+
+// ResetWarnings resets all changes to the "warnings" field.
+func (m *MessageMutation) ResetWarnings() {
+	m.warnings = nil
+	m.appendwarnings = nil
+	delete(m.clearedFields, message.FieldWarnings)
+}
+
+// SetUnreadable sets the "unreadable" field.
+func (m *MessageMutation) SetUnreadable(s string) {
+	m.unreadable = &s
+}
+
+// Unreadable returns the value of the "unreadable" field in the mutation.
+func (m *MessageMutation) Unreadable() (r string, exists bool) {
+	v := m.unreadable
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUnreadable returns the old "unreadable" field's value of the Message entity.
+// If the Message object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MessageMutation) OldUnreadable(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUnreadable is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUnreadable requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUnreadable: %w", err)
+	}
+	return oldValue.Unreadable, nil
+}
+
+// ClearUnreadable clears the value of the "unreadable" field.
+func (m *MessageMutation) ClearUnreadable() {
+	m.unreadable = nil
+	m.clearedFields[message.FieldUnreadable] = struct{}{}
+}
+
+// UnreadableCleared returns if the "unreadable" field was cleared in this mutation.
+func (m *MessageMutation) UnreadableCleared() bool {
+	_, ok := m.clearedFields[message.FieldUnreadable]
+	return ok
+}
+
+// ResetUnreadable resets all changes to the "unreadable" field.
+func (m *MessageMutation) ResetUnreadable() {
+	m.unreadable = nil
+	delete(m.clearedFields, message.FieldUnreadable)
+}
+
+// SetRefID sets the "ref_id" field.
+func (m *MessageMutation) SetRefID(s string) {
+	m.ref_id = &s
+}
+
+// RefID returns the value of the "ref_id" field in the mutation.
+func (m *MessageMutation) RefID() (r string, exists bool) {
+	v := m.ref_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRefID returns the old "ref_id" field's value of the Message entity.
+// If the Message object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MessageMutation) OldRefID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRefID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRefID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRefID: %w", err)
+	}
+	return oldValue.RefID, nil
+}
+
+// ClearRefID clears the value of the "ref_id" field.
+func (m *MessageMutation) ClearRefID() {
+	m.ref_id = nil
+	m.clearedFields[message.FieldRefID] = struct{}{}
+}
+
+// RefIDCleared returns if the "ref_id" field was cleared in this mutation.
+func (m *MessageMutation) RefIDCleared() bool {
+	_, ok := m.clearedFields[message.FieldRefID]
+	return ok
+}
+
+// ResetRefID resets all changes to the "ref_id" field.
+func (m *MessageMutation) ResetRefID() {
+	m.ref_id = nil
+	delete(m.clearedFields, message.FieldRefID)
+}
+
+// SetRefs sets the "refs" field.
+func (m *MessageMutation) SetRefs(s []string) {
+	m.refs = &s
+	m.appendrefs = nil
+}
+
+// Refs returns the value of the "refs" field in the mutation.
+func (m *MessageMutation) Refs() (r []string, exists bool) {
+	v := m.refs
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRefs returns the old "refs" field's value of the Message entity.
+// If the Message object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MessageMutation) OldRefs(ctx context.Context) (v []string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRefs is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRefs requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRefs: %w", err)
+	}
+	return oldValue.Refs, nil
+}
+
+// AppendRefs adds s to the "refs" field.
+func (m *MessageMutation) AppendRefs(s []string) {
+	m.appendrefs = append(m.appendrefs, s...)
+}
+
+// AppendedRefs returns the list of values that were appended to the "refs" field in this mutation.
+func (m *MessageMutation) AppendedRefs() ([]string, bool) {
+	if len(m.appendrefs) == 0 {
+		return nil, false
+	}
+	return m.appendrefs, true
+}
+
+// ClearRefs clears the value of the "refs" field.
+func (m *MessageMutation) ClearRefs() {
+	m.refs = nil
+	m.appendrefs = nil
+	m.clearedFields[message.FieldRefs] = struct{}{}
+}
+
+// RefsCleared returns if the "refs" field was cleared in this mutation.
+func (m *MessageMutation) RefsCleared() bool {
+	_, ok := m.clearedFields[message.FieldRefs]
+	return ok
+}
+
+// ResetRefs resets all changes to the "refs" field.
+func (m *MessageMutation) ResetRefs() {
+	m.refs = nil
+	m.appendrefs = nil
+	delete(m.clearedFields, message.FieldRefs)
+}
+
+// SetSameID sets the "same_id" field.
+func (m *MessageMutation) SetSameID(s string) {
+	m.same_id = &s
+}
+
+// SameID returns the value of the "same_id" field in the mutation.
+func (m *MessageMutation) SameID() (r string, exists bool) {
+	v := m.same_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSameID returns the old "same_id" field's value of the Message entity.
+// If the Message object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MessageMutation) OldSameID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSameID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSameID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSameID: %w", err)
+	}
+	return oldValue.SameID, nil
+}
+
+// ClearSameID clears the value of the "same_id" field.
+func (m *MessageMutation) ClearSameID() {
+	m.same_id = nil
+	m.clearedFields[message.FieldSameID] = struct{}{}
+}
+
+// SameIDCleared returns if the "same_id" field was cleared in this mutation.
+func (m *MessageMutation) SameIDCleared() bool {
+	_, ok := m.clearedFields[message.FieldSameID]
+	return ok
+}
+
+// ResetSameID resets all changes to the "same_id" field.
+func (m *MessageMutation) ResetSameID() {
+	m.same_id = nil
+	delete(m.clearedFields, message.FieldSameID)
 }
 
 // SetDelivery sets the "delivery" field.
@@ -35347,6 +37314,114 @@ func (m *MessageMutation) ResetAttachments() {
 	m.removedattachments = nil
 }
 
+// AddRecipientIDs adds the "recipients" edge to the Recipient entity by ids.
+func (m *MessageMutation) AddRecipientIDs(ids ...gid.ID) {
+	if m.recipients == nil {
+		m.recipients = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.recipients[ids[i]] = struct{}{}
+	}
+}
+
+// ClearRecipients clears the "recipients" edge to the Recipient entity.
+func (m *MessageMutation) ClearRecipients() {
+	m.clearedrecipients = true
+}
+
+// RecipientsCleared reports if the "recipients" edge to the Recipient entity was cleared.
+func (m *MessageMutation) RecipientsCleared() bool {
+	return m.clearedrecipients
+}
+
+// RemoveRecipientIDs removes the "recipients" edge to the Recipient entity by IDs.
+func (m *MessageMutation) RemoveRecipientIDs(ids ...gid.ID) {
+	if m.removedrecipients == nil {
+		m.removedrecipients = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.recipients, ids[i])
+		m.removedrecipients[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedRecipients returns the removed IDs of the "recipients" edge to the Recipient entity.
+func (m *MessageMutation) RemovedRecipientsIDs() (ids []gid.ID) {
+	for id := range m.removedrecipients {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// RecipientsIDs returns the "recipients" edge IDs in the mutation.
+func (m *MessageMutation) RecipientsIDs() (ids []gid.ID) {
+	for id := range m.recipients {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetRecipients resets all changes to the "recipients" edge.
+func (m *MessageMutation) ResetRecipients() {
+	m.recipients = nil
+	m.clearedrecipients = false
+	m.removedrecipients = nil
+}
+
+// AddArrivalIDs adds the "arrivals" edge to the Arrival entity by ids.
+func (m *MessageMutation) AddArrivalIDs(ids ...gid.ID) {
+	if m.arrivals == nil {
+		m.arrivals = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.arrivals[ids[i]] = struct{}{}
+	}
+}
+
+// ClearArrivals clears the "arrivals" edge to the Arrival entity.
+func (m *MessageMutation) ClearArrivals() {
+	m.clearedarrivals = true
+}
+
+// ArrivalsCleared reports if the "arrivals" edge to the Arrival entity was cleared.
+func (m *MessageMutation) ArrivalsCleared() bool {
+	return m.clearedarrivals
+}
+
+// RemoveArrivalIDs removes the "arrivals" edge to the Arrival entity by IDs.
+func (m *MessageMutation) RemoveArrivalIDs(ids ...gid.ID) {
+	if m.removedarrivals == nil {
+		m.removedarrivals = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.arrivals, ids[i])
+		m.removedarrivals[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedArrivals returns the removed IDs of the "arrivals" edge to the Arrival entity.
+func (m *MessageMutation) RemovedArrivalsIDs() (ids []gid.ID) {
+	for id := range m.removedarrivals {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ArrivalsIDs returns the "arrivals" edge IDs in the mutation.
+func (m *MessageMutation) ArrivalsIDs() (ids []gid.ID) {
+	for id := range m.arrivals {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetArrivals resets all changes to the "arrivals" edge.
+func (m *MessageMutation) ResetArrivals() {
+	m.arrivals = nil
+	m.clearedarrivals = false
+	m.removedarrivals = nil
+}
+
 // Where appends a list predicates to the MessageMutation builder.
 func (m *MessageMutation) Where(ps ...predicate.Message) {
 	m.predicates = append(m.predicates, ps...)
@@ -35381,7 +37456,7 @@ func (m *MessageMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *MessageMutation) Fields() []string {
-	fields := make([]string, 0, 30)
+	fields := make([]string, 0, 37)
 	if m.workspace_id != nil {
 		fields = append(fields, message.FieldWorkspaceID)
 	}
@@ -35430,14 +37505,35 @@ func (m *MessageMutation) Fields() []string {
 	if m.visible_number != nil {
 		fields = append(fields, message.FieldVisibleNumber)
 	}
+	if m.subject != nil {
+		fields = append(fields, message.FieldSubject)
+	}
 	if m.text != nil {
 		fields = append(fields, message.FieldText)
 	}
 	if m.html != nil {
 		fields = append(fields, message.FieldHTML)
 	}
+	if m.quoted != nil {
+		fields = append(fields, message.FieldQuoted)
+	}
 	if m.in_reply_to != nil {
 		fields = append(fields, message.FieldInReplyToID)
+	}
+	if m.warnings != nil {
+		fields = append(fields, message.FieldWarnings)
+	}
+	if m.unreadable != nil {
+		fields = append(fields, message.FieldUnreadable)
+	}
+	if m.ref_id != nil {
+		fields = append(fields, message.FieldRefID)
+	}
+	if m.refs != nil {
+		fields = append(fields, message.FieldRefs)
+	}
+	if m.same_id != nil {
+		fields = append(fields, message.FieldSameID)
 	}
 	if m.delivery != nil {
 		fields = append(fields, message.FieldDelivery)
@@ -35512,12 +37608,26 @@ func (m *MessageMutation) Field(name string) (ent.Value, bool) {
 		return m.IdentityID()
 	case message.FieldVisibleNumber:
 		return m.VisibleNumber()
+	case message.FieldSubject:
+		return m.Subject()
 	case message.FieldText:
 		return m.Text()
 	case message.FieldHTML:
 		return m.HTML()
+	case message.FieldQuoted:
+		return m.Quoted()
 	case message.FieldInReplyToID:
 		return m.InReplyToID()
+	case message.FieldWarnings:
+		return m.Warnings()
+	case message.FieldUnreadable:
+		return m.Unreadable()
+	case message.FieldRefID:
+		return m.RefID()
+	case message.FieldRefs:
+		return m.Refs()
+	case message.FieldSameID:
+		return m.SameID()
 	case message.FieldDelivery:
 		return m.Delivery()
 	case message.FieldSteps:
@@ -35581,12 +37691,26 @@ func (m *MessageMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldIdentityID(ctx)
 	case message.FieldVisibleNumber:
 		return m.OldVisibleNumber(ctx)
+	case message.FieldSubject:
+		return m.OldSubject(ctx)
 	case message.FieldText:
 		return m.OldText(ctx)
 	case message.FieldHTML:
 		return m.OldHTML(ctx)
+	case message.FieldQuoted:
+		return m.OldQuoted(ctx)
 	case message.FieldInReplyToID:
 		return m.OldInReplyToID(ctx)
+	case message.FieldWarnings:
+		return m.OldWarnings(ctx)
+	case message.FieldUnreadable:
+		return m.OldUnreadable(ctx)
+	case message.FieldRefID:
+		return m.OldRefID(ctx)
+	case message.FieldRefs:
+		return m.OldRefs(ctx)
+	case message.FieldSameID:
+		return m.OldSameID(ctx)
 	case message.FieldDelivery:
 		return m.OldDelivery(ctx)
 	case message.FieldSteps:
@@ -35730,6 +37854,13 @@ func (m *MessageMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetVisibleNumber(v)
 		return nil
+	case message.FieldSubject:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSubject(v)
+		return nil
 	case message.FieldText:
 		v, ok := value.(string)
 		if !ok {
@@ -35744,12 +37875,54 @@ func (m *MessageMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetHTML(v)
 		return nil
+	case message.FieldQuoted:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetQuoted(v)
+		return nil
 	case message.FieldInReplyToID:
 		v, ok := value.(gid.ID)
 		if !ok {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetInReplyToID(v)
+		return nil
+	case message.FieldWarnings:
+		v, ok := value.([]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWarnings(v)
+		return nil
+	case message.FieldUnreadable:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUnreadable(v)
+		return nil
+	case message.FieldRefID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRefID(v)
+		return nil
+	case message.FieldRefs:
+		v, ok := value.([]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRefs(v)
+		return nil
+	case message.FieldSameID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSameID(v)
 		return nil
 	case message.FieldDelivery:
 		v, ok := value.(message.Delivery)
@@ -35930,14 +38103,35 @@ func (m *MessageMutation) ClearedFields() []string {
 	if m.FieldCleared(message.FieldVisibleNumber) {
 		fields = append(fields, message.FieldVisibleNumber)
 	}
+	if m.FieldCleared(message.FieldSubject) {
+		fields = append(fields, message.FieldSubject)
+	}
 	if m.FieldCleared(message.FieldText) {
 		fields = append(fields, message.FieldText)
 	}
 	if m.FieldCleared(message.FieldHTML) {
 		fields = append(fields, message.FieldHTML)
 	}
+	if m.FieldCleared(message.FieldQuoted) {
+		fields = append(fields, message.FieldQuoted)
+	}
 	if m.FieldCleared(message.FieldInReplyToID) {
 		fields = append(fields, message.FieldInReplyToID)
+	}
+	if m.FieldCleared(message.FieldWarnings) {
+		fields = append(fields, message.FieldWarnings)
+	}
+	if m.FieldCleared(message.FieldUnreadable) {
+		fields = append(fields, message.FieldUnreadable)
+	}
+	if m.FieldCleared(message.FieldRefID) {
+		fields = append(fields, message.FieldRefID)
+	}
+	if m.FieldCleared(message.FieldRefs) {
+		fields = append(fields, message.FieldRefs)
+	}
+	if m.FieldCleared(message.FieldSameID) {
+		fields = append(fields, message.FieldSameID)
 	}
 	if m.FieldCleared(message.FieldDeliveryError) {
 		fields = append(fields, message.FieldDeliveryError)
@@ -35995,14 +38189,35 @@ func (m *MessageMutation) ClearField(name string) error {
 	case message.FieldVisibleNumber:
 		m.ClearVisibleNumber()
 		return nil
+	case message.FieldSubject:
+		m.ClearSubject()
+		return nil
 	case message.FieldText:
 		m.ClearText()
 		return nil
 	case message.FieldHTML:
 		m.ClearHTML()
 		return nil
+	case message.FieldQuoted:
+		m.ClearQuoted()
+		return nil
 	case message.FieldInReplyToID:
 		m.ClearInReplyToID()
+		return nil
+	case message.FieldWarnings:
+		m.ClearWarnings()
+		return nil
+	case message.FieldUnreadable:
+		m.ClearUnreadable()
+		return nil
+	case message.FieldRefID:
+		m.ClearRefID()
+		return nil
+	case message.FieldRefs:
+		m.ClearRefs()
+		return nil
+	case message.FieldSameID:
+		m.ClearSameID()
 		return nil
 	case message.FieldDeliveryError:
 		m.ClearDeliveryError()
@@ -36081,14 +38296,35 @@ func (m *MessageMutation) ResetField(name string) error {
 	case message.FieldVisibleNumber:
 		m.ResetVisibleNumber()
 		return nil
+	case message.FieldSubject:
+		m.ResetSubject()
+		return nil
 	case message.FieldText:
 		m.ResetText()
 		return nil
 	case message.FieldHTML:
 		m.ResetHTML()
 		return nil
+	case message.FieldQuoted:
+		m.ResetQuoted()
+		return nil
 	case message.FieldInReplyToID:
 		m.ResetInReplyToID()
+		return nil
+	case message.FieldWarnings:
+		m.ResetWarnings()
+		return nil
+	case message.FieldUnreadable:
+		m.ResetUnreadable()
+		return nil
+	case message.FieldRefID:
+		m.ResetRefID()
+		return nil
+	case message.FieldRefs:
+		m.ResetRefs()
+		return nil
+	case message.FieldSameID:
+		m.ResetSameID()
 		return nil
 	case message.FieldDelivery:
 		m.ResetDelivery()
@@ -36129,7 +38365,7 @@ func (m *MessageMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *MessageMutation) AddedEdges() []string {
-	edges := make([]string, 0, 9)
+	edges := make([]string, 0, 11)
 	if m.interaction != nil {
 		edges = append(edges, message.EdgeInteraction)
 	}
@@ -36156,6 +38392,12 @@ func (m *MessageMutation) AddedEdges() []string {
 	}
 	if m.attachments != nil {
 		edges = append(edges, message.EdgeAttachments)
+	}
+	if m.recipients != nil {
+		edges = append(edges, message.EdgeRecipients)
+	}
+	if m.arrivals != nil {
+		edges = append(edges, message.EdgeArrivals)
 	}
 	return edges
 }
@@ -36204,18 +38446,36 @@ func (m *MessageMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case message.EdgeRecipients:
+		ids := make([]ent.Value, 0, len(m.recipients))
+		for id := range m.recipients {
+			ids = append(ids, id)
+		}
+		return ids
+	case message.EdgeArrivals:
+		ids := make([]ent.Value, 0, len(m.arrivals))
+		for id := range m.arrivals {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *MessageMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 9)
+	edges := make([]string, 0, 11)
 	if m.removedreplies != nil {
 		edges = append(edges, message.EdgeReplies)
 	}
 	if m.removedattachments != nil {
 		edges = append(edges, message.EdgeAttachments)
+	}
+	if m.removedrecipients != nil {
+		edges = append(edges, message.EdgeRecipients)
+	}
+	if m.removedarrivals != nil {
+		edges = append(edges, message.EdgeArrivals)
 	}
 	return edges
 }
@@ -36236,13 +38496,25 @@ func (m *MessageMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case message.EdgeRecipients:
+		ids := make([]ent.Value, 0, len(m.removedrecipients))
+		for id := range m.removedrecipients {
+			ids = append(ids, id)
+		}
+		return ids
+	case message.EdgeArrivals:
+		ids := make([]ent.Value, 0, len(m.removedarrivals))
+		for id := range m.removedarrivals {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *MessageMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 9)
+	edges := make([]string, 0, 11)
 	if m.clearedinteraction {
 		edges = append(edges, message.EdgeInteraction)
 	}
@@ -36270,6 +38542,12 @@ func (m *MessageMutation) ClearedEdges() []string {
 	if m.clearedattachments {
 		edges = append(edges, message.EdgeAttachments)
 	}
+	if m.clearedrecipients {
+		edges = append(edges, message.EdgeRecipients)
+	}
+	if m.clearedarrivals {
+		edges = append(edges, message.EdgeArrivals)
+	}
 	return edges
 }
 
@@ -36295,6 +38573,10 @@ func (m *MessageMutation) EdgeCleared(name string) bool {
 		return m.clearedreplies
 	case message.EdgeAttachments:
 		return m.clearedattachments
+	case message.EdgeRecipients:
+		return m.clearedrecipients
+	case message.EdgeArrivals:
+		return m.clearedarrivals
 	}
 	return false
 }
@@ -36358,6 +38640,12 @@ func (m *MessageMutation) ResetEdge(name string) error {
 		return nil
 	case message.EdgeAttachments:
 		m.ResetAttachments()
+		return nil
+	case message.EdgeRecipients:
+		m.ResetRecipients()
+		return nil
+	case message.EdgeArrivals:
+		m.ResetArrivals()
 		return nil
 	}
 	return fmt.Errorf("unknown Message edge %s", name)
@@ -42162,6 +44450,1101 @@ func (m *PresenceMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown Presence edge %s", name)
 }
 
+// PullMutation represents an operation that mutates the Pull nodes in the graph.
+type PullMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *gid.ID
+	workspace_id   *gid.ID
+	stream         *string
+	active         *bool
+	position       *[]byte
+	holder         *string
+	epoch          *int64
+	addepoch       *int64
+	expires_at     *time.Time
+	watching       *bool
+	fetched_at     *time.Time
+	error          *string
+	error_at       *time.Time
+	clearedFields  map[string]struct{}
+	channel        *gid.ID
+	clearedchannel bool
+	done           bool
+	oldValue       func(context.Context) (*Pull, error)
+	predicates     []predicate.Pull
+}
+
+var _ ent.Mutation = (*PullMutation)(nil)
+
+// pullOption allows management of the mutation configuration using functional options.
+type pullOption func(*PullMutation)
+
+// newPullMutation creates new mutation for the Pull entity.
+func newPullMutation(c config, op Op, opts ...pullOption) *PullMutation {
+	m := &PullMutation{
+		config:        c,
+		op:            op,
+		typ:           TypePull,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withPullID sets the ID field of the mutation.
+func withPullID(id gid.ID) pullOption {
+	return func(m *PullMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Pull
+		)
+		m.oldValue = func(ctx context.Context) (*Pull, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Pull.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withPull sets the old Pull of the mutation.
+func withPull(node *Pull) pullOption {
+	return func(m *PullMutation) {
+		m.oldValue = func(context.Context) (*Pull, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m PullMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m PullMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Pull entities.
+func (m *PullMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *PullMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *PullMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Pull.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *PullMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *PullMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the Pull entity.
+// If the Pull object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PullMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *PullMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetChannelID sets the "channel_id" field.
+func (m *PullMutation) SetChannelID(gi gid.ID) {
+	m.channel = &gi
+}
+
+// ChannelID returns the value of the "channel_id" field in the mutation.
+func (m *PullMutation) ChannelID() (r gid.ID, exists bool) {
+	v := m.channel
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldChannelID returns the old "channel_id" field's value of the Pull entity.
+// If the Pull object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PullMutation) OldChannelID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldChannelID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldChannelID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldChannelID: %w", err)
+	}
+	return oldValue.ChannelID, nil
+}
+
+// ResetChannelID resets all changes to the "channel_id" field.
+func (m *PullMutation) ResetChannelID() {
+	m.channel = nil
+}
+
+// SetStream sets the "stream" field.
+func (m *PullMutation) SetStream(s string) {
+	m.stream = &s
+}
+
+// Stream returns the value of the "stream" field in the mutation.
+func (m *PullMutation) Stream() (r string, exists bool) {
+	v := m.stream
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStream returns the old "stream" field's value of the Pull entity.
+// If the Pull object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PullMutation) OldStream(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStream is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStream requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStream: %w", err)
+	}
+	return oldValue.Stream, nil
+}
+
+// ResetStream resets all changes to the "stream" field.
+func (m *PullMutation) ResetStream() {
+	m.stream = nil
+}
+
+// SetActive sets the "active" field.
+func (m *PullMutation) SetActive(b bool) {
+	m.active = &b
+}
+
+// Active returns the value of the "active" field in the mutation.
+func (m *PullMutation) Active() (r bool, exists bool) {
+	v := m.active
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldActive returns the old "active" field's value of the Pull entity.
+// If the Pull object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PullMutation) OldActive(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldActive is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldActive requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldActive: %w", err)
+	}
+	return oldValue.Active, nil
+}
+
+// ResetActive resets all changes to the "active" field.
+func (m *PullMutation) ResetActive() {
+	m.active = nil
+}
+
+// SetPosition sets the "position" field.
+func (m *PullMutation) SetPosition(b []byte) {
+	m.position = &b
+}
+
+// Position returns the value of the "position" field in the mutation.
+func (m *PullMutation) Position() (r []byte, exists bool) {
+	v := m.position
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPosition returns the old "position" field's value of the Pull entity.
+// If the Pull object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PullMutation) OldPosition(ctx context.Context) (v *[]byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPosition is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPosition requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPosition: %w", err)
+	}
+	return oldValue.Position, nil
+}
+
+// ClearPosition clears the value of the "position" field.
+func (m *PullMutation) ClearPosition() {
+	m.position = nil
+	m.clearedFields[pull.FieldPosition] = struct{}{}
+}
+
+// PositionCleared returns if the "position" field was cleared in this mutation.
+func (m *PullMutation) PositionCleared() bool {
+	_, ok := m.clearedFields[pull.FieldPosition]
+	return ok
+}
+
+// ResetPosition resets all changes to the "position" field.
+func (m *PullMutation) ResetPosition() {
+	m.position = nil
+	delete(m.clearedFields, pull.FieldPosition)
+}
+
+// SetHolder sets the "holder" field.
+func (m *PullMutation) SetHolder(s string) {
+	m.holder = &s
+}
+
+// Holder returns the value of the "holder" field in the mutation.
+func (m *PullMutation) Holder() (r string, exists bool) {
+	v := m.holder
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHolder returns the old "holder" field's value of the Pull entity.
+// If the Pull object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PullMutation) OldHolder(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHolder is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHolder requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHolder: %w", err)
+	}
+	return oldValue.Holder, nil
+}
+
+// ResetHolder resets all changes to the "holder" field.
+func (m *PullMutation) ResetHolder() {
+	m.holder = nil
+}
+
+// SetEpoch sets the "epoch" field.
+func (m *PullMutation) SetEpoch(i int64) {
+	m.epoch = &i
+	m.addepoch = nil
+}
+
+// Epoch returns the value of the "epoch" field in the mutation.
+func (m *PullMutation) Epoch() (r int64, exists bool) {
+	v := m.epoch
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEpoch returns the old "epoch" field's value of the Pull entity.
+// If the Pull object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PullMutation) OldEpoch(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEpoch is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEpoch requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEpoch: %w", err)
+	}
+	return oldValue.Epoch, nil
+}
+
+// AddEpoch adds i to the "epoch" field.
+func (m *PullMutation) AddEpoch(i int64) {
+	if m.addepoch != nil {
+		*m.addepoch += i
+	} else {
+		m.addepoch = &i
+	}
+}
+
+// AddedEpoch returns the value that was added to the "epoch" field in this mutation.
+func (m *PullMutation) AddedEpoch() (r int64, exists bool) {
+	v := m.addepoch
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetEpoch resets all changes to the "epoch" field.
+func (m *PullMutation) ResetEpoch() {
+	m.epoch = nil
+	m.addepoch = nil
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *PullMutation) SetExpiresAt(t time.Time) {
+	m.expires_at = &t
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *PullMutation) ExpiresAt() (r time.Time, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the Pull entity.
+// If the Pull object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PullMutation) OldExpiresAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *PullMutation) ResetExpiresAt() {
+	m.expires_at = nil
+}
+
+// SetWatching sets the "watching" field.
+func (m *PullMutation) SetWatching(b bool) {
+	m.watching = &b
+}
+
+// Watching returns the value of the "watching" field in the mutation.
+func (m *PullMutation) Watching() (r bool, exists bool) {
+	v := m.watching
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWatching returns the old "watching" field's value of the Pull entity.
+// If the Pull object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PullMutation) OldWatching(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWatching is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWatching requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWatching: %w", err)
+	}
+	return oldValue.Watching, nil
+}
+
+// ResetWatching resets all changes to the "watching" field.
+func (m *PullMutation) ResetWatching() {
+	m.watching = nil
+}
+
+// SetFetchedAt sets the "fetched_at" field.
+func (m *PullMutation) SetFetchedAt(t time.Time) {
+	m.fetched_at = &t
+}
+
+// FetchedAt returns the value of the "fetched_at" field in the mutation.
+func (m *PullMutation) FetchedAt() (r time.Time, exists bool) {
+	v := m.fetched_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFetchedAt returns the old "fetched_at" field's value of the Pull entity.
+// If the Pull object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PullMutation) OldFetchedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFetchedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFetchedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFetchedAt: %w", err)
+	}
+	return oldValue.FetchedAt, nil
+}
+
+// ClearFetchedAt clears the value of the "fetched_at" field.
+func (m *PullMutation) ClearFetchedAt() {
+	m.fetched_at = nil
+	m.clearedFields[pull.FieldFetchedAt] = struct{}{}
+}
+
+// FetchedAtCleared returns if the "fetched_at" field was cleared in this mutation.
+func (m *PullMutation) FetchedAtCleared() bool {
+	_, ok := m.clearedFields[pull.FieldFetchedAt]
+	return ok
+}
+
+// ResetFetchedAt resets all changes to the "fetched_at" field.
+func (m *PullMutation) ResetFetchedAt() {
+	m.fetched_at = nil
+	delete(m.clearedFields, pull.FieldFetchedAt)
+}
+
+// SetError sets the "error" field.
+func (m *PullMutation) SetError(s string) {
+	m.error = &s
+}
+
+// Error returns the value of the "error" field in the mutation.
+func (m *PullMutation) Error() (r string, exists bool) {
+	v := m.error
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldError returns the old "error" field's value of the Pull entity.
+// If the Pull object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PullMutation) OldError(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldError is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldError requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldError: %w", err)
+	}
+	return oldValue.Error, nil
+}
+
+// ClearError clears the value of the "error" field.
+func (m *PullMutation) ClearError() {
+	m.error = nil
+	m.clearedFields[pull.FieldError] = struct{}{}
+}
+
+// ErrorCleared returns if the "error" field was cleared in this mutation.
+func (m *PullMutation) ErrorCleared() bool {
+	_, ok := m.clearedFields[pull.FieldError]
+	return ok
+}
+
+// ResetError resets all changes to the "error" field.
+func (m *PullMutation) ResetError() {
+	m.error = nil
+	delete(m.clearedFields, pull.FieldError)
+}
+
+// SetErrorAt sets the "error_at" field.
+func (m *PullMutation) SetErrorAt(t time.Time) {
+	m.error_at = &t
+}
+
+// ErrorAt returns the value of the "error_at" field in the mutation.
+func (m *PullMutation) ErrorAt() (r time.Time, exists bool) {
+	v := m.error_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldErrorAt returns the old "error_at" field's value of the Pull entity.
+// If the Pull object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PullMutation) OldErrorAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldErrorAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldErrorAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldErrorAt: %w", err)
+	}
+	return oldValue.ErrorAt, nil
+}
+
+// ClearErrorAt clears the value of the "error_at" field.
+func (m *PullMutation) ClearErrorAt() {
+	m.error_at = nil
+	m.clearedFields[pull.FieldErrorAt] = struct{}{}
+}
+
+// ErrorAtCleared returns if the "error_at" field was cleared in this mutation.
+func (m *PullMutation) ErrorAtCleared() bool {
+	_, ok := m.clearedFields[pull.FieldErrorAt]
+	return ok
+}
+
+// ResetErrorAt resets all changes to the "error_at" field.
+func (m *PullMutation) ResetErrorAt() {
+	m.error_at = nil
+	delete(m.clearedFields, pull.FieldErrorAt)
+}
+
+// ClearChannel clears the "channel" edge to the Channel entity.
+func (m *PullMutation) ClearChannel() {
+	m.clearedchannel = true
+	m.clearedFields[pull.FieldChannelID] = struct{}{}
+}
+
+// ChannelCleared reports if the "channel" edge to the Channel entity was cleared.
+func (m *PullMutation) ChannelCleared() bool {
+	return m.clearedchannel
+}
+
+// ChannelIDs returns the "channel" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ChannelID instead. It exists only for internal usage by the builders.
+func (m *PullMutation) ChannelIDs() (ids []gid.ID) {
+	if id := m.channel; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetChannel resets all changes to the "channel" edge.
+func (m *PullMutation) ResetChannel() {
+	m.channel = nil
+	m.clearedchannel = false
+}
+
+// Where appends a list predicates to the PullMutation builder.
+func (m *PullMutation) Where(ps ...predicate.Pull) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the PullMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *PullMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Pull, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *PullMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *PullMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Pull).
+func (m *PullMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *PullMutation) Fields() []string {
+	fields := make([]string, 0, 12)
+	if m.workspace_id != nil {
+		fields = append(fields, pull.FieldWorkspaceID)
+	}
+	if m.channel != nil {
+		fields = append(fields, pull.FieldChannelID)
+	}
+	if m.stream != nil {
+		fields = append(fields, pull.FieldStream)
+	}
+	if m.active != nil {
+		fields = append(fields, pull.FieldActive)
+	}
+	if m.position != nil {
+		fields = append(fields, pull.FieldPosition)
+	}
+	if m.holder != nil {
+		fields = append(fields, pull.FieldHolder)
+	}
+	if m.epoch != nil {
+		fields = append(fields, pull.FieldEpoch)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, pull.FieldExpiresAt)
+	}
+	if m.watching != nil {
+		fields = append(fields, pull.FieldWatching)
+	}
+	if m.fetched_at != nil {
+		fields = append(fields, pull.FieldFetchedAt)
+	}
+	if m.error != nil {
+		fields = append(fields, pull.FieldError)
+	}
+	if m.error_at != nil {
+		fields = append(fields, pull.FieldErrorAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *PullMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case pull.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case pull.FieldChannelID:
+		return m.ChannelID()
+	case pull.FieldStream:
+		return m.Stream()
+	case pull.FieldActive:
+		return m.Active()
+	case pull.FieldPosition:
+		return m.Position()
+	case pull.FieldHolder:
+		return m.Holder()
+	case pull.FieldEpoch:
+		return m.Epoch()
+	case pull.FieldExpiresAt:
+		return m.ExpiresAt()
+	case pull.FieldWatching:
+		return m.Watching()
+	case pull.FieldFetchedAt:
+		return m.FetchedAt()
+	case pull.FieldError:
+		return m.Error()
+	case pull.FieldErrorAt:
+		return m.ErrorAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *PullMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case pull.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case pull.FieldChannelID:
+		return m.OldChannelID(ctx)
+	case pull.FieldStream:
+		return m.OldStream(ctx)
+	case pull.FieldActive:
+		return m.OldActive(ctx)
+	case pull.FieldPosition:
+		return m.OldPosition(ctx)
+	case pull.FieldHolder:
+		return m.OldHolder(ctx)
+	case pull.FieldEpoch:
+		return m.OldEpoch(ctx)
+	case pull.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	case pull.FieldWatching:
+		return m.OldWatching(ctx)
+	case pull.FieldFetchedAt:
+		return m.OldFetchedAt(ctx)
+	case pull.FieldError:
+		return m.OldError(ctx)
+	case pull.FieldErrorAt:
+		return m.OldErrorAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown Pull field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *PullMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case pull.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case pull.FieldChannelID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetChannelID(v)
+		return nil
+	case pull.FieldStream:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStream(v)
+		return nil
+	case pull.FieldActive:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetActive(v)
+		return nil
+	case pull.FieldPosition:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPosition(v)
+		return nil
+	case pull.FieldHolder:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHolder(v)
+		return nil
+	case pull.FieldEpoch:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEpoch(v)
+		return nil
+	case pull.FieldExpiresAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	case pull.FieldWatching:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWatching(v)
+		return nil
+	case pull.FieldFetchedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFetchedAt(v)
+		return nil
+	case pull.FieldError:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetError(v)
+		return nil
+	case pull.FieldErrorAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetErrorAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Pull field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *PullMutation) AddedFields() []string {
+	var fields []string
+	if m.addepoch != nil {
+		fields = append(fields, pull.FieldEpoch)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *PullMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case pull.FieldEpoch:
+		return m.AddedEpoch()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *PullMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case pull.FieldEpoch:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddEpoch(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Pull numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *PullMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(pull.FieldPosition) {
+		fields = append(fields, pull.FieldPosition)
+	}
+	if m.FieldCleared(pull.FieldFetchedAt) {
+		fields = append(fields, pull.FieldFetchedAt)
+	}
+	if m.FieldCleared(pull.FieldError) {
+		fields = append(fields, pull.FieldError)
+	}
+	if m.FieldCleared(pull.FieldErrorAt) {
+		fields = append(fields, pull.FieldErrorAt)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *PullMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *PullMutation) ClearField(name string) error {
+	switch name {
+	case pull.FieldPosition:
+		m.ClearPosition()
+		return nil
+	case pull.FieldFetchedAt:
+		m.ClearFetchedAt()
+		return nil
+	case pull.FieldError:
+		m.ClearError()
+		return nil
+	case pull.FieldErrorAt:
+		m.ClearErrorAt()
+		return nil
+	}
+	return fmt.Errorf("unknown Pull nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *PullMutation) ResetField(name string) error {
+	switch name {
+	case pull.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case pull.FieldChannelID:
+		m.ResetChannelID()
+		return nil
+	case pull.FieldStream:
+		m.ResetStream()
+		return nil
+	case pull.FieldActive:
+		m.ResetActive()
+		return nil
+	case pull.FieldPosition:
+		m.ResetPosition()
+		return nil
+	case pull.FieldHolder:
+		m.ResetHolder()
+		return nil
+	case pull.FieldEpoch:
+		m.ResetEpoch()
+		return nil
+	case pull.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	case pull.FieldWatching:
+		m.ResetWatching()
+		return nil
+	case pull.FieldFetchedAt:
+		m.ResetFetchedAt()
+		return nil
+	case pull.FieldError:
+		m.ResetError()
+		return nil
+	case pull.FieldErrorAt:
+		m.ResetErrorAt()
+		return nil
+	}
+	return fmt.Errorf("unknown Pull field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *PullMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.channel != nil {
+		edges = append(edges, pull.EdgeChannel)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *PullMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case pull.EdgeChannel:
+		if id := m.channel; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *PullMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *PullMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *PullMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedchannel {
+		edges = append(edges, pull.EdgeChannel)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *PullMutation) EdgeCleared(name string) bool {
+	switch name {
+	case pull.EdgeChannel:
+		return m.clearedchannel
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *PullMutation) ClearEdge(name string) error {
+	switch name {
+	case pull.EdgeChannel:
+		m.ClearChannel()
+		return nil
+	}
+	return fmt.Errorf("unknown Pull unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *PullMutation) ResetEdge(name string) error {
+	switch name {
+	case pull.EdgeChannel:
+		m.ResetChannel()
+		return nil
+	}
+	return fmt.Errorf("unknown Pull edge %s", name)
+}
+
 // QueueMutation represents an operation that mutates the Queue nodes in the graph.
 type QueueMutation struct {
 	config
@@ -43715,6 +47098,8 @@ type RawInboundMutation struct {
 	kind           *string
 	payload        *[]byte
 	blob_key       *string
+	files          *[]string
+	appendfiles    []string
 	state          *rawinbound.State
 	error          *string
 	received_at    *time.Time
@@ -44048,6 +47433,71 @@ func (m *RawInboundMutation) ResetBlobKey() {
 	m.blob_key = nil
 }
 
+// SetFiles sets the "files" field.
+func (m *RawInboundMutation) SetFiles(s []string) {
+	m.files = &s
+	m.appendfiles = nil
+}
+
+// Files returns the value of the "files" field in the mutation.
+func (m *RawInboundMutation) Files() (r []string, exists bool) {
+	v := m.files
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFiles returns the old "files" field's value of the RawInbound entity.
+// If the RawInbound object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RawInboundMutation) OldFiles(ctx context.Context) (v []string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFiles is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFiles requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFiles: %w", err)
+	}
+	return oldValue.Files, nil
+}
+
+// AppendFiles adds s to the "files" field.
+func (m *RawInboundMutation) AppendFiles(s []string) {
+	m.appendfiles = append(m.appendfiles, s...)
+}
+
+// AppendedFiles returns the list of values that were appended to the "files" field in this mutation.
+func (m *RawInboundMutation) AppendedFiles() ([]string, bool) {
+	if len(m.appendfiles) == 0 {
+		return nil, false
+	}
+	return m.appendfiles, true
+}
+
+// ClearFiles clears the value of the "files" field.
+func (m *RawInboundMutation) ClearFiles() {
+	m.files = nil
+	m.appendfiles = nil
+	m.clearedFields[rawinbound.FieldFiles] = struct{}{}
+}
+
+// FilesCleared returns if the "files" field was cleared in this mutation.
+func (m *RawInboundMutation) FilesCleared() bool {
+	_, ok := m.clearedFields[rawinbound.FieldFiles]
+	return ok
+}
+
+// ResetFiles resets all changes to the "files" field.
+func (m *RawInboundMutation) ResetFiles() {
+	m.files = nil
+	m.appendfiles = nil
+	delete(m.clearedFields, rawinbound.FieldFiles)
+}
+
 // SetState sets the "state" field.
 func (m *RawInboundMutation) SetState(r rawinbound.State) {
 	m.state = &r
@@ -44328,7 +47778,7 @@ func (m *RawInboundMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *RawInboundMutation) Fields() []string {
-	fields := make([]string, 0, 11)
+	fields := make([]string, 0, 12)
 	if m.workspace_id != nil {
 		fields = append(fields, rawinbound.FieldWorkspaceID)
 	}
@@ -44346,6 +47796,9 @@ func (m *RawInboundMutation) Fields() []string {
 	}
 	if m.blob_key != nil {
 		fields = append(fields, rawinbound.FieldBlobKey)
+	}
+	if m.files != nil {
+		fields = append(fields, rawinbound.FieldFiles)
 	}
 	if m.state != nil {
 		fields = append(fields, rawinbound.FieldState)
@@ -44382,6 +47835,8 @@ func (m *RawInboundMutation) Field(name string) (ent.Value, bool) {
 		return m.Payload()
 	case rawinbound.FieldBlobKey:
 		return m.BlobKey()
+	case rawinbound.FieldFiles:
+		return m.Files()
 	case rawinbound.FieldState:
 		return m.State()
 	case rawinbound.FieldError:
@@ -44413,6 +47868,8 @@ func (m *RawInboundMutation) OldField(ctx context.Context, name string) (ent.Val
 		return m.OldPayload(ctx)
 	case rawinbound.FieldBlobKey:
 		return m.OldBlobKey(ctx)
+	case rawinbound.FieldFiles:
+		return m.OldFiles(ctx)
 	case rawinbound.FieldState:
 		return m.OldState(ctx)
 	case rawinbound.FieldError:
@@ -44473,6 +47930,13 @@ func (m *RawInboundMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetBlobKey(v)
+		return nil
+	case rawinbound.FieldFiles:
+		v, ok := value.([]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFiles(v)
 		return nil
 	case rawinbound.FieldState:
 		v, ok := value.(rawinbound.State)
@@ -44539,6 +48003,9 @@ func (m *RawInboundMutation) AddField(name string, value ent.Value) error {
 // mutation.
 func (m *RawInboundMutation) ClearedFields() []string {
 	var fields []string
+	if m.FieldCleared(rawinbound.FieldFiles) {
+		fields = append(fields, rawinbound.FieldFiles)
+	}
 	if m.FieldCleared(rawinbound.FieldError) {
 		fields = append(fields, rawinbound.FieldError)
 	}
@@ -44562,6 +48029,9 @@ func (m *RawInboundMutation) FieldCleared(name string) bool {
 // error if the field is not defined in the schema.
 func (m *RawInboundMutation) ClearField(name string) error {
 	switch name {
+	case rawinbound.FieldFiles:
+		m.ClearFiles()
+		return nil
 	case rawinbound.FieldError:
 		m.ClearError()
 		return nil
@@ -44596,6 +48066,9 @@ func (m *RawInboundMutation) ResetField(name string) error {
 		return nil
 	case rawinbound.FieldBlobKey:
 		m.ResetBlobKey()
+		return nil
+	case rawinbound.FieldFiles:
+		m.ResetFiles()
 		return nil
 	case rawinbound.FieldState:
 		m.ResetState()
@@ -44688,6 +48161,654 @@ func (m *RawInboundMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown RawInbound edge %s", name)
+}
+
+// RecipientMutation represents an operation that mutates the Recipient nodes in the graph.
+type RecipientMutation struct {
+	config
+	op              Op
+	typ             string
+	id              *gid.ID
+	workspace_id    *gid.ID
+	role            *recipient.Role
+	name            *string
+	clearedFields   map[string]struct{}
+	message         *gid.ID
+	clearedmessage  bool
+	identity        *gid.ID
+	clearedidentity bool
+	done            bool
+	oldValue        func(context.Context) (*Recipient, error)
+	predicates      []predicate.Recipient
+}
+
+var _ ent.Mutation = (*RecipientMutation)(nil)
+
+// recipientOption allows management of the mutation configuration using functional options.
+type recipientOption func(*RecipientMutation)
+
+// newRecipientMutation creates new mutation for the Recipient entity.
+func newRecipientMutation(c config, op Op, opts ...recipientOption) *RecipientMutation {
+	m := &RecipientMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeRecipient,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withRecipientID sets the ID field of the mutation.
+func withRecipientID(id gid.ID) recipientOption {
+	return func(m *RecipientMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Recipient
+		)
+		m.oldValue = func(ctx context.Context) (*Recipient, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Recipient.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withRecipient sets the old Recipient of the mutation.
+func withRecipient(node *Recipient) recipientOption {
+	return func(m *RecipientMutation) {
+		m.oldValue = func(context.Context) (*Recipient, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m RecipientMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m RecipientMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Recipient entities.
+func (m *RecipientMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *RecipientMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *RecipientMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Recipient.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *RecipientMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *RecipientMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the Recipient entity.
+// If the Recipient object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RecipientMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *RecipientMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetMessageID sets the "message_id" field.
+func (m *RecipientMutation) SetMessageID(gi gid.ID) {
+	m.message = &gi
+}
+
+// MessageID returns the value of the "message_id" field in the mutation.
+func (m *RecipientMutation) MessageID() (r gid.ID, exists bool) {
+	v := m.message
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMessageID returns the old "message_id" field's value of the Recipient entity.
+// If the Recipient object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RecipientMutation) OldMessageID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMessageID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMessageID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMessageID: %w", err)
+	}
+	return oldValue.MessageID, nil
+}
+
+// ResetMessageID resets all changes to the "message_id" field.
+func (m *RecipientMutation) ResetMessageID() {
+	m.message = nil
+}
+
+// SetIdentityID sets the "identity_id" field.
+func (m *RecipientMutation) SetIdentityID(gi gid.ID) {
+	m.identity = &gi
+}
+
+// IdentityID returns the value of the "identity_id" field in the mutation.
+func (m *RecipientMutation) IdentityID() (r gid.ID, exists bool) {
+	v := m.identity
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldIdentityID returns the old "identity_id" field's value of the Recipient entity.
+// If the Recipient object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RecipientMutation) OldIdentityID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldIdentityID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldIdentityID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldIdentityID: %w", err)
+	}
+	return oldValue.IdentityID, nil
+}
+
+// ResetIdentityID resets all changes to the "identity_id" field.
+func (m *RecipientMutation) ResetIdentityID() {
+	m.identity = nil
+}
+
+// SetRole sets the "role" field.
+func (m *RecipientMutation) SetRole(r recipient.Role) {
+	m.role = &r
+}
+
+// Role returns the value of the "role" field in the mutation.
+func (m *RecipientMutation) Role() (r recipient.Role, exists bool) {
+	v := m.role
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRole returns the old "role" field's value of the Recipient entity.
+// If the Recipient object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RecipientMutation) OldRole(ctx context.Context) (v recipient.Role, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRole is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRole requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRole: %w", err)
+	}
+	return oldValue.Role, nil
+}
+
+// ResetRole resets all changes to the "role" field.
+func (m *RecipientMutation) ResetRole() {
+	m.role = nil
+}
+
+// SetName sets the "name" field.
+func (m *RecipientMutation) SetName(s string) {
+	m.name = &s
+}
+
+// Name returns the value of the "name" field in the mutation.
+func (m *RecipientMutation) Name() (r string, exists bool) {
+	v := m.name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldName returns the old "name" field's value of the Recipient entity.
+// If the Recipient object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RecipientMutation) OldName(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldName: %w", err)
+	}
+	return oldValue.Name, nil
+}
+
+// ResetName resets all changes to the "name" field.
+func (m *RecipientMutation) ResetName() {
+	m.name = nil
+}
+
+// ClearMessage clears the "message" edge to the Message entity.
+func (m *RecipientMutation) ClearMessage() {
+	m.clearedmessage = true
+	m.clearedFields[recipient.FieldMessageID] = struct{}{}
+}
+
+// MessageCleared reports if the "message" edge to the Message entity was cleared.
+func (m *RecipientMutation) MessageCleared() bool {
+	return m.clearedmessage
+}
+
+// MessageIDs returns the "message" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// MessageID instead. It exists only for internal usage by the builders.
+func (m *RecipientMutation) MessageIDs() (ids []gid.ID) {
+	if id := m.message; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetMessage resets all changes to the "message" edge.
+func (m *RecipientMutation) ResetMessage() {
+	m.message = nil
+	m.clearedmessage = false
+}
+
+// ClearIdentity clears the "identity" edge to the Identity entity.
+func (m *RecipientMutation) ClearIdentity() {
+	m.clearedidentity = true
+	m.clearedFields[recipient.FieldIdentityID] = struct{}{}
+}
+
+// IdentityCleared reports if the "identity" edge to the Identity entity was cleared.
+func (m *RecipientMutation) IdentityCleared() bool {
+	return m.clearedidentity
+}
+
+// IdentityIDs returns the "identity" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// IdentityID instead. It exists only for internal usage by the builders.
+func (m *RecipientMutation) IdentityIDs() (ids []gid.ID) {
+	if id := m.identity; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetIdentity resets all changes to the "identity" edge.
+func (m *RecipientMutation) ResetIdentity() {
+	m.identity = nil
+	m.clearedidentity = false
+}
+
+// Where appends a list predicates to the RecipientMutation builder.
+func (m *RecipientMutation) Where(ps ...predicate.Recipient) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the RecipientMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *RecipientMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Recipient, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *RecipientMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *RecipientMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Recipient).
+func (m *RecipientMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *RecipientMutation) Fields() []string {
+	fields := make([]string, 0, 5)
+	if m.workspace_id != nil {
+		fields = append(fields, recipient.FieldWorkspaceID)
+	}
+	if m.message != nil {
+		fields = append(fields, recipient.FieldMessageID)
+	}
+	if m.identity != nil {
+		fields = append(fields, recipient.FieldIdentityID)
+	}
+	if m.role != nil {
+		fields = append(fields, recipient.FieldRole)
+	}
+	if m.name != nil {
+		fields = append(fields, recipient.FieldName)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *RecipientMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case recipient.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case recipient.FieldMessageID:
+		return m.MessageID()
+	case recipient.FieldIdentityID:
+		return m.IdentityID()
+	case recipient.FieldRole:
+		return m.Role()
+	case recipient.FieldName:
+		return m.Name()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *RecipientMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case recipient.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case recipient.FieldMessageID:
+		return m.OldMessageID(ctx)
+	case recipient.FieldIdentityID:
+		return m.OldIdentityID(ctx)
+	case recipient.FieldRole:
+		return m.OldRole(ctx)
+	case recipient.FieldName:
+		return m.OldName(ctx)
+	}
+	return nil, fmt.Errorf("unknown Recipient field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *RecipientMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case recipient.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case recipient.FieldMessageID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMessageID(v)
+		return nil
+	case recipient.FieldIdentityID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetIdentityID(v)
+		return nil
+	case recipient.FieldRole:
+		v, ok := value.(recipient.Role)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRole(v)
+		return nil
+	case recipient.FieldName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetName(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Recipient field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *RecipientMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *RecipientMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *RecipientMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown Recipient numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *RecipientMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *RecipientMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *RecipientMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown Recipient nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *RecipientMutation) ResetField(name string) error {
+	switch name {
+	case recipient.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case recipient.FieldMessageID:
+		m.ResetMessageID()
+		return nil
+	case recipient.FieldIdentityID:
+		m.ResetIdentityID()
+		return nil
+	case recipient.FieldRole:
+		m.ResetRole()
+		return nil
+	case recipient.FieldName:
+		m.ResetName()
+		return nil
+	}
+	return fmt.Errorf("unknown Recipient field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *RecipientMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.message != nil {
+		edges = append(edges, recipient.EdgeMessage)
+	}
+	if m.identity != nil {
+		edges = append(edges, recipient.EdgeIdentity)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *RecipientMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case recipient.EdgeMessage:
+		if id := m.message; id != nil {
+			return []ent.Value{*id}
+		}
+	case recipient.EdgeIdentity:
+		if id := m.identity; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *RecipientMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *RecipientMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *RecipientMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedmessage {
+		edges = append(edges, recipient.EdgeMessage)
+	}
+	if m.clearedidentity {
+		edges = append(edges, recipient.EdgeIdentity)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *RecipientMutation) EdgeCleared(name string) bool {
+	switch name {
+	case recipient.EdgeMessage:
+		return m.clearedmessage
+	case recipient.EdgeIdentity:
+		return m.clearedidentity
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *RecipientMutation) ClearEdge(name string) error {
+	switch name {
+	case recipient.EdgeMessage:
+		m.ClearMessage()
+		return nil
+	case recipient.EdgeIdentity:
+		m.ClearIdentity()
+		return nil
+	}
+	return fmt.Errorf("unknown Recipient unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *RecipientMutation) ResetEdge(name string) error {
+	switch name {
+	case recipient.EdgeMessage:
+		m.ResetMessage()
+		return nil
+	case recipient.EdgeIdentity:
+		m.ResetIdentity()
+		return nil
+	}
+	return fmt.Errorf("unknown Recipient edge %s", name)
 }
 
 // RoleMutation represents an operation that mutates the Role nodes in the graph.
@@ -51229,6 +55350,608 @@ func (m *TeamMemberMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown TeamMember edge %s", name)
+}
+
+// ThreadRefMutation represents an operation that mutates the ThreadRef nodes in the graph.
+type ThreadRefMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *gid.ID
+	workspace_id   *gid.ID
+	ref            *string
+	thread_key     *string
+	at             *time.Time
+	clearedFields  map[string]struct{}
+	channel        *gid.ID
+	clearedchannel bool
+	done           bool
+	oldValue       func(context.Context) (*ThreadRef, error)
+	predicates     []predicate.ThreadRef
+}
+
+var _ ent.Mutation = (*ThreadRefMutation)(nil)
+
+// threadrefOption allows management of the mutation configuration using functional options.
+type threadrefOption func(*ThreadRefMutation)
+
+// newThreadRefMutation creates new mutation for the ThreadRef entity.
+func newThreadRefMutation(c config, op Op, opts ...threadrefOption) *ThreadRefMutation {
+	m := &ThreadRefMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeThreadRef,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withThreadRefID sets the ID field of the mutation.
+func withThreadRefID(id gid.ID) threadrefOption {
+	return func(m *ThreadRefMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *ThreadRef
+		)
+		m.oldValue = func(ctx context.Context) (*ThreadRef, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().ThreadRef.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withThreadRef sets the old ThreadRef of the mutation.
+func withThreadRef(node *ThreadRef) threadrefOption {
+	return func(m *ThreadRefMutation) {
+		m.oldValue = func(context.Context) (*ThreadRef, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m ThreadRefMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m ThreadRefMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of ThreadRef entities.
+func (m *ThreadRefMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *ThreadRefMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *ThreadRefMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().ThreadRef.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *ThreadRefMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *ThreadRefMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the ThreadRef entity.
+// If the ThreadRef object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ThreadRefMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *ThreadRefMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetChannelID sets the "channel_id" field.
+func (m *ThreadRefMutation) SetChannelID(gi gid.ID) {
+	m.channel = &gi
+}
+
+// ChannelID returns the value of the "channel_id" field in the mutation.
+func (m *ThreadRefMutation) ChannelID() (r gid.ID, exists bool) {
+	v := m.channel
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldChannelID returns the old "channel_id" field's value of the ThreadRef entity.
+// If the ThreadRef object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ThreadRefMutation) OldChannelID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldChannelID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldChannelID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldChannelID: %w", err)
+	}
+	return oldValue.ChannelID, nil
+}
+
+// ResetChannelID resets all changes to the "channel_id" field.
+func (m *ThreadRefMutation) ResetChannelID() {
+	m.channel = nil
+}
+
+// SetRef sets the "ref" field.
+func (m *ThreadRefMutation) SetRef(s string) {
+	m.ref = &s
+}
+
+// Ref returns the value of the "ref" field in the mutation.
+func (m *ThreadRefMutation) Ref() (r string, exists bool) {
+	v := m.ref
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRef returns the old "ref" field's value of the ThreadRef entity.
+// If the ThreadRef object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ThreadRefMutation) OldRef(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRef is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRef requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRef: %w", err)
+	}
+	return oldValue.Ref, nil
+}
+
+// ResetRef resets all changes to the "ref" field.
+func (m *ThreadRefMutation) ResetRef() {
+	m.ref = nil
+}
+
+// SetThreadKey sets the "thread_key" field.
+func (m *ThreadRefMutation) SetThreadKey(s string) {
+	m.thread_key = &s
+}
+
+// ThreadKey returns the value of the "thread_key" field in the mutation.
+func (m *ThreadRefMutation) ThreadKey() (r string, exists bool) {
+	v := m.thread_key
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldThreadKey returns the old "thread_key" field's value of the ThreadRef entity.
+// If the ThreadRef object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ThreadRefMutation) OldThreadKey(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldThreadKey is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldThreadKey requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldThreadKey: %w", err)
+	}
+	return oldValue.ThreadKey, nil
+}
+
+// ResetThreadKey resets all changes to the "thread_key" field.
+func (m *ThreadRefMutation) ResetThreadKey() {
+	m.thread_key = nil
+}
+
+// SetAt sets the "at" field.
+func (m *ThreadRefMutation) SetAt(t time.Time) {
+	m.at = &t
+}
+
+// At returns the value of the "at" field in the mutation.
+func (m *ThreadRefMutation) At() (r time.Time, exists bool) {
+	v := m.at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAt returns the old "at" field's value of the ThreadRef entity.
+// If the ThreadRef object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ThreadRefMutation) OldAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAt: %w", err)
+	}
+	return oldValue.At, nil
+}
+
+// ResetAt resets all changes to the "at" field.
+func (m *ThreadRefMutation) ResetAt() {
+	m.at = nil
+}
+
+// ClearChannel clears the "channel" edge to the Channel entity.
+func (m *ThreadRefMutation) ClearChannel() {
+	m.clearedchannel = true
+	m.clearedFields[threadref.FieldChannelID] = struct{}{}
+}
+
+// ChannelCleared reports if the "channel" edge to the Channel entity was cleared.
+func (m *ThreadRefMutation) ChannelCleared() bool {
+	return m.clearedchannel
+}
+
+// ChannelIDs returns the "channel" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ChannelID instead. It exists only for internal usage by the builders.
+func (m *ThreadRefMutation) ChannelIDs() (ids []gid.ID) {
+	if id := m.channel; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetChannel resets all changes to the "channel" edge.
+func (m *ThreadRefMutation) ResetChannel() {
+	m.channel = nil
+	m.clearedchannel = false
+}
+
+// Where appends a list predicates to the ThreadRefMutation builder.
+func (m *ThreadRefMutation) Where(ps ...predicate.ThreadRef) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the ThreadRefMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *ThreadRefMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.ThreadRef, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *ThreadRefMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *ThreadRefMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (ThreadRef).
+func (m *ThreadRefMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *ThreadRefMutation) Fields() []string {
+	fields := make([]string, 0, 5)
+	if m.workspace_id != nil {
+		fields = append(fields, threadref.FieldWorkspaceID)
+	}
+	if m.channel != nil {
+		fields = append(fields, threadref.FieldChannelID)
+	}
+	if m.ref != nil {
+		fields = append(fields, threadref.FieldRef)
+	}
+	if m.thread_key != nil {
+		fields = append(fields, threadref.FieldThreadKey)
+	}
+	if m.at != nil {
+		fields = append(fields, threadref.FieldAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *ThreadRefMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case threadref.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case threadref.FieldChannelID:
+		return m.ChannelID()
+	case threadref.FieldRef:
+		return m.Ref()
+	case threadref.FieldThreadKey:
+		return m.ThreadKey()
+	case threadref.FieldAt:
+		return m.At()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *ThreadRefMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case threadref.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case threadref.FieldChannelID:
+		return m.OldChannelID(ctx)
+	case threadref.FieldRef:
+		return m.OldRef(ctx)
+	case threadref.FieldThreadKey:
+		return m.OldThreadKey(ctx)
+	case threadref.FieldAt:
+		return m.OldAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown ThreadRef field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ThreadRefMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case threadref.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case threadref.FieldChannelID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetChannelID(v)
+		return nil
+	case threadref.FieldRef:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRef(v)
+		return nil
+	case threadref.FieldThreadKey:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetThreadKey(v)
+		return nil
+	case threadref.FieldAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown ThreadRef field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *ThreadRefMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *ThreadRefMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ThreadRefMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown ThreadRef numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *ThreadRefMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *ThreadRefMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *ThreadRefMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown ThreadRef nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *ThreadRefMutation) ResetField(name string) error {
+	switch name {
+	case threadref.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case threadref.FieldChannelID:
+		m.ResetChannelID()
+		return nil
+	case threadref.FieldRef:
+		m.ResetRef()
+		return nil
+	case threadref.FieldThreadKey:
+		m.ResetThreadKey()
+		return nil
+	case threadref.FieldAt:
+		m.ResetAt()
+		return nil
+	}
+	return fmt.Errorf("unknown ThreadRef field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *ThreadRefMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.channel != nil {
+		edges = append(edges, threadref.EdgeChannel)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *ThreadRefMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case threadref.EdgeChannel:
+		if id := m.channel; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *ThreadRefMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *ThreadRefMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *ThreadRefMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedchannel {
+		edges = append(edges, threadref.EdgeChannel)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *ThreadRefMutation) EdgeCleared(name string) bool {
+	switch name {
+	case threadref.EdgeChannel:
+		return m.clearedchannel
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *ThreadRefMutation) ClearEdge(name string) error {
+	switch name {
+	case threadref.EdgeChannel:
+		m.ClearChannel()
+		return nil
+	}
+	return fmt.Errorf("unknown ThreadRef unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *ThreadRefMutation) ResetEdge(name string) error {
+	switch name {
+	case threadref.EdgeChannel:
+		m.ResetChannel()
+		return nil
+	}
+	return fmt.Errorf("unknown ThreadRef edge %s", name)
 }
 
 // TimelineItemMutation represents an operation that mutates the TimelineItem nodes in the graph.

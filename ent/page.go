@@ -13,10 +13,12 @@ import (
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
 	"tributary/ent/app"
+	"tributary/ent/arrival"
 	"tributary/ent/assignment"
 	"tributary/ent/attachment"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
+	"tributary/ent/clusternode"
 	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/conversationmerge"
@@ -40,8 +42,10 @@ import (
 	"tributary/ent/offer"
 	"tributary/ent/participant"
 	"tributary/ent/presence"
+	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
+	"tributary/ent/recipient"
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/session"
@@ -50,6 +54,7 @@ import (
 	"tributary/ent/statusreason"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
+	"tributary/ent/threadref"
 	"tributary/ent/timelineitem"
 	"tributary/ent/visitorsession"
 	"tributary/ent/workspace"
@@ -1600,6 +1605,170 @@ func (_m *App) Keys(ctx context.Context) ([]*APIKey, error) {
 }
 
 type (
+	// ArrivalConnection is a page of Arrival.
+	ArrivalConnection struct {
+		Edges    []*ArrivalEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// ArrivalEdge is a place in it.
+	ArrivalEdge struct {
+		Node   *Arrival
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *ArrivalConnection) Nodes() []*Arrival {
+	out := make([]*Arrival, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *ArrivalConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageArrival(p page.Plan, rows []*Arrival, count func(context.Context) (int, error)) *ArrivalConnection {
+	nodes, cursors, info := page.Build(p, rows, (*Arrival).pageValue, (*Arrival).pageID)
+	c := &ArrivalConnection{Edges: make([]*ArrivalEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &ArrivalEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks Arrival as a node.
+func (*Arrival) IsNode() {}
+
+func (_m *Arrival) pageID() gid.ID { return _m.ID }
+
+func (_m *Arrival) pageValue(column string) any {
+	switch column {
+	case arrival.FieldAt:
+		return _m.At
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *ArrivalQuery) Load(ctx context.Context, path ...string) (*ArrivalQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *ArrivalQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*ArrivalConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageArrival(p, []*Arrival{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageArrival(p, got, all.Count), nil
+}
+
+func (q *ArrivalQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{arrival.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesArrival) {
+		switch f.Name {
+		case "message":
+			edges["message"] = append(edges["message"], f)
+			cols = append(cols, arrival.FieldMessageID)
+		case "channel":
+			edges["channel"] = append(edges["channel"], f)
+			cols = append(cols, arrival.FieldChannelID)
+		case "messageID":
+			cols = append(cols, arrival.FieldMessageID)
+		case "channelID":
+			cols = append(cols, arrival.FieldChannelID)
+		case "externalID":
+			cols = append(cols, arrival.FieldExternalID)
+		case "at":
+			cols = append(cols, arrival.FieldAt)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "message":
+			if !page.May(ctx, "Message") {
+				continue // refused at its own path, not here
+			}
+			sub := (&MessageClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withMessage = sub
+		case "channel":
+			if !page.May(ctx, "Channel") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ChannelClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withChannel = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesArrival are the GraphQL types whose fragments may hold fields of Arrival.
+var typesArrival = []string{"Arrival", "Node", "Versioned"}
+
+// Message is the loaded edge, or one query.
+func (_m *Arrival) Message(ctx context.Context) (*Message, error) {
+	got, err := _m.Edges.MessageOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryMessage().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Channel is the loaded edge, or one query.
+func (_m *Arrival) Channel(ctx context.Context) (*Channel, error) {
+	got, err := _m.Edges.ChannelOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryChannel().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
 	// AssignmentConnection is a page of Assignment.
 	AssignmentConnection struct {
 		Edges    []*AssignmentEdge
@@ -1927,12 +2096,16 @@ func (q *AttachmentQuery) collect(ctx context.Context, oc *graphql.OperationCont
 			cols = append(cols, attachment.FieldState)
 		case "error":
 			cols = append(cols, attachment.FieldError)
+		case "blobKey":
+			cols = append(cols, attachment.FieldBlobKey)
+		case "contentID":
+			cols = append(cols, attachment.FieldContentID)
 		case "media":
 			cols = append(cols, attachment.FieldMedia)
 		case "createdAt":
 			cols = append(cols, attachment.FieldCreatedAt)
 		case "url":
-			cols = append(cols, "state", "content_type", "name")
+			cols = append(cols, "state", "content_type", "name", "blob_key")
 		case "id", "__typename":
 		default:
 			every = true
@@ -2210,6 +2383,8 @@ func (q *ChannelQuery) collect(ctx context.Context, oc *graphql.OperationContext
 		case "queue":
 			edges["queue"] = append(edges["queue"], f)
 			cols = append(cols, channel.FieldQueueID)
+		case "pulls":
+			edges["pulls:"+f.Alias] = append(edges["pulls:"+f.Alias], f)
 		case "version":
 			cols = append(cols, channel.FieldVersion)
 		case "createdAt":
@@ -2274,6 +2449,15 @@ func (q *ChannelQuery) collect(ctx context.Context, oc *graphql.OperationContext
 				return err
 			}
 			q.withQueue = sub
+		case "pulls":
+			if !page.May(ctx, "Pull") {
+				continue // refused at its own path, not here
+			}
+			sub := (&PullClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedPulls(alias, func(w *PullQuery) { *w = *sub })
 		}
 	}
 	if !every {
@@ -2296,6 +2480,146 @@ func (_m *Channel) Queue(ctx context.Context) (*Queue, error) {
 	}
 	return got, MaskNotFound(err) // out of reach looks like absent
 }
+
+// Pulls is the loaded edge, or one query.
+func (_m *Channel) Pulls(ctx context.Context) ([]*Pull, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedPulls(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryPulls().All(ctx)
+}
+
+type (
+	// ClusterNodeConnection is a page of ClusterNode.
+	ClusterNodeConnection struct {
+		Edges    []*ClusterNodeEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// ClusterNodeEdge is a place in it.
+	ClusterNodeEdge struct {
+		Node   *ClusterNode
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *ClusterNodeConnection) Nodes() []*ClusterNode {
+	out := make([]*ClusterNode, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *ClusterNodeConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageClusterNode(p page.Plan, rows []*ClusterNode, count func(context.Context) (int, error)) *ClusterNodeConnection {
+	nodes, cursors, info := page.Build(p, rows, (*ClusterNode).pageValue, (*ClusterNode).pageID)
+	c := &ClusterNodeConnection{Edges: make([]*ClusterNodeEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &ClusterNodeEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks ClusterNode as a node.
+func (*ClusterNode) IsNode() {}
+
+// IsVersioned marks ClusterNode as editable.
+func (*ClusterNode) IsVersioned() {}
+
+func (_m *ClusterNode) pageID() gid.ID { return _m.ID }
+
+func (_m *ClusterNode) pageValue(column string) any {
+	switch column {
+	case clusternode.FieldStartedAt:
+		return _m.StartedAt
+	case clusternode.FieldExpiresAt:
+		return _m.ExpiresAt
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *ClusterNodeQuery) Load(ctx context.Context, path ...string) (*ClusterNodeQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *ClusterNodeQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*ClusterNodeConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageClusterNode(p, []*ClusterNode{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageClusterNode(p, got, all.Count), nil
+}
+
+func (q *ClusterNodeQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{clusternode.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesClusterNode) {
+		switch f.Name {
+		case "name":
+			cols = append(cols, clusternode.FieldName)
+		case "peer":
+			cols = append(cols, clusternode.FieldPeer)
+		case "publicURL":
+			cols = append(cols, clusternode.FieldPublicURL)
+		case "roles":
+			cols = append(cols, clusternode.FieldRoles)
+		case "version":
+			cols = append(cols, clusternode.FieldVersion)
+		case "startedAt":
+			cols = append(cols, clusternode.FieldStartedAt)
+		case "expiresAt":
+			cols = append(cols, clusternode.FieldExpiresAt)
+		case "draining":
+			cols = append(cols, clusternode.FieldDraining)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	_ = edges
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesClusterNode are the GraphQL types whose fragments may hold fields of ClusterNode.
+var typesClusterNode = []string{"ClusterNode", "Node", "Versioned"}
 
 type (
 	// ConsultantConnection is a page of Consultant.
@@ -6580,6 +6904,10 @@ func (q *MessageQuery) collect(ctx context.Context, oc *graphql.OperationContext
 			edges["replies:"+f.Alias] = append(edges["replies:"+f.Alias], f)
 		case "attachments":
 			edges["attachments:"+f.Alias] = append(edges["attachments:"+f.Alias], f)
+		case "recipients":
+			edges["recipients:"+f.Alias] = append(edges["recipients:"+f.Alias], f)
+		case "arrivals":
+			edges["arrivals:"+f.Alias] = append(edges["arrivals:"+f.Alias], f)
 		case "version":
 			cols = append(cols, message.FieldVersion)
 		case "createdAt":
@@ -6610,12 +6938,26 @@ func (q *MessageQuery) collect(ctx context.Context, oc *graphql.OperationContext
 			cols = append(cols, message.FieldIdentityID)
 		case "visibleNumber":
 			cols = append(cols, message.FieldVisibleNumber)
+		case "subject":
+			cols = append(cols, message.FieldSubject)
 		case "text":
 			cols = append(cols, message.FieldText)
 		case "html":
 			cols = append(cols, message.FieldHTML)
+		case "quoted":
+			cols = append(cols, message.FieldQuoted)
 		case "inReplyToID":
 			cols = append(cols, message.FieldInReplyToID)
+		case "warnings":
+			cols = append(cols, message.FieldWarnings)
+		case "unreadable":
+			cols = append(cols, message.FieldUnreadable)
+		case "refID":
+			cols = append(cols, message.FieldRefID)
+		case "refs":
+			cols = append(cols, message.FieldRefs)
+		case "sameID":
+			cols = append(cols, message.FieldSameID)
 		case "delivery":
 			cols = append(cols, message.FieldDelivery)
 		case "steps":
@@ -6744,6 +7086,24 @@ func (q *MessageQuery) collect(ctx context.Context, oc *graphql.OperationContext
 				return err
 			}
 			q.WithNamedAttachments(alias, func(w *AttachmentQuery) { *w = *sub })
+		case "recipients":
+			if !page.May(ctx, "Recipient") {
+				continue // refused at its own path, not here
+			}
+			sub := (&RecipientClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedRecipients(alias, func(w *RecipientQuery) { *w = *sub })
+		case "arrivals":
+			if !page.May(ctx, "Arrival") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ArrivalClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedArrivals(alias, func(w *ArrivalQuery) { *w = *sub })
 		}
 	}
 	if !every {
@@ -6839,6 +7199,26 @@ func (_m *Message) Attachments(ctx context.Context) ([]*Attachment, error) {
 		}
 	}
 	return _m.QueryAttachments().All(ctx)
+}
+
+// Recipients is the loaded edge, or one query.
+func (_m *Message) Recipients(ctx context.Context) ([]*Recipient, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedRecipients(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryRecipients().All(ctx)
+}
+
+// Arrivals is the loaded edge, or one query.
+func (_m *Message) Arrivals(ctx context.Context) ([]*Arrival, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedArrivals(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryArrivals().All(ctx)
 }
 
 type (
@@ -7693,6 +8073,163 @@ func (q *PresenceQuery) collect(ctx context.Context, oc *graphql.OperationContex
 var typesPresence = []string{"Presence", "Node", "Versioned"}
 
 type (
+	// PullConnection is a page of Pull.
+	PullConnection struct {
+		Edges    []*PullEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// PullEdge is a place in it.
+	PullEdge struct {
+		Node   *Pull
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *PullConnection) Nodes() []*Pull {
+	out := make([]*Pull, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *PullConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pagePull(p page.Plan, rows []*Pull, count func(context.Context) (int, error)) *PullConnection {
+	nodes, cursors, info := page.Build(p, rows, (*Pull).pageValue, (*Pull).pageID)
+	c := &PullConnection{Edges: make([]*PullEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &PullEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks Pull as a node.
+func (*Pull) IsNode() {}
+
+func (_m *Pull) pageID() gid.ID { return _m.ID }
+
+func (_m *Pull) pageValue(column string) any {
+	switch column {
+	case pull.FieldExpiresAt:
+		return _m.ExpiresAt
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *PullQuery) Load(ctx context.Context, path ...string) (*PullQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *PullQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*PullConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pagePull(p, []*Pull{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pagePull(p, got, all.Count), nil
+}
+
+func (q *PullQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{pull.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesPull) {
+		switch f.Name {
+		case "channel":
+			edges["channel"] = append(edges["channel"], f)
+			cols = append(cols, pull.FieldChannelID)
+		case "channelID":
+			cols = append(cols, pull.FieldChannelID)
+		case "stream":
+			cols = append(cols, pull.FieldStream)
+		case "active":
+			cols = append(cols, pull.FieldActive)
+		case "position":
+			cols = append(cols, pull.FieldPosition)
+		case "holder":
+			cols = append(cols, pull.FieldHolder)
+		case "epoch":
+			cols = append(cols, pull.FieldEpoch)
+		case "expiresAt":
+			cols = append(cols, pull.FieldExpiresAt)
+		case "watching":
+			cols = append(cols, pull.FieldWatching)
+		case "fetchedAt":
+			cols = append(cols, pull.FieldFetchedAt)
+		case "error":
+			cols = append(cols, pull.FieldError)
+		case "errorAt":
+			cols = append(cols, pull.FieldErrorAt)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	cols = append(cols, "holder", "expires_at")
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "channel":
+			if !page.May(ctx, "Channel") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ChannelClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withChannel = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesPull are the GraphQL types whose fragments may hold fields of Pull.
+var typesPull = []string{"Pull", "Node", "Versioned"}
+
+// Channel is the loaded edge, or one query.
+func (_m *Pull) Channel(ctx context.Context) (*Channel, error) {
+	got, err := _m.Edges.ChannelOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryChannel().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
 	// QueueConnection is a page of Queue.
 	QueueConnection struct {
 		Edges    []*QueueEdge
@@ -7994,6 +8531,8 @@ func (q *RawInboundQuery) collect(ctx context.Context, oc *graphql.OperationCont
 			cols = append(cols, rawinbound.FieldPayload)
 		case "blobKey":
 			cols = append(cols, rawinbound.FieldBlobKey)
+		case "files":
+			cols = append(cols, rawinbound.FieldFiles)
 		case "state":
 			cols = append(cols, rawinbound.FieldState)
 		case "error":
@@ -8040,6 +8579,168 @@ func (_m *RawInbound) Channel(ctx context.Context) (*Channel, error) {
 	got, err := _m.Edges.ChannelOrErr()
 	if IsNotLoaded(err) {
 		got, err = _m.QueryChannel().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
+	// RecipientConnection is a page of Recipient.
+	RecipientConnection struct {
+		Edges    []*RecipientEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// RecipientEdge is a place in it.
+	RecipientEdge struct {
+		Node   *Recipient
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *RecipientConnection) Nodes() []*Recipient {
+	out := make([]*Recipient, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *RecipientConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageRecipient(p page.Plan, rows []*Recipient, count func(context.Context) (int, error)) *RecipientConnection {
+	nodes, cursors, info := page.Build(p, rows, (*Recipient).pageValue, (*Recipient).pageID)
+	c := &RecipientConnection{Edges: make([]*RecipientEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &RecipientEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks Recipient as a node.
+func (*Recipient) IsNode() {}
+
+func (_m *Recipient) pageID() gid.ID { return _m.ID }
+
+func (_m *Recipient) pageValue(column string) any {
+	switch column {
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *RecipientQuery) Load(ctx context.Context, path ...string) (*RecipientQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *RecipientQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*RecipientConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageRecipient(p, []*Recipient{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageRecipient(p, got, all.Count), nil
+}
+
+func (q *RecipientQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{recipient.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesRecipient) {
+		switch f.Name {
+		case "message":
+			edges["message"] = append(edges["message"], f)
+			cols = append(cols, recipient.FieldMessageID)
+		case "identity":
+			edges["identity"] = append(edges["identity"], f)
+			cols = append(cols, recipient.FieldIdentityID)
+		case "messageID":
+			cols = append(cols, recipient.FieldMessageID)
+		case "identityID":
+			cols = append(cols, recipient.FieldIdentityID)
+		case "role":
+			cols = append(cols, recipient.FieldRole)
+		case "name":
+			cols = append(cols, recipient.FieldName)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "message":
+			if !page.May(ctx, "Message") {
+				continue // refused at its own path, not here
+			}
+			sub := (&MessageClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withMessage = sub
+		case "identity":
+			if !page.May(ctx, "Identity") {
+				continue // refused at its own path, not here
+			}
+			sub := (&IdentityClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withIdentity = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesRecipient are the GraphQL types whose fragments may hold fields of Recipient.
+var typesRecipient = []string{"Recipient", "Node", "Versioned"}
+
+// Message is the loaded edge, or one query.
+func (_m *Recipient) Message(ctx context.Context) (*Message, error) {
+	got, err := _m.Edges.MessageOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryMessage().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Identity is the loaded edge, or one query.
+func (_m *Recipient) Identity(ctx context.Context) (*Identity, error) {
+	got, err := _m.Edges.IdentityOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryIdentity().Only(ctx)
 	}
 	return got, MaskNotFound(err) // out of reach looks like absent
 }
@@ -9547,6 +10248,148 @@ func (_m *TeamMember) Team(ctx context.Context) (*Team, error) {
 	got, err := _m.Edges.TeamOrErr()
 	if IsNotLoaded(err) {
 		got, err = _m.QueryTeam().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
+	// ThreadRefConnection is a page of ThreadRef.
+	ThreadRefConnection struct {
+		Edges    []*ThreadRefEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// ThreadRefEdge is a place in it.
+	ThreadRefEdge struct {
+		Node   *ThreadRef
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *ThreadRefConnection) Nodes() []*ThreadRef {
+	out := make([]*ThreadRef, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *ThreadRefConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageThreadRef(p page.Plan, rows []*ThreadRef, count func(context.Context) (int, error)) *ThreadRefConnection {
+	nodes, cursors, info := page.Build(p, rows, (*ThreadRef).pageValue, (*ThreadRef).pageID)
+	c := &ThreadRefConnection{Edges: make([]*ThreadRefEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &ThreadRefEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks ThreadRef as a node.
+func (*ThreadRef) IsNode() {}
+
+func (_m *ThreadRef) pageID() gid.ID { return _m.ID }
+
+func (_m *ThreadRef) pageValue(column string) any {
+	switch column {
+	case threadref.FieldAt:
+		return _m.At
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *ThreadRefQuery) Load(ctx context.Context, path ...string) (*ThreadRefQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *ThreadRefQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*ThreadRefConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageThreadRef(p, []*ThreadRef{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageThreadRef(p, got, all.Count), nil
+}
+
+func (q *ThreadRefQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{threadref.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesThreadRef) {
+		switch f.Name {
+		case "channel":
+			edges["channel"] = append(edges["channel"], f)
+			cols = append(cols, threadref.FieldChannelID)
+		case "channelID":
+			cols = append(cols, threadref.FieldChannelID)
+		case "ref":
+			cols = append(cols, threadref.FieldRef)
+		case "threadKey":
+			cols = append(cols, threadref.FieldThreadKey)
+		case "at":
+			cols = append(cols, threadref.FieldAt)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "channel":
+			if !page.May(ctx, "Channel") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ChannelClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withChannel = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesThreadRef are the GraphQL types whose fragments may hold fields of ThreadRef.
+var typesThreadRef = []string{"ThreadRef", "Node", "Versioned"}
+
+// Channel is the loaded edge, or one query.
+func (_m *ThreadRef) Channel(ctx context.Context) (*Channel, error) {
+	got, err := _m.Edges.ChannelOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryChannel().Only(ctx)
 	}
 	return got, MaskNotFound(err) // out of reach looks like absent
 }

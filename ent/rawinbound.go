@@ -3,6 +3,7 @@
 package ent
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -31,6 +32,8 @@ type RawInbound struct {
 	Payload []byte `json:"-"`
 	// BlobKey holds the value of the "blob_key" field.
 	BlobKey string `json:"blob_key,omitempty"`
+	// Files holds the value of the "files" field.
+	Files []string `json:"-"`
 	// State holds the value of the "state" field.
 	State rawinbound.State `json:"state,omitempty"`
 	// Error holds the value of the "error" field.
@@ -74,7 +77,7 @@ func (*RawInbound) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case rawinbound.FieldMessageID:
 			values[i] = &sql.NullScanner{S: new(gid.ID)}
-		case rawinbound.FieldPayload:
+		case rawinbound.FieldPayload, rawinbound.FieldFiles:
 			values[i] = new([]byte)
 		case rawinbound.FieldID, rawinbound.FieldWorkspaceID, rawinbound.FieldChannelID:
 			values[i] = new(gid.ID)
@@ -138,6 +141,14 @@ func (_m *RawInbound) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field blob_key", values[i])
 			} else if value.Valid {
 				_m.BlobKey = value.String
+			}
+		case rawinbound.FieldFiles:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field files", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.Files); err != nil {
+					return fmt.Errorf("unmarshal field files: %w", err)
+				}
 			}
 		case rawinbound.FieldState:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -229,6 +240,8 @@ func (_m *RawInbound) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("blob_key=")
 	builder.WriteString(_m.BlobKey)
+	builder.WriteString(", ")
+	builder.WriteString("files=<sensitive>")
 	builder.WriteString(", ")
 	builder.WriteString("state=")
 	builder.WriteString(fmt.Sprintf("%v", _m.State))

@@ -69,6 +69,12 @@ func (_c *RawInboundCreate) SetNillableBlobKey(v *string) *RawInboundCreate {
 	return _c
 }
 
+// SetFiles sets the "files" field.
+func (_c *RawInboundCreate) SetFiles(v []string) *RawInboundCreate {
+	_c.mutation.SetFiles(v)
+	return _c
+}
+
 // SetState sets the "state" field.
 func (_c *RawInboundCreate) SetState(v rawinbound.State) *RawInboundCreate {
 	_c.mutation.SetState(v)
@@ -310,6 +316,10 @@ func (_c *RawInboundCreate) createSpec() (*RawInbound, *sqlgraph.CreateSpec) {
 		_spec.SetField(rawinbound.FieldBlobKey, field.TypeString, value)
 		_node.BlobKey = value
 	}
+	if value, ok := _c.mutation.Files(); ok {
+		_spec.SetField(rawinbound.FieldFiles, field.TypeJSON, value)
+		_node.Files = value
+	}
 	if value, ok := _c.mutation.State(); ok {
 		_spec.SetField(rawinbound.FieldState, field.TypeEnum, value)
 		_node.State = value
@@ -499,6 +509,9 @@ func (u *RawInboundUpsertOne) UpdateNewValues() *RawInboundUpsertOne {
 		}
 		if _, exists := u.create.mutation.BlobKey(); exists {
 			s.SetIgnore(rawinbound.FieldBlobKey)
+		}
+		if _, exists := u.create.mutation.Files(); exists {
+			s.SetIgnore(rawinbound.FieldFiles)
 		}
 		if _, exists := u.create.mutation.ReceivedAt(); exists {
 			s.SetIgnore(rawinbound.FieldReceivedAt)
@@ -811,6 +824,9 @@ func (u *RawInboundUpsertBulk) UpdateNewValues() *RawInboundUpsertBulk {
 			}
 			if _, exists := b.mutation.BlobKey(); exists {
 				s.SetIgnore(rawinbound.FieldBlobKey)
+			}
+			if _, exists := b.mutation.Files(); exists {
+				s.SetIgnore(rawinbound.FieldFiles)
 			}
 			if _, exists := b.mutation.ReceivedAt(); exists {
 				s.SetIgnore(rawinbound.FieldReceivedAt)

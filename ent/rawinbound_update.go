@@ -167,6 +167,9 @@ func (_u *RawInboundUpdate) sqlSave(ctx context.Context) (_node int, err error) 
 			}
 		}
 	}
+	if _u.mutation.FilesCleared() {
+		_spec.ClearField(rawinbound.FieldFiles, field.TypeJSON)
+	}
 	if value, ok := _u.mutation.State(); ok {
 		_spec.SetField(rawinbound.FieldState, field.TypeEnum, value)
 	}
@@ -376,6 +379,9 @@ func (_u *RawInboundUpdateOne) sqlSave(ctx context.Context) (_node *RawInbound, 
 				ps[i](selector)
 			}
 		}
+	}
+	if _u.mutation.FilesCleared() {
+		_spec.ClearField(rawinbound.FieldFiles, field.TypeJSON)
 	}
 	if value, ok := _u.mutation.State(); ok {
 		_spec.SetField(rawinbound.FieldState, field.TypeEnum, value)

@@ -58,6 +58,13 @@ func (q *AppQuery) WhereP(ps ...func(*sql.Selector)) {
 }
 
 // WhereP adds storage-level predicates to the query.
+func (q *ArrivalQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.Arrival(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
 func (q *AssignmentQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Assignment(p))
@@ -82,6 +89,13 @@ func (q *CapacityProfileQuery) WhereP(ps ...func(*sql.Selector)) {
 func (q *ChannelQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Channel(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *ClusterNodeQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.ClusterNode(p))
 	}
 }
 
@@ -261,6 +275,13 @@ func (q *PresenceQuery) WhereP(ps ...func(*sql.Selector)) {
 }
 
 // WhereP adds storage-level predicates to the query.
+func (q *PullQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.Pull(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
 func (q *QueueQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Queue(p))
@@ -271,6 +292,13 @@ func (q *QueueQuery) WhereP(ps ...func(*sql.Selector)) {
 func (q *RawInboundQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.RawInbound(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *RecipientQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.Recipient(p))
 	}
 }
 
@@ -327,6 +355,13 @@ func (q *TeamQuery) WhereP(ps ...func(*sql.Selector)) {
 func (q *TeamMemberQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.TeamMember(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *ThreadRefQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.ThreadRef(p))
 	}
 }
 

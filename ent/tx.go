@@ -26,6 +26,8 @@ type Tx struct {
 	AgentStatus *AgentStatusClient
 	// App is the client for interacting with the App builders.
 	App *AppClient
+	// Arrival is the client for interacting with the Arrival builders.
+	Arrival *ArrivalClient
 	// Assignment is the client for interacting with the Assignment builders.
 	Assignment *AssignmentClient
 	// Attachment is the client for interacting with the Attachment builders.
@@ -34,6 +36,8 @@ type Tx struct {
 	CapacityProfile *CapacityProfileClient
 	// Channel is the client for interacting with the Channel builders.
 	Channel *ChannelClient
+	// ClusterNode is the client for interacting with the ClusterNode builders.
+	ClusterNode *ClusterNodeClient
 	// Consultant is the client for interacting with the Consultant builders.
 	Consultant *ConsultantClient
 	// Conversation is the client for interacting with the Conversation builders.
@@ -84,10 +88,14 @@ type Tx struct {
 	Participant *ParticipantClient
 	// Presence is the client for interacting with the Presence builders.
 	Presence *PresenceClient
+	// Pull is the client for interacting with the Pull builders.
+	Pull *PullClient
 	// Queue is the client for interacting with the Queue builders.
 	Queue *QueueClient
 	// RawInbound is the client for interacting with the RawInbound builders.
 	RawInbound *RawInboundClient
+	// Recipient is the client for interacting with the Recipient builders.
+	Recipient *RecipientClient
 	// Role is the client for interacting with the Role builders.
 	Role *RoleClient
 	// RoutingDecision is the client for interacting with the RoutingDecision builders.
@@ -104,6 +112,8 @@ type Tx struct {
 	Team *TeamClient
 	// TeamMember is the client for interacting with the TeamMember builders.
 	TeamMember *TeamMemberClient
+	// ThreadRef is the client for interacting with the ThreadRef builders.
+	ThreadRef *ThreadRefClient
 	// TimelineItem is the client for interacting with the TimelineItem builders.
 	TimelineItem *TimelineItemClient
 	// VisitorSession is the client for interacting with the VisitorSession builders.
@@ -248,10 +258,12 @@ func (tx *Tx) init() {
 	tx.AgentSkill = NewAgentSkillClient(tx.config)
 	tx.AgentStatus = NewAgentStatusClient(tx.config)
 	tx.App = NewAppClient(tx.config)
+	tx.Arrival = NewArrivalClient(tx.config)
 	tx.Assignment = NewAssignmentClient(tx.config)
 	tx.Attachment = NewAttachmentClient(tx.config)
 	tx.CapacityProfile = NewCapacityProfileClient(tx.config)
 	tx.Channel = NewChannelClient(tx.config)
+	tx.ClusterNode = NewClusterNodeClient(tx.config)
 	tx.Consultant = NewConsultantClient(tx.config)
 	tx.Conversation = NewConversationClient(tx.config)
 	tx.ConversationMerge = NewConversationMergeClient(tx.config)
@@ -277,8 +289,10 @@ func (tx *Tx) init() {
 	tx.Outbox = NewOutboxClient(tx.config)
 	tx.Participant = NewParticipantClient(tx.config)
 	tx.Presence = NewPresenceClient(tx.config)
+	tx.Pull = NewPullClient(tx.config)
 	tx.Queue = NewQueueClient(tx.config)
 	tx.RawInbound = NewRawInboundClient(tx.config)
+	tx.Recipient = NewRecipientClient(tx.config)
 	tx.Role = NewRoleClient(tx.config)
 	tx.RoutingDecision = NewRoutingDecisionClient(tx.config)
 	tx.Session = NewSessionClient(tx.config)
@@ -287,6 +301,7 @@ func (tx *Tx) init() {
 	tx.StatusReason = NewStatusReasonClient(tx.config)
 	tx.Team = NewTeamClient(tx.config)
 	tx.TeamMember = NewTeamMemberClient(tx.config)
+	tx.ThreadRef = NewThreadRefClient(tx.config)
 	tx.TimelineItem = NewTimelineItemClient(tx.config)
 	tx.VisitorSession = NewVisitorSessionClient(tx.config)
 	tx.Workspace = NewWorkspaceClient(tx.config)

@@ -37,6 +37,10 @@ const (
 	FieldState = "state"
 	// FieldError holds the string denoting the error field in the database.
 	FieldError = "error"
+	// FieldBlobKey holds the string denoting the blob_key field in the database.
+	FieldBlobKey = "blob_key"
+	// FieldContentID holds the string denoting the content_id field in the database.
+	FieldContentID = "content_id"
 	// FieldMedia holds the string denoting the media field in the database.
 	FieldMedia = "media"
 	// FieldCreatedAt holds the string denoting the created_at field in the database.
@@ -67,6 +71,8 @@ var Columns = []string{
 	FieldSha256,
 	FieldState,
 	FieldError,
+	FieldBlobKey,
+	FieldContentID,
 	FieldMedia,
 	FieldCreatedAt,
 }
@@ -96,6 +102,10 @@ var (
 	DefaultBytes int64
 	// DefaultSha256 holds the default value on creation for the "sha256" field.
 	DefaultSha256 string
+	// DefaultBlobKey holds the default value on creation for the "blob_key" field.
+	DefaultBlobKey string
+	// DefaultContentID holds the default value on creation for the "content_id" field.
+	DefaultContentID string
 	// DefaultCreatedAt holds the default value on creation for the "created_at" field.
 	DefaultCreatedAt func() time.Time
 	// DefaultID holds the default value on creation for the "id" field.
@@ -215,6 +225,16 @@ func ByState(opts ...sql.OrderTermOption) OrderOption {
 // ByError orders the results by the error field.
 func ByError(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldError, opts...).ToFunc()
+}
+
+// ByBlobKey orders the results by the blob_key field.
+func ByBlobKey(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldBlobKey, opts...).ToFunc()
+}
+
+// ByContentID orders the results by the content_id field.
+func ByContentID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldContentID, opts...).ToFunc()
 }
 
 // ByCreatedAt orders the results by the created_at field.

@@ -96,6 +96,16 @@ func Error(v string) predicate.Attachment {
 	return predicate.Attachment(sql.FieldEQ(FieldError, v))
 }
 
+// BlobKey applies equality check predicate on the "blob_key" field. It's identical to BlobKeyEQ.
+func BlobKey(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldEQ(FieldBlobKey, v))
+}
+
+// ContentID applies equality check predicate on the "content_id" field. It's identical to ContentIDEQ.
+func ContentID(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldEQ(FieldContentID, v))
+}
+
 // CreatedAt applies equality check predicate on the "created_at" field. It's identical to CreatedAtEQ.
 func CreatedAt(v time.Time) predicate.Attachment {
 	return predicate.Attachment(sql.FieldEQ(FieldCreatedAt, v))
@@ -569,6 +579,136 @@ func ErrorEqualFold(v string) predicate.Attachment {
 // ErrorContainsFold applies the ContainsFold predicate on the "error" field.
 func ErrorContainsFold(v string) predicate.Attachment {
 	return predicate.Attachment(sql.FieldContainsFold(FieldError, v))
+}
+
+// BlobKeyEQ applies the EQ predicate on the "blob_key" field.
+func BlobKeyEQ(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldEQ(FieldBlobKey, v))
+}
+
+// BlobKeyNEQ applies the NEQ predicate on the "blob_key" field.
+func BlobKeyNEQ(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldNEQ(FieldBlobKey, v))
+}
+
+// BlobKeyIn applies the In predicate on the "blob_key" field.
+func BlobKeyIn(vs ...string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldIn(FieldBlobKey, vs...))
+}
+
+// BlobKeyNotIn applies the NotIn predicate on the "blob_key" field.
+func BlobKeyNotIn(vs ...string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldNotIn(FieldBlobKey, vs...))
+}
+
+// BlobKeyGT applies the GT predicate on the "blob_key" field.
+func BlobKeyGT(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldGT(FieldBlobKey, v))
+}
+
+// BlobKeyGTE applies the GTE predicate on the "blob_key" field.
+func BlobKeyGTE(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldGTE(FieldBlobKey, v))
+}
+
+// BlobKeyLT applies the LT predicate on the "blob_key" field.
+func BlobKeyLT(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldLT(FieldBlobKey, v))
+}
+
+// BlobKeyLTE applies the LTE predicate on the "blob_key" field.
+func BlobKeyLTE(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldLTE(FieldBlobKey, v))
+}
+
+// BlobKeyContains applies the Contains predicate on the "blob_key" field.
+func BlobKeyContains(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldContains(FieldBlobKey, v))
+}
+
+// BlobKeyHasPrefix applies the HasPrefix predicate on the "blob_key" field.
+func BlobKeyHasPrefix(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldHasPrefix(FieldBlobKey, v))
+}
+
+// BlobKeyHasSuffix applies the HasSuffix predicate on the "blob_key" field.
+func BlobKeyHasSuffix(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldHasSuffix(FieldBlobKey, v))
+}
+
+// BlobKeyEqualFold applies the EqualFold predicate on the "blob_key" field.
+func BlobKeyEqualFold(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldEqualFold(FieldBlobKey, v))
+}
+
+// BlobKeyContainsFold applies the ContainsFold predicate on the "blob_key" field.
+func BlobKeyContainsFold(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldContainsFold(FieldBlobKey, v))
+}
+
+// ContentIDEQ applies the EQ predicate on the "content_id" field.
+func ContentIDEQ(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldEQ(FieldContentID, v))
+}
+
+// ContentIDNEQ applies the NEQ predicate on the "content_id" field.
+func ContentIDNEQ(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldNEQ(FieldContentID, v))
+}
+
+// ContentIDIn applies the In predicate on the "content_id" field.
+func ContentIDIn(vs ...string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldIn(FieldContentID, vs...))
+}
+
+// ContentIDNotIn applies the NotIn predicate on the "content_id" field.
+func ContentIDNotIn(vs ...string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldNotIn(FieldContentID, vs...))
+}
+
+// ContentIDGT applies the GT predicate on the "content_id" field.
+func ContentIDGT(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldGT(FieldContentID, v))
+}
+
+// ContentIDGTE applies the GTE predicate on the "content_id" field.
+func ContentIDGTE(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldGTE(FieldContentID, v))
+}
+
+// ContentIDLT applies the LT predicate on the "content_id" field.
+func ContentIDLT(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldLT(FieldContentID, v))
+}
+
+// ContentIDLTE applies the LTE predicate on the "content_id" field.
+func ContentIDLTE(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldLTE(FieldContentID, v))
+}
+
+// ContentIDContains applies the Contains predicate on the "content_id" field.
+func ContentIDContains(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldContains(FieldContentID, v))
+}
+
+// ContentIDHasPrefix applies the HasPrefix predicate on the "content_id" field.
+func ContentIDHasPrefix(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldHasPrefix(FieldContentID, v))
+}
+
+// ContentIDHasSuffix applies the HasSuffix predicate on the "content_id" field.
+func ContentIDHasSuffix(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldHasSuffix(FieldContentID, v))
+}
+
+// ContentIDEqualFold applies the EqualFold predicate on the "content_id" field.
+func ContentIDEqualFold(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldEqualFold(FieldContentID, v))
+}
+
+// ContentIDContainsFold applies the ContainsFold predicate on the "content_id" field.
+func ContentIDContainsFold(v string) predicate.Attachment {
+	return predicate.Attachment(sql.FieldContainsFold(FieldContentID, v))
 }
 
 // MediaIsNil applies the IsNil predicate on the "media" field.

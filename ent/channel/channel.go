@@ -60,6 +60,8 @@ const (
 	FieldPausedBecause = "paused_because"
 	// EdgeQueue holds the string denoting the queue edge name in mutations.
 	EdgeQueue = "queue"
+	// EdgePulls holds the string denoting the pulls edge name in mutations.
+	EdgePulls = "pulls"
 	// Table holds the table name of the channel in the database.
 	Table = "channels"
 	// QueueTable is the table that holds the queue relation/edge.
@@ -69,6 +71,13 @@ const (
 	QueueInverseTable = "queues"
 	// QueueColumn is the table column denoting the queue relation/edge.
 	QueueColumn = "queue_id"
+	// PullsTable is the table that holds the pulls relation/edge.
+	PullsTable = "pulls"
+	// PullsInverseTable is the table name for the Pull entity.
+	// It exists in this package in order to avoid circular dependency with the "pull" package.
+	PullsInverseTable = "pulls"
+	// PullsColumn is the table column denoting the pulls relation/edge.
+	PullsColumn = "channel_id"
 )
 
 // Columns holds all SQL columns for channel fields.
@@ -242,10 +251,31 @@ func ByQueueField(field string, opts ...sql.OrderTermOption) OrderOption {
 		sqlgraph.OrderByNeighborTerms(s, newQueueStep(), sql.OrderByField(field, opts...))
 	}
 }
+
+// ByPullsCount orders the results by pulls count.
+func ByPullsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newPullsStep(), opts...)
+	}
+}
+
+// ByPulls orders the results by pulls terms.
+func ByPulls(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newPullsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
 func newQueueStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(QueueInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.M2O, false, QueueTable, QueueColumn),
+	)
+}
+func newPullsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(PullsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, PullsTable, PullsColumn),
 	)
 }

@@ -1129,6 +1129,29 @@ func HasQueueWith(preds ...predicate.Queue) predicate.Channel {
 	})
 }
 
+// HasPulls applies the HasEdge predicate on the "pulls" edge.
+func HasPulls() predicate.Channel {
+	return predicate.Channel(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, PullsTable, PullsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasPullsWith applies the HasEdge predicate on the "pulls" edge with a given conditions (other predicates).
+func HasPullsWith(preds ...predicate.Pull) predicate.Channel {
+	return predicate.Channel(func(s *sql.Selector) {
+		step := newPullsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
 // And groups predicates with the AND operator between them.
 func And(predicates ...predicate.Channel) predicate.Channel {
 	return predicate.Channel(sql.AndPredicates(predicates...))

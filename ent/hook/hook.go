@@ -92,6 +92,18 @@ func (f AppFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) 
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.AppMutation", m)
 }
 
+// The ArrivalFunc type is an adapter to allow the use of ordinary
+// function as Arrival mutator.
+type ArrivalFunc func(context.Context, *ent.ArrivalMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f ArrivalFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.ArrivalMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ArrivalMutation", m)
+}
+
 // The AssignmentFunc type is an adapter to allow the use of ordinary
 // function as Assignment mutator.
 type AssignmentFunc func(context.Context, *ent.AssignmentMutation) (ent.Value, error)
@@ -138,6 +150,18 @@ func (f ChannelFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, err
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ChannelMutation", m)
+}
+
+// The ClusterNodeFunc type is an adapter to allow the use of ordinary
+// function as ClusterNode mutator.
+type ClusterNodeFunc func(context.Context, *ent.ClusterNodeMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f ClusterNodeFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.ClusterNodeMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ClusterNodeMutation", m)
 }
 
 // The ConsultantFunc type is an adapter to allow the use of ordinary
@@ -440,6 +464,18 @@ func (f PresenceFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, er
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.PresenceMutation", m)
 }
 
+// The PullFunc type is an adapter to allow the use of ordinary
+// function as Pull mutator.
+type PullFunc func(context.Context, *ent.PullMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f PullFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.PullMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.PullMutation", m)
+}
+
 // The QueueFunc type is an adapter to allow the use of ordinary
 // function as Queue mutator.
 type QueueFunc func(context.Context, *ent.QueueMutation) (ent.Value, error)
@@ -462,6 +498,18 @@ func (f RawInboundFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, 
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.RawInboundMutation", m)
+}
+
+// The RecipientFunc type is an adapter to allow the use of ordinary
+// function as Recipient mutator.
+type RecipientFunc func(context.Context, *ent.RecipientMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f RecipientFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.RecipientMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.RecipientMutation", m)
 }
 
 // The RoleFunc type is an adapter to allow the use of ordinary
@@ -558,6 +606,18 @@ func (f TeamMemberFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, 
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.TeamMemberMutation", m)
+}
+
+// The ThreadRefFunc type is an adapter to allow the use of ordinary
+// function as ThreadRef mutator.
+type ThreadRefFunc func(context.Context, *ent.ThreadRefMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f ThreadRefFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.ThreadRefMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ThreadRefMutation", m)
 }
 
 // The TimelineItemFunc type is an adapter to allow the use of ordinary

@@ -50,12 +50,26 @@ const (
 	FieldIdentityID = "identity_id"
 	// FieldVisibleNumber holds the string denoting the visible_number field in the database.
 	FieldVisibleNumber = "visible_number"
+	// FieldSubject holds the string denoting the subject field in the database.
+	FieldSubject = "subject"
 	// FieldText holds the string denoting the text field in the database.
 	FieldText = "text"
 	// FieldHTML holds the string denoting the html field in the database.
 	FieldHTML = "html"
+	// FieldQuoted holds the string denoting the quoted field in the database.
+	FieldQuoted = "quoted"
 	// FieldInReplyToID holds the string denoting the in_reply_to_id field in the database.
 	FieldInReplyToID = "in_reply_to_id"
+	// FieldWarnings holds the string denoting the warnings field in the database.
+	FieldWarnings = "warnings"
+	// FieldUnreadable holds the string denoting the unreadable field in the database.
+	FieldUnreadable = "unreadable"
+	// FieldRefID holds the string denoting the ref_id field in the database.
+	FieldRefID = "ref_id"
+	// FieldRefs holds the string denoting the refs field in the database.
+	FieldRefs = "refs"
+	// FieldSameID holds the string denoting the same_id field in the database.
+	FieldSameID = "same_id"
 	// FieldDelivery holds the string denoting the delivery field in the database.
 	FieldDelivery = "delivery"
 	// FieldSteps holds the string denoting the steps field in the database.
@@ -96,6 +110,10 @@ const (
 	EdgeReplies = "replies"
 	// EdgeAttachments holds the string denoting the attachments edge name in mutations.
 	EdgeAttachments = "attachments"
+	// EdgeRecipients holds the string denoting the recipients edge name in mutations.
+	EdgeRecipients = "recipients"
+	// EdgeArrivals holds the string denoting the arrivals edge name in mutations.
+	EdgeArrivals = "arrivals"
 	// Table holds the table name of the message in the database.
 	Table = "messages"
 	// InteractionTable is the table that holds the interaction relation/edge.
@@ -155,6 +173,20 @@ const (
 	AttachmentsInverseTable = "attachments"
 	// AttachmentsColumn is the table column denoting the attachments relation/edge.
 	AttachmentsColumn = "message_id"
+	// RecipientsTable is the table that holds the recipients relation/edge.
+	RecipientsTable = "recipients"
+	// RecipientsInverseTable is the table name for the Recipient entity.
+	// It exists in this package in order to avoid circular dependency with the "recipient" package.
+	RecipientsInverseTable = "recipients"
+	// RecipientsColumn is the table column denoting the recipients relation/edge.
+	RecipientsColumn = "message_id"
+	// ArrivalsTable is the table that holds the arrivals relation/edge.
+	ArrivalsTable = "arrivals"
+	// ArrivalsInverseTable is the table name for the Arrival entity.
+	// It exists in this package in order to avoid circular dependency with the "arrival" package.
+	ArrivalsInverseTable = "arrivals"
+	// ArrivalsColumn is the table column denoting the arrivals relation/edge.
+	ArrivalsColumn = "message_id"
 )
 
 // Columns holds all SQL columns for message fields.
@@ -176,9 +208,16 @@ var Columns = []string{
 	FieldAppID,
 	FieldIdentityID,
 	FieldVisibleNumber,
+	FieldSubject,
 	FieldText,
 	FieldHTML,
+	FieldQuoted,
 	FieldInReplyToID,
+	FieldWarnings,
+	FieldUnreadable,
+	FieldRefID,
+	FieldRefs,
+	FieldSameID,
 	FieldDelivery,
 	FieldSteps,
 	FieldDeliveryError,
@@ -371,6 +410,11 @@ func ByVisibleNumber(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldVisibleNumber, opts...).ToFunc()
 }
 
+// BySubject orders the results by the subject field.
+func BySubject(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldSubject, opts...).ToFunc()
+}
+
 // ByText orders the results by the text field.
 func ByText(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldText, opts...).ToFunc()
@@ -381,9 +425,29 @@ func ByHTML(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldHTML, opts...).ToFunc()
 }
 
+// ByQuoted orders the results by the quoted field.
+func ByQuoted(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldQuoted, opts...).ToFunc()
+}
+
 // ByInReplyToID orders the results by the in_reply_to_id field.
 func ByInReplyToID(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldInReplyToID, opts...).ToFunc()
+}
+
+// ByUnreadable orders the results by the unreadable field.
+func ByUnreadable(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldUnreadable, opts...).ToFunc()
+}
+
+// ByRefID orders the results by the ref_id field.
+func ByRefID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRefID, opts...).ToFunc()
+}
+
+// BySameID orders the results by the same_id field.
+func BySameID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldSameID, opts...).ToFunc()
 }
 
 // ByDelivery orders the results by the delivery field.
@@ -507,6 +571,34 @@ func ByAttachments(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 		sqlgraph.OrderByNeighborTerms(s, newAttachmentsStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
+
+// ByRecipientsCount orders the results by recipients count.
+func ByRecipientsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newRecipientsStep(), opts...)
+	}
+}
+
+// ByRecipients orders the results by recipients terms.
+func ByRecipients(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newRecipientsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByArrivalsCount orders the results by arrivals count.
+func ByArrivalsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newArrivalsStep(), opts...)
+	}
+}
+
+// ByArrivals orders the results by arrivals terms.
+func ByArrivals(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newArrivalsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
 func newInteractionStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
@@ -568,5 +660,19 @@ func newAttachmentsStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(AttachmentsInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, AttachmentsTable, AttachmentsColumn),
+	)
+}
+func newRecipientsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(RecipientsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, RecipientsTable, RecipientsColumn),
+	)
+}
+func newArrivalsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(ArrivalsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, ArrivalsTable, ArrivalsColumn),
 	)
 }

@@ -131,6 +131,11 @@ func VisibleNumber(v int) predicate.Message {
 	return predicate.Message(sql.FieldEQ(FieldVisibleNumber, v))
 }
 
+// Subject applies equality check predicate on the "subject" field. It's identical to SubjectEQ.
+func Subject(v string) predicate.Message {
+	return predicate.Message(sql.FieldEQ(FieldSubject, v))
+}
+
 // Text applies equality check predicate on the "text" field. It's identical to TextEQ.
 func Text(v string) predicate.Message {
 	return predicate.Message(sql.FieldEQ(FieldText, v))
@@ -141,9 +146,29 @@ func HTML(v string) predicate.Message {
 	return predicate.Message(sql.FieldEQ(FieldHTML, v))
 }
 
+// Quoted applies equality check predicate on the "quoted" field. It's identical to QuotedEQ.
+func Quoted(v string) predicate.Message {
+	return predicate.Message(sql.FieldEQ(FieldQuoted, v))
+}
+
 // InReplyToID applies equality check predicate on the "in_reply_to_id" field. It's identical to InReplyToIDEQ.
 func InReplyToID(v gid.ID) predicate.Message {
 	return predicate.Message(sql.FieldEQ(FieldInReplyToID, v))
+}
+
+// Unreadable applies equality check predicate on the "unreadable" field. It's identical to UnreadableEQ.
+func Unreadable(v string) predicate.Message {
+	return predicate.Message(sql.FieldEQ(FieldUnreadable, v))
+}
+
+// RefID applies equality check predicate on the "ref_id" field. It's identical to RefIDEQ.
+func RefID(v string) predicate.Message {
+	return predicate.Message(sql.FieldEQ(FieldRefID, v))
+}
+
+// SameID applies equality check predicate on the "same_id" field. It's identical to SameIDEQ.
+func SameID(v string) predicate.Message {
+	return predicate.Message(sql.FieldEQ(FieldSameID, v))
 }
 
 // Sends applies equality check predicate on the "sends" field. It's identical to SendsEQ.
@@ -781,6 +806,81 @@ func VisibleNumberNotNil() predicate.Message {
 	return predicate.Message(sql.FieldNotNull(FieldVisibleNumber))
 }
 
+// SubjectEQ applies the EQ predicate on the "subject" field.
+func SubjectEQ(v string) predicate.Message {
+	return predicate.Message(sql.FieldEQ(FieldSubject, v))
+}
+
+// SubjectNEQ applies the NEQ predicate on the "subject" field.
+func SubjectNEQ(v string) predicate.Message {
+	return predicate.Message(sql.FieldNEQ(FieldSubject, v))
+}
+
+// SubjectIn applies the In predicate on the "subject" field.
+func SubjectIn(vs ...string) predicate.Message {
+	return predicate.Message(sql.FieldIn(FieldSubject, vs...))
+}
+
+// SubjectNotIn applies the NotIn predicate on the "subject" field.
+func SubjectNotIn(vs ...string) predicate.Message {
+	return predicate.Message(sql.FieldNotIn(FieldSubject, vs...))
+}
+
+// SubjectGT applies the GT predicate on the "subject" field.
+func SubjectGT(v string) predicate.Message {
+	return predicate.Message(sql.FieldGT(FieldSubject, v))
+}
+
+// SubjectGTE applies the GTE predicate on the "subject" field.
+func SubjectGTE(v string) predicate.Message {
+	return predicate.Message(sql.FieldGTE(FieldSubject, v))
+}
+
+// SubjectLT applies the LT predicate on the "subject" field.
+func SubjectLT(v string) predicate.Message {
+	return predicate.Message(sql.FieldLT(FieldSubject, v))
+}
+
+// SubjectLTE applies the LTE predicate on the "subject" field.
+func SubjectLTE(v string) predicate.Message {
+	return predicate.Message(sql.FieldLTE(FieldSubject, v))
+}
+
+// SubjectContains applies the Contains predicate on the "subject" field.
+func SubjectContains(v string) predicate.Message {
+	return predicate.Message(sql.FieldContains(FieldSubject, v))
+}
+
+// SubjectHasPrefix applies the HasPrefix predicate on the "subject" field.
+func SubjectHasPrefix(v string) predicate.Message {
+	return predicate.Message(sql.FieldHasPrefix(FieldSubject, v))
+}
+
+// SubjectHasSuffix applies the HasSuffix predicate on the "subject" field.
+func SubjectHasSuffix(v string) predicate.Message {
+	return predicate.Message(sql.FieldHasSuffix(FieldSubject, v))
+}
+
+// SubjectIsNil applies the IsNil predicate on the "subject" field.
+func SubjectIsNil() predicate.Message {
+	return predicate.Message(sql.FieldIsNull(FieldSubject))
+}
+
+// SubjectNotNil applies the NotNil predicate on the "subject" field.
+func SubjectNotNil() predicate.Message {
+	return predicate.Message(sql.FieldNotNull(FieldSubject))
+}
+
+// SubjectEqualFold applies the EqualFold predicate on the "subject" field.
+func SubjectEqualFold(v string) predicate.Message {
+	return predicate.Message(sql.FieldEqualFold(FieldSubject, v))
+}
+
+// SubjectContainsFold applies the ContainsFold predicate on the "subject" field.
+func SubjectContainsFold(v string) predicate.Message {
+	return predicate.Message(sql.FieldContainsFold(FieldSubject, v))
+}
+
 // TextEQ applies the EQ predicate on the "text" field.
 func TextEQ(v string) predicate.Message {
 	return predicate.Message(sql.FieldEQ(FieldText, v))
@@ -931,6 +1031,81 @@ func HTMLContainsFold(v string) predicate.Message {
 	return predicate.Message(sql.FieldContainsFold(FieldHTML, v))
 }
 
+// QuotedEQ applies the EQ predicate on the "quoted" field.
+func QuotedEQ(v string) predicate.Message {
+	return predicate.Message(sql.FieldEQ(FieldQuoted, v))
+}
+
+// QuotedNEQ applies the NEQ predicate on the "quoted" field.
+func QuotedNEQ(v string) predicate.Message {
+	return predicate.Message(sql.FieldNEQ(FieldQuoted, v))
+}
+
+// QuotedIn applies the In predicate on the "quoted" field.
+func QuotedIn(vs ...string) predicate.Message {
+	return predicate.Message(sql.FieldIn(FieldQuoted, vs...))
+}
+
+// QuotedNotIn applies the NotIn predicate on the "quoted" field.
+func QuotedNotIn(vs ...string) predicate.Message {
+	return predicate.Message(sql.FieldNotIn(FieldQuoted, vs...))
+}
+
+// QuotedGT applies the GT predicate on the "quoted" field.
+func QuotedGT(v string) predicate.Message {
+	return predicate.Message(sql.FieldGT(FieldQuoted, v))
+}
+
+// QuotedGTE applies the GTE predicate on the "quoted" field.
+func QuotedGTE(v string) predicate.Message {
+	return predicate.Message(sql.FieldGTE(FieldQuoted, v))
+}
+
+// QuotedLT applies the LT predicate on the "quoted" field.
+func QuotedLT(v string) predicate.Message {
+	return predicate.Message(sql.FieldLT(FieldQuoted, v))
+}
+
+// QuotedLTE applies the LTE predicate on the "quoted" field.
+func QuotedLTE(v string) predicate.Message {
+	return predicate.Message(sql.FieldLTE(FieldQuoted, v))
+}
+
+// QuotedContains applies the Contains predicate on the "quoted" field.
+func QuotedContains(v string) predicate.Message {
+	return predicate.Message(sql.FieldContains(FieldQuoted, v))
+}
+
+// QuotedHasPrefix applies the HasPrefix predicate on the "quoted" field.
+func QuotedHasPrefix(v string) predicate.Message {
+	return predicate.Message(sql.FieldHasPrefix(FieldQuoted, v))
+}
+
+// QuotedHasSuffix applies the HasSuffix predicate on the "quoted" field.
+func QuotedHasSuffix(v string) predicate.Message {
+	return predicate.Message(sql.FieldHasSuffix(FieldQuoted, v))
+}
+
+// QuotedIsNil applies the IsNil predicate on the "quoted" field.
+func QuotedIsNil() predicate.Message {
+	return predicate.Message(sql.FieldIsNull(FieldQuoted))
+}
+
+// QuotedNotNil applies the NotNil predicate on the "quoted" field.
+func QuotedNotNil() predicate.Message {
+	return predicate.Message(sql.FieldNotNull(FieldQuoted))
+}
+
+// QuotedEqualFold applies the EqualFold predicate on the "quoted" field.
+func QuotedEqualFold(v string) predicate.Message {
+	return predicate.Message(sql.FieldEqualFold(FieldQuoted, v))
+}
+
+// QuotedContainsFold applies the ContainsFold predicate on the "quoted" field.
+func QuotedContainsFold(v string) predicate.Message {
+	return predicate.Message(sql.FieldContainsFold(FieldQuoted, v))
+}
+
 // InReplyToIDEQ applies the EQ predicate on the "in_reply_to_id" field.
 func InReplyToIDEQ(v gid.ID) predicate.Message {
 	return predicate.Message(sql.FieldEQ(FieldInReplyToID, v))
@@ -959,6 +1134,251 @@ func InReplyToIDIsNil() predicate.Message {
 // InReplyToIDNotNil applies the NotNil predicate on the "in_reply_to_id" field.
 func InReplyToIDNotNil() predicate.Message {
 	return predicate.Message(sql.FieldNotNull(FieldInReplyToID))
+}
+
+// WarningsIsNil applies the IsNil predicate on the "warnings" field.
+func WarningsIsNil() predicate.Message {
+	return predicate.Message(sql.FieldIsNull(FieldWarnings))
+}
+
+// WarningsNotNil applies the NotNil predicate on the "warnings" field.
+func WarningsNotNil() predicate.Message {
+	return predicate.Message(sql.FieldNotNull(FieldWarnings))
+}
+
+// UnreadableEQ applies the EQ predicate on the "unreadable" field.
+func UnreadableEQ(v string) predicate.Message {
+	return predicate.Message(sql.FieldEQ(FieldUnreadable, v))
+}
+
+// UnreadableNEQ applies the NEQ predicate on the "unreadable" field.
+func UnreadableNEQ(v string) predicate.Message {
+	return predicate.Message(sql.FieldNEQ(FieldUnreadable, v))
+}
+
+// UnreadableIn applies the In predicate on the "unreadable" field.
+func UnreadableIn(vs ...string) predicate.Message {
+	return predicate.Message(sql.FieldIn(FieldUnreadable, vs...))
+}
+
+// UnreadableNotIn applies the NotIn predicate on the "unreadable" field.
+func UnreadableNotIn(vs ...string) predicate.Message {
+	return predicate.Message(sql.FieldNotIn(FieldUnreadable, vs...))
+}
+
+// UnreadableGT applies the GT predicate on the "unreadable" field.
+func UnreadableGT(v string) predicate.Message {
+	return predicate.Message(sql.FieldGT(FieldUnreadable, v))
+}
+
+// UnreadableGTE applies the GTE predicate on the "unreadable" field.
+func UnreadableGTE(v string) predicate.Message {
+	return predicate.Message(sql.FieldGTE(FieldUnreadable, v))
+}
+
+// UnreadableLT applies the LT predicate on the "unreadable" field.
+func UnreadableLT(v string) predicate.Message {
+	return predicate.Message(sql.FieldLT(FieldUnreadable, v))
+}
+
+// UnreadableLTE applies the LTE predicate on the "unreadable" field.
+func UnreadableLTE(v string) predicate.Message {
+	return predicate.Message(sql.FieldLTE(FieldUnreadable, v))
+}
+
+// UnreadableContains applies the Contains predicate on the "unreadable" field.
+func UnreadableContains(v string) predicate.Message {
+	return predicate.Message(sql.FieldContains(FieldUnreadable, v))
+}
+
+// UnreadableHasPrefix applies the HasPrefix predicate on the "unreadable" field.
+func UnreadableHasPrefix(v string) predicate.Message {
+	return predicate.Message(sql.FieldHasPrefix(FieldUnreadable, v))
+}
+
+// UnreadableHasSuffix applies the HasSuffix predicate on the "unreadable" field.
+func UnreadableHasSuffix(v string) predicate.Message {
+	return predicate.Message(sql.FieldHasSuffix(FieldUnreadable, v))
+}
+
+// UnreadableIsNil applies the IsNil predicate on the "unreadable" field.
+func UnreadableIsNil() predicate.Message {
+	return predicate.Message(sql.FieldIsNull(FieldUnreadable))
+}
+
+// UnreadableNotNil applies the NotNil predicate on the "unreadable" field.
+func UnreadableNotNil() predicate.Message {
+	return predicate.Message(sql.FieldNotNull(FieldUnreadable))
+}
+
+// UnreadableEqualFold applies the EqualFold predicate on the "unreadable" field.
+func UnreadableEqualFold(v string) predicate.Message {
+	return predicate.Message(sql.FieldEqualFold(FieldUnreadable, v))
+}
+
+// UnreadableContainsFold applies the ContainsFold predicate on the "unreadable" field.
+func UnreadableContainsFold(v string) predicate.Message {
+	return predicate.Message(sql.FieldContainsFold(FieldUnreadable, v))
+}
+
+// RefIDEQ applies the EQ predicate on the "ref_id" field.
+func RefIDEQ(v string) predicate.Message {
+	return predicate.Message(sql.FieldEQ(FieldRefID, v))
+}
+
+// RefIDNEQ applies the NEQ predicate on the "ref_id" field.
+func RefIDNEQ(v string) predicate.Message {
+	return predicate.Message(sql.FieldNEQ(FieldRefID, v))
+}
+
+// RefIDIn applies the In predicate on the "ref_id" field.
+func RefIDIn(vs ...string) predicate.Message {
+	return predicate.Message(sql.FieldIn(FieldRefID, vs...))
+}
+
+// RefIDNotIn applies the NotIn predicate on the "ref_id" field.
+func RefIDNotIn(vs ...string) predicate.Message {
+	return predicate.Message(sql.FieldNotIn(FieldRefID, vs...))
+}
+
+// RefIDGT applies the GT predicate on the "ref_id" field.
+func RefIDGT(v string) predicate.Message {
+	return predicate.Message(sql.FieldGT(FieldRefID, v))
+}
+
+// RefIDGTE applies the GTE predicate on the "ref_id" field.
+func RefIDGTE(v string) predicate.Message {
+	return predicate.Message(sql.FieldGTE(FieldRefID, v))
+}
+
+// RefIDLT applies the LT predicate on the "ref_id" field.
+func RefIDLT(v string) predicate.Message {
+	return predicate.Message(sql.FieldLT(FieldRefID, v))
+}
+
+// RefIDLTE applies the LTE predicate on the "ref_id" field.
+func RefIDLTE(v string) predicate.Message {
+	return predicate.Message(sql.FieldLTE(FieldRefID, v))
+}
+
+// RefIDContains applies the Contains predicate on the "ref_id" field.
+func RefIDContains(v string) predicate.Message {
+	return predicate.Message(sql.FieldContains(FieldRefID, v))
+}
+
+// RefIDHasPrefix applies the HasPrefix predicate on the "ref_id" field.
+func RefIDHasPrefix(v string) predicate.Message {
+	return predicate.Message(sql.FieldHasPrefix(FieldRefID, v))
+}
+
+// RefIDHasSuffix applies the HasSuffix predicate on the "ref_id" field.
+func RefIDHasSuffix(v string) predicate.Message {
+	return predicate.Message(sql.FieldHasSuffix(FieldRefID, v))
+}
+
+// RefIDIsNil applies the IsNil predicate on the "ref_id" field.
+func RefIDIsNil() predicate.Message {
+	return predicate.Message(sql.FieldIsNull(FieldRefID))
+}
+
+// RefIDNotNil applies the NotNil predicate on the "ref_id" field.
+func RefIDNotNil() predicate.Message {
+	return predicate.Message(sql.FieldNotNull(FieldRefID))
+}
+
+// RefIDEqualFold applies the EqualFold predicate on the "ref_id" field.
+func RefIDEqualFold(v string) predicate.Message {
+	return predicate.Message(sql.FieldEqualFold(FieldRefID, v))
+}
+
+// RefIDContainsFold applies the ContainsFold predicate on the "ref_id" field.
+func RefIDContainsFold(v string) predicate.Message {
+	return predicate.Message(sql.FieldContainsFold(FieldRefID, v))
+}
+
+// RefsIsNil applies the IsNil predicate on the "refs" field.
+func RefsIsNil() predicate.Message {
+	return predicate.Message(sql.FieldIsNull(FieldRefs))
+}
+
+// RefsNotNil applies the NotNil predicate on the "refs" field.
+func RefsNotNil() predicate.Message {
+	return predicate.Message(sql.FieldNotNull(FieldRefs))
+}
+
+// SameIDEQ applies the EQ predicate on the "same_id" field.
+func SameIDEQ(v string) predicate.Message {
+	return predicate.Message(sql.FieldEQ(FieldSameID, v))
+}
+
+// SameIDNEQ applies the NEQ predicate on the "same_id" field.
+func SameIDNEQ(v string) predicate.Message {
+	return predicate.Message(sql.FieldNEQ(FieldSameID, v))
+}
+
+// SameIDIn applies the In predicate on the "same_id" field.
+func SameIDIn(vs ...string) predicate.Message {
+	return predicate.Message(sql.FieldIn(FieldSameID, vs...))
+}
+
+// SameIDNotIn applies the NotIn predicate on the "same_id" field.
+func SameIDNotIn(vs ...string) predicate.Message {
+	return predicate.Message(sql.FieldNotIn(FieldSameID, vs...))
+}
+
+// SameIDGT applies the GT predicate on the "same_id" field.
+func SameIDGT(v string) predicate.Message {
+	return predicate.Message(sql.FieldGT(FieldSameID, v))
+}
+
+// SameIDGTE applies the GTE predicate on the "same_id" field.
+func SameIDGTE(v string) predicate.Message {
+	return predicate.Message(sql.FieldGTE(FieldSameID, v))
+}
+
+// SameIDLT applies the LT predicate on the "same_id" field.
+func SameIDLT(v string) predicate.Message {
+	return predicate.Message(sql.FieldLT(FieldSameID, v))
+}
+
+// SameIDLTE applies the LTE predicate on the "same_id" field.
+func SameIDLTE(v string) predicate.Message {
+	return predicate.Message(sql.FieldLTE(FieldSameID, v))
+}
+
+// SameIDContains applies the Contains predicate on the "same_id" field.
+func SameIDContains(v string) predicate.Message {
+	return predicate.Message(sql.FieldContains(FieldSameID, v))
+}
+
+// SameIDHasPrefix applies the HasPrefix predicate on the "same_id" field.
+func SameIDHasPrefix(v string) predicate.Message {
+	return predicate.Message(sql.FieldHasPrefix(FieldSameID, v))
+}
+
+// SameIDHasSuffix applies the HasSuffix predicate on the "same_id" field.
+func SameIDHasSuffix(v string) predicate.Message {
+	return predicate.Message(sql.FieldHasSuffix(FieldSameID, v))
+}
+
+// SameIDIsNil applies the IsNil predicate on the "same_id" field.
+func SameIDIsNil() predicate.Message {
+	return predicate.Message(sql.FieldIsNull(FieldSameID))
+}
+
+// SameIDNotNil applies the NotNil predicate on the "same_id" field.
+func SameIDNotNil() predicate.Message {
+	return predicate.Message(sql.FieldNotNull(FieldSameID))
+}
+
+// SameIDEqualFold applies the EqualFold predicate on the "same_id" field.
+func SameIDEqualFold(v string) predicate.Message {
+	return predicate.Message(sql.FieldEqualFold(FieldSameID, v))
+}
+
+// SameIDContainsFold applies the ContainsFold predicate on the "same_id" field.
+func SameIDContainsFold(v string) predicate.Message {
+	return predicate.Message(sql.FieldContainsFold(FieldSameID, v))
 }
 
 // DeliveryEQ applies the EQ predicate on the "delivery" field.
@@ -1590,6 +2010,52 @@ func HasAttachments() predicate.Message {
 func HasAttachmentsWith(preds ...predicate.Attachment) predicate.Message {
 	return predicate.Message(func(s *sql.Selector) {
 		step := newAttachmentsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasRecipients applies the HasEdge predicate on the "recipients" edge.
+func HasRecipients() predicate.Message {
+	return predicate.Message(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, RecipientsTable, RecipientsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasRecipientsWith applies the HasEdge predicate on the "recipients" edge with a given conditions (other predicates).
+func HasRecipientsWith(preds ...predicate.Recipient) predicate.Message {
+	return predicate.Message(func(s *sql.Selector) {
+		step := newRecipientsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasArrivals applies the HasEdge predicate on the "arrivals" edge.
+func HasArrivals() predicate.Message {
+	return predicate.Message(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, ArrivalsTable, ArrivalsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasArrivalsWith applies the HasEdge predicate on the "arrivals" edge with a given conditions (other predicates).
+func HasArrivalsWith(preds ...predicate.Arrival) predicate.Message {
+	return predicate.Message(func(s *sql.Selector) {
+		step := newArrivalsStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)

@@ -299,6 +299,47 @@ var (
 			},
 		},
 	}
+	// ArrivalsColumns holds the columns for the "arrivals" table.
+	ArrivalsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "external_id", Type: field.TypeString},
+		{Name: "at", Type: field.TypeTime},
+		{Name: "channel_id", Type: field.TypeUUID},
+		{Name: "message_id", Type: field.TypeUUID},
+	}
+	// ArrivalsTable holds the schema information for the "arrivals" table.
+	ArrivalsTable = &schema.Table{
+		Name:       "arrivals",
+		Columns:    ArrivalsColumns,
+		PrimaryKey: []*schema.Column{ArrivalsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "arrivals_channels_channel",
+				Columns:    []*schema.Column{ArrivalsColumns[4]},
+				RefColumns: []*schema.Column{ChannelsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "arrivals_messages_arrivals",
+				Columns:    []*schema.Column{ArrivalsColumns[5]},
+				RefColumns: []*schema.Column{MessagesColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "arrival_message_id_channel_id",
+				Unique:  true,
+				Columns: []*schema.Column{ArrivalsColumns[5], ArrivalsColumns[4]},
+			},
+			{
+				Name:    "arrival_channel_id",
+				Unique:  false,
+				Columns: []*schema.Column{ArrivalsColumns[4]},
+			},
+		},
+	}
 	// AssignmentsColumns holds the columns for the "assignments" table.
 	AssignmentsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -373,6 +414,8 @@ var (
 		{Name: "sha256", Type: field.TypeString, Default: ""},
 		{Name: "state", Type: field.TypeEnum, Enums: []string{"EXPECTED", "FETCHING", "READY", "FAILED"}, Default: "EXPECTED"},
 		{Name: "error", Type: field.TypeString, Nullable: true, Size: 2147483647},
+		{Name: "blob_key", Type: field.TypeString, Default: ""},
+		{Name: "content_id", Type: field.TypeString, Default: ""},
 		{Name: "media", Type: field.TypeJSON, Nullable: true},
 		{Name: "created_at", Type: field.TypeTime},
 		{Name: "message_id", Type: field.TypeUUID, Nullable: true},
@@ -385,7 +428,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "attachments_messages_attachments",
-				Columns:    []*schema.Column{AttachmentsColumns[12]},
+				Columns:    []*schema.Column{AttachmentsColumns[14]},
 				RefColumns: []*schema.Column{MessagesColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
@@ -399,7 +442,7 @@ var (
 			{
 				Name:    "attachment_message_id",
 				Unique:  false,
-				Columns: []*schema.Column{AttachmentsColumns[12]},
+				Columns: []*schema.Column{AttachmentsColumns[14]},
 			},
 			{
 				Name:    "attachment_creator_id",
@@ -409,7 +452,7 @@ var (
 			{
 				Name:    "attachment_workspace_id_state_created_at",
 				Unique:  false,
-				Columns: []*schema.Column{AttachmentsColumns[1], AttachmentsColumns[8], AttachmentsColumns[11]},
+				Columns: []*schema.Column{AttachmentsColumns[1], AttachmentsColumns[8], AttachmentsColumns[13]},
 			},
 		},
 	}
@@ -498,6 +541,24 @@ var (
 				Columns: []*schema.Column{ChannelsColumns[11]},
 			},
 		},
+	}
+	// ClusterNodesColumns holds the columns for the "cluster_nodes" table.
+	ClusterNodesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "name", Type: field.TypeString, Unique: true},
+		{Name: "peer", Type: field.TypeString, Default: ""},
+		{Name: "public_url", Type: field.TypeString, Default: ""},
+		{Name: "roles", Type: field.TypeJSON},
+		{Name: "version", Type: field.TypeString, Default: ""},
+		{Name: "started_at", Type: field.TypeTime},
+		{Name: "expires_at", Type: field.TypeTime},
+		{Name: "draining", Type: field.TypeBool, Default: false},
+	}
+	// ClusterNodesTable holds the schema information for the "cluster_nodes" table.
+	ClusterNodesTable = &schema.Table{
+		Name:       "cluster_nodes",
+		Columns:    ClusterNodesColumns,
+		PrimaryKey: []*schema.Column{ClusterNodesColumns[0]},
 	}
 	// ConsultantsColumns holds the columns for the "consultants" table.
 	ConsultantsColumns = []*schema.Column{
@@ -1417,8 +1478,15 @@ var (
 		{Name: "number", Type: field.TypeInt},
 		{Name: "identity_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "visible_number", Type: field.TypeInt, Nullable: true},
+		{Name: "subject", Type: field.TypeString, Nullable: true, Size: 2147483647},
 		{Name: "text", Type: field.TypeString, Nullable: true, Size: 2147483647},
 		{Name: "html", Type: field.TypeString, Nullable: true, Size: 2147483647},
+		{Name: "quoted", Type: field.TypeString, Nullable: true, Size: 2147483647},
+		{Name: "warnings", Type: field.TypeJSON, Nullable: true},
+		{Name: "unreadable", Type: field.TypeString, Nullable: true, Size: 2147483647},
+		{Name: "ref_id", Type: field.TypeString, Nullable: true},
+		{Name: "refs", Type: field.TypeJSON, Nullable: true},
+		{Name: "same_id", Type: field.TypeString, Nullable: true},
 		{Name: "delivery", Type: field.TypeEnum, Enums: []string{"RECEIVED", "SCHEDULED", "QUEUED", "SENDING", "SENT", "DELIVERED", "READ", "FAILED", "UNCERTAIN", "CANCELLED"}},
 		{Name: "steps", Type: field.TypeJSON},
 		{Name: "delivery_error", Type: field.TypeJSON, Nullable: true},
@@ -1446,43 +1514,43 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "messages_interactions_messages",
-				Columns:    []*schema.Column{MessagesColumns[24]},
+				Columns:    []*schema.Column{MessagesColumns[31]},
 				RefColumns: []*schema.Column{InteractionsColumns[0]},
 				OnDelete:   schema.NoAction,
 			},
 			{
 				Symbol:     "messages_conversations_conversation",
-				Columns:    []*schema.Column{MessagesColumns[25]},
+				Columns:    []*schema.Column{MessagesColumns[32]},
 				RefColumns: []*schema.Column{ConversationsColumns[0]},
 				OnDelete:   schema.NoAction,
 			},
 			{
 				Symbol:     "messages_agents_agent",
-				Columns:    []*schema.Column{MessagesColumns[26]},
+				Columns:    []*schema.Column{MessagesColumns[33]},
 				RefColumns: []*schema.Column{AgentsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "messages_customers_customer",
-				Columns:    []*schema.Column{MessagesColumns[27]},
+				Columns:    []*schema.Column{MessagesColumns[34]},
 				RefColumns: []*schema.Column{CustomersColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "messages_apps_app",
-				Columns:    []*schema.Column{MessagesColumns[28]},
+				Columns:    []*schema.Column{MessagesColumns[35]},
 				RefColumns: []*schema.Column{AppsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "messages_identities_sender",
-				Columns:    []*schema.Column{MessagesColumns[29]},
+				Columns:    []*schema.Column{MessagesColumns[36]},
 				RefColumns: []*schema.Column{IdentitiesColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "messages_messages_replies",
-				Columns:    []*schema.Column{MessagesColumns[30]},
+				Columns:    []*schema.Column{MessagesColumns[37]},
 				RefColumns: []*schema.Column{MessagesColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
@@ -1496,22 +1564,22 @@ var (
 			{
 				Name:    "message_interaction_number",
 				Unique:  true,
-				Columns: []*schema.Column{MessagesColumns[24], MessagesColumns[8]},
+				Columns: []*schema.Column{MessagesColumns[31], MessagesColumns[8]},
 			},
 			{
 				Name:    "message_workspace_id_channel_id_external_id_direction",
 				Unique:  false,
-				Columns: []*schema.Column{MessagesColumns[1], MessagesColumns[5], MessagesColumns[18], MessagesColumns[7]},
+				Columns: []*schema.Column{MessagesColumns[1], MessagesColumns[5], MessagesColumns[25], MessagesColumns[7]},
 			},
 			{
 				Name:    "message_workspace_id_delivery_id",
 				Unique:  false,
-				Columns: []*schema.Column{MessagesColumns[1], MessagesColumns[13], MessagesColumns[0]},
+				Columns: []*schema.Column{MessagesColumns[1], MessagesColumns[20], MessagesColumns[0]},
 			},
 			{
 				Name:    "message_conversation_id_id",
 				Unique:  false,
-				Columns: []*schema.Column{MessagesColumns[25], MessagesColumns[0]},
+				Columns: []*schema.Column{MessagesColumns[32], MessagesColumns[0]},
 			},
 			{
 				Name:    "message_workspace_id_identity_id_visible_number",
@@ -1521,12 +1589,17 @@ var (
 			{
 				Name:    "message_customer_id",
 				Unique:  false,
-				Columns: []*schema.Column{MessagesColumns[27]},
+				Columns: []*schema.Column{MessagesColumns[34]},
 			},
 			{
 				Name:    "message_sender_id",
 				Unique:  false,
-				Columns: []*schema.Column{MessagesColumns[29]},
+				Columns: []*schema.Column{MessagesColumns[36]},
+			},
+			{
+				Name:    "message_workspace_id_same_id",
+				Unique:  true,
+				Columns: []*schema.Column{MessagesColumns[1], MessagesColumns[19]},
 			},
 		},
 	}
@@ -1791,6 +1864,58 @@ var (
 			},
 		},
 	}
+	// PullsColumns holds the columns for the "pulls" table.
+	PullsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "stream", Type: field.TypeString},
+		{Name: "active", Type: field.TypeBool, Default: true},
+		{Name: "position", Type: field.TypeBytes, Nullable: true},
+		{Name: "holder", Type: field.TypeString, Default: ""},
+		{Name: "epoch", Type: field.TypeInt64, Default: 0},
+		{Name: "expires_at", Type: field.TypeTime},
+		{Name: "watching", Type: field.TypeBool, Default: false},
+		{Name: "fetched_at", Type: field.TypeTime, Nullable: true},
+		{Name: "error", Type: field.TypeString, Nullable: true, Size: 2147483647},
+		{Name: "error_at", Type: field.TypeTime, Nullable: true},
+		{Name: "channel_id", Type: field.TypeUUID},
+	}
+	// PullsTable holds the schema information for the "pulls" table.
+	PullsTable = &schema.Table{
+		Name:       "pulls",
+		Columns:    PullsColumns,
+		PrimaryKey: []*schema.Column{PullsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "pulls_channels_pulls",
+				Columns:    []*schema.Column{PullsColumns[12]},
+				RefColumns: []*schema.Column{ChannelsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "pull_workspace_id_channel_id_stream",
+				Unique:  true,
+				Columns: []*schema.Column{PullsColumns[1], PullsColumns[12], PullsColumns[2]},
+			},
+			{
+				Name:    "pull_channel_id",
+				Unique:  false,
+				Columns: []*schema.Column{PullsColumns[12]},
+			},
+			{
+				Name:    "pull_expires_at",
+				Unique:  false,
+				Columns: []*schema.Column{PullsColumns[7]},
+			},
+			{
+				Name:    "pull_holder",
+				Unique:  false,
+				Columns: []*schema.Column{PullsColumns[5]},
+			},
+		},
+	}
 	// QueuesColumns holds the columns for the "queues" table.
 	QueuesColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -1844,6 +1969,7 @@ var (
 		{Name: "kind", Type: field.TypeString},
 		{Name: "payload", Type: field.TypeBytes},
 		{Name: "blob_key", Type: field.TypeString, Default: ""},
+		{Name: "files", Type: field.TypeJSON, Nullable: true},
 		{Name: "state", Type: field.TypeEnum, Enums: []string{"NEW", "DONE", "FAILED", "DISCARDED"}, Default: "NEW"},
 		{Name: "error", Type: field.TypeString, Nullable: true, Size: 2147483647},
 		{Name: "received_at", Type: field.TypeTime},
@@ -1859,7 +1985,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "raw_inbounds_channels_channel",
-				Columns:    []*schema.Column{RawInboundsColumns[11]},
+				Columns:    []*schema.Column{RawInboundsColumns[12]},
 				RefColumns: []*schema.Column{ChannelsColumns[0]},
 				OnDelete:   schema.NoAction,
 			},
@@ -1868,12 +1994,53 @@ var (
 			{
 				Name:    "rawinbound_workspace_id_channel_id_external_id",
 				Unique:  true,
-				Columns: []*schema.Column{RawInboundsColumns[1], RawInboundsColumns[11], RawInboundsColumns[2]},
+				Columns: []*schema.Column{RawInboundsColumns[1], RawInboundsColumns[12], RawInboundsColumns[2]},
 			},
 			{
 				Name:    "rawinbound_state_done_at",
 				Unique:  false,
-				Columns: []*schema.Column{RawInboundsColumns[6], RawInboundsColumns[9]},
+				Columns: []*schema.Column{RawInboundsColumns[7], RawInboundsColumns[10]},
+			},
+		},
+	}
+	// RecipientsColumns holds the columns for the "recipients" table.
+	RecipientsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "role", Type: field.TypeEnum, Enums: []string{"TO", "CC", "REPLY_TO"}},
+		{Name: "name", Type: field.TypeString, Default: ""},
+		{Name: "message_id", Type: field.TypeUUID},
+		{Name: "identity_id", Type: field.TypeUUID},
+	}
+	// RecipientsTable holds the schema information for the "recipients" table.
+	RecipientsTable = &schema.Table{
+		Name:       "recipients",
+		Columns:    RecipientsColumns,
+		PrimaryKey: []*schema.Column{RecipientsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "recipients_messages_recipients",
+				Columns:    []*schema.Column{RecipientsColumns[4]},
+				RefColumns: []*schema.Column{MessagesColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "recipients_identities_identity",
+				Columns:    []*schema.Column{RecipientsColumns[5]},
+				RefColumns: []*schema.Column{IdentitiesColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "recipient_message_id",
+				Unique:  false,
+				Columns: []*schema.Column{RecipientsColumns[4]},
+			},
+			{
+				Name:    "recipient_identity_id",
+				Unique:  false,
+				Columns: []*schema.Column{RecipientsColumns[5]},
 			},
 		},
 	}
@@ -2181,6 +2348,41 @@ var (
 			},
 		},
 	}
+	// ThreadRefsColumns holds the columns for the "thread_refs" table.
+	ThreadRefsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "ref", Type: field.TypeString},
+		{Name: "thread_key", Type: field.TypeString},
+		{Name: "at", Type: field.TypeTime},
+		{Name: "channel_id", Type: field.TypeUUID},
+	}
+	// ThreadRefsTable holds the schema information for the "thread_refs" table.
+	ThreadRefsTable = &schema.Table{
+		Name:       "thread_refs",
+		Columns:    ThreadRefsColumns,
+		PrimaryKey: []*schema.Column{ThreadRefsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "thread_refs_channels_channel",
+				Columns:    []*schema.Column{ThreadRefsColumns[5]},
+				RefColumns: []*schema.Column{ChannelsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "threadref_workspace_id_ref_channel_id",
+				Unique:  true,
+				Columns: []*schema.Column{ThreadRefsColumns[1], ThreadRefsColumns[2], ThreadRefsColumns[5]},
+			},
+			{
+				Name:    "threadref_channel_id",
+				Unique:  false,
+				Columns: []*schema.Column{ThreadRefsColumns[5]},
+			},
+		},
+	}
 	// TimelineItemsColumns holds the columns for the "timeline_items" table.
 	TimelineItemsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -2344,10 +2546,12 @@ var (
 		AgentSkillsTable,
 		AgentStatusTable,
 		AppsTable,
+		ArrivalsTable,
 		AssignmentsTable,
 		AttachmentsTable,
 		CapacityProfilesTable,
 		ChannelsTable,
+		ClusterNodesTable,
 		ConsultantsTable,
 		ConversationsTable,
 		ConversationMergesTable,
@@ -2373,8 +2577,10 @@ var (
 		OutboxesTable,
 		ParticipantsTable,
 		PresencesTable,
+		PullsTable,
 		QueuesTable,
 		RawInboundsTable,
+		RecipientsTable,
 		RolesTable,
 		RoutingDecisionsTable,
 		SessionsTable,
@@ -2383,6 +2589,7 @@ var (
 		StatusReasonsTable,
 		TeamsTable,
 		TeamMembersTable,
+		ThreadRefsTable,
 		TimelineItemsTable,
 		VisitorSessionsTable,
 		WorkspacesTable,
@@ -2400,6 +2607,8 @@ func init() {
 	AgentSkillsTable.ForeignKeys[1].RefTable = SkillsTable
 	AgentStatusTable.ForeignKeys[0].RefTable = AgentsTable
 	AgentStatusTable.ForeignKeys[1].RefTable = StatusReasonsTable
+	ArrivalsTable.ForeignKeys[0].RefTable = ChannelsTable
+	ArrivalsTable.ForeignKeys[1].RefTable = MessagesTable
 	AssignmentsTable.ForeignKeys[0].RefTable = AgentsTable
 	AssignmentsTable.ForeignKeys[1].RefTable = QueuesTable
 	AssignmentsTable.ForeignKeys[2].RefTable = OffersTable
@@ -2460,8 +2669,11 @@ func init() {
 	ParticipantsTable.ForeignKeys[0].RefTable = ConversationsTable
 	ParticipantsTable.ForeignKeys[1].RefTable = IdentitiesTable
 	ParticipantsTable.ForeignKeys[2].RefTable = CustomersTable
+	PullsTable.ForeignKeys[0].RefTable = ChannelsTable
 	QueuesTable.ForeignKeys[0].RefTable = TeamsTable
 	RawInboundsTable.ForeignKeys[0].RefTable = ChannelsTable
+	RecipientsTable.ForeignKeys[0].RefTable = MessagesTable
+	RecipientsTable.ForeignKeys[1].RefTable = IdentitiesTable
 	RoutingDecisionsTable.ForeignKeys[0].RefTable = InteractionsTable
 	RoutingDecisionsTable.ForeignKeys[1].RefTable = QueuesTable
 	RoutingDecisionsTable.ForeignKeys[2].RefTable = AgentsTable
@@ -2471,6 +2683,7 @@ func init() {
 	TeamsTable.ForeignKeys[0].RefTable = TeamsTable
 	TeamMembersTable.ForeignKeys[0].RefTable = AgentsTable
 	TeamMembersTable.ForeignKeys[1].RefTable = TeamsTable
+	ThreadRefsTable.ForeignKeys[0].RefTable = ChannelsTable
 	TimelineItemsTable.ForeignKeys[0].RefTable = ConversationsTable
 	TimelineItemsTable.ForeignKeys[1].RefTable = CustomersTable
 	TimelineItemsTable.ForeignKeys[2].RefTable = InteractionsTable

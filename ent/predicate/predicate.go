@@ -38,6 +38,9 @@ type AgentStatus func(*sql.Selector)
 // App is the predicate function for app builders.
 type App func(*sql.Selector)
 
+// Arrival is the predicate function for arrival builders.
+type Arrival func(*sql.Selector)
+
 // Assignment is the predicate function for assignment builders.
 type Assignment func(*sql.Selector)
 
@@ -49,6 +52,9 @@ type CapacityProfile func(*sql.Selector)
 
 // Channel is the predicate function for channel builders.
 type Channel func(*sql.Selector)
+
+// ClusterNode is the predicate function for clusternode builders.
+type ClusterNode func(*sql.Selector)
 
 // Consultant is the predicate function for consultant builders.
 type Consultant func(*sql.Selector)
@@ -147,11 +153,17 @@ type Participant func(*sql.Selector)
 // Presence is the predicate function for presence builders.
 type Presence func(*sql.Selector)
 
+// Pull is the predicate function for pull builders.
+type Pull func(*sql.Selector)
+
 // Queue is the predicate function for queue builders.
 type Queue func(*sql.Selector)
 
 // RawInbound is the predicate function for rawinbound builders.
 type RawInbound func(*sql.Selector)
+
+// Recipient is the predicate function for recipient builders.
+type Recipient func(*sql.Selector)
 
 // Role is the predicate function for role builders.
 type Role func(*sql.Selector)
@@ -176,6 +188,9 @@ type Team func(*sql.Selector)
 
 // TeamMember is the predicate function for teammember builders.
 type TeamMember func(*sql.Selector)
+
+// ThreadRef is the predicate function for threadref builders.
+type ThreadRef func(*sql.Selector)
 
 // TimelineItem is the predicate function for timelineitem builders.
 type TimelineItem func(*sql.Selector)

@@ -278,6 +278,30 @@ func (f AppMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) e
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.AppMutation", m)
 }
 
+// The ArrivalQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type ArrivalQueryRuleFunc func(context.Context, *ent.ArrivalQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f ArrivalQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.ArrivalQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.ArrivalQuery", q)
+}
+
+// The ArrivalMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type ArrivalMutationRuleFunc func(context.Context, *ent.ArrivalMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f ArrivalMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.ArrivalMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.ArrivalMutation", m)
+}
+
 // The AssignmentQueryRuleFunc type is an adapter to allow the use of ordinary
 // functions as a query rule.
 type AssignmentQueryRuleFunc func(context.Context, *ent.AssignmentQuery) error
@@ -372,6 +396,30 @@ func (f ChannelMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutatio
 		return f(ctx, m)
 	}
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.ChannelMutation", m)
+}
+
+// The ClusterNodeQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type ClusterNodeQueryRuleFunc func(context.Context, *ent.ClusterNodeQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f ClusterNodeQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.ClusterNodeQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.ClusterNodeQuery", q)
+}
+
+// The ClusterNodeMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type ClusterNodeMutationRuleFunc func(context.Context, *ent.ClusterNodeMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f ClusterNodeMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.ClusterNodeMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.ClusterNodeMutation", m)
 }
 
 // The ConsultantQueryRuleFunc type is an adapter to allow the use of ordinary
@@ -974,6 +1022,30 @@ func (f PresenceMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutati
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.PresenceMutation", m)
 }
 
+// The PullQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type PullQueryRuleFunc func(context.Context, *ent.PullQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f PullQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.PullQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.PullQuery", q)
+}
+
+// The PullMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type PullMutationRuleFunc func(context.Context, *ent.PullMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f PullMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.PullMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.PullMutation", m)
+}
+
 // The QueueQueryRuleFunc type is an adapter to allow the use of ordinary
 // functions as a query rule.
 type QueueQueryRuleFunc func(context.Context, *ent.QueueQuery) error
@@ -1020,6 +1092,30 @@ func (f RawInboundMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Muta
 		return f(ctx, m)
 	}
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.RawInboundMutation", m)
+}
+
+// The RecipientQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type RecipientQueryRuleFunc func(context.Context, *ent.RecipientQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f RecipientQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.RecipientQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.RecipientQuery", q)
+}
+
+// The RecipientMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type RecipientMutationRuleFunc func(context.Context, *ent.RecipientMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f RecipientMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.RecipientMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.RecipientMutation", m)
 }
 
 // The RoleQueryRuleFunc type is an adapter to allow the use of ordinary
@@ -1212,6 +1308,30 @@ func (f TeamMemberMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Muta
 		return f(ctx, m)
 	}
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.TeamMemberMutation", m)
+}
+
+// The ThreadRefQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type ThreadRefQueryRuleFunc func(context.Context, *ent.ThreadRefQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f ThreadRefQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.ThreadRefQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.ThreadRefQuery", q)
+}
+
+// The ThreadRefMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type ThreadRefMutationRuleFunc func(context.Context, *ent.ThreadRefMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f ThreadRefMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.ThreadRefMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.ThreadRefMutation", m)
 }
 
 // The TimelineItemQueryRuleFunc type is an adapter to allow the use of ordinary

@@ -29,6 +29,8 @@ const (
 	FieldPayload = "payload"
 	// FieldBlobKey holds the string denoting the blob_key field in the database.
 	FieldBlobKey = "blob_key"
+	// FieldFiles holds the string denoting the files field in the database.
+	FieldFiles = "files"
 	// FieldState holds the string denoting the state field in the database.
 	FieldState = "state"
 	// FieldError holds the string denoting the error field in the database.
@@ -61,6 +63,7 @@ var Columns = []string{
 	FieldKind,
 	FieldPayload,
 	FieldBlobKey,
+	FieldFiles,
 	FieldState,
 	FieldError,
 	FieldReceivedAt,

@@ -401,6 +401,16 @@ func BlobKeyContainsFold(v string) predicate.RawInbound {
 	return predicate.RawInbound(sql.FieldContainsFold(FieldBlobKey, v))
 }
 
+// FilesIsNil applies the IsNil predicate on the "files" field.
+func FilesIsNil() predicate.RawInbound {
+	return predicate.RawInbound(sql.FieldIsNull(FieldFiles))
+}
+
+// FilesNotNil applies the NotNil predicate on the "files" field.
+func FilesNotNil() predicate.RawInbound {
+	return predicate.RawInbound(sql.FieldNotNull(FieldFiles))
+}
+
 // StateEQ applies the EQ predicate on the "state" field.
 func StateEQ(v State) predicate.RawInbound {
 	return predicate.RawInbound(sql.FieldEQ(FieldState, v))

@@ -12,10 +12,12 @@ import (
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
 	"tributary/ent/app"
+	"tributary/ent/arrival"
 	"tributary/ent/assignment"
 	"tributary/ent/attachment"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
+	"tributary/ent/clusternode"
 	"tributary/ent/consultant"
 	"tributary/ent/conversation"
 	"tributary/ent/conversationmerge"
@@ -41,8 +43,10 @@ import (
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
 	"tributary/ent/presence"
+	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
+	"tributary/ent/recipient"
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/schema"
@@ -52,6 +56,7 @@ import (
 	"tributary/ent/statusreason"
 	"tributary/ent/team"
 	"tributary/ent/teammember"
+	"tributary/ent/threadref"
 	"tributary/ent/timelineitem"
 	"tributary/ent/visitorsession"
 	"tributary/ent/workspace"
@@ -296,6 +301,31 @@ func init() {
 	appDescID := appFields[0].Descriptor()
 	// app.DefaultID holds the default value on creation for the id field.
 	app.DefaultID = appDescID.Default.(func() gid.ID)
+	arrivalMixin := schema.Arrival{}.Mixin()
+	arrival.Policy = privacy.NewPolicies(arrivalMixin[0], schema.Arrival{})
+	arrival.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := arrival.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	arrivalMixinHooks0 := arrivalMixin[0].Hooks()
+
+	arrival.Hooks[1] = arrivalMixinHooks0[0]
+	arrivalMixinInters0 := arrivalMixin[0].Interceptors()
+	arrival.Interceptors[0] = arrivalMixinInters0[0]
+	arrivalFields := schema.Arrival{}.Fields()
+	_ = arrivalFields
+	// arrivalDescAt is the schema descriptor for at field.
+	arrivalDescAt := arrivalFields[4].Descriptor()
+	// arrival.DefaultAt holds the default value on creation for the at field.
+	arrival.DefaultAt = arrivalDescAt.Default.(func() time.Time)
+	// arrivalDescID is the schema descriptor for id field.
+	arrivalDescID := arrivalFields[0].Descriptor()
+	// arrival.DefaultID holds the default value on creation for the id field.
+	arrival.DefaultID = arrivalDescID.Default.(func() gid.ID)
 	assignmentMixin := schema.Assignment{}.Mixin()
 	assignment.Policy = privacy.NewPolicies(assignmentMixin[0], schema.Assignment{})
 	assignment.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -350,8 +380,16 @@ func init() {
 	attachmentDescSha256 := attachmentFields[7].Descriptor()
 	// attachment.DefaultSha256 holds the default value on creation for the sha256 field.
 	attachment.DefaultSha256 = attachmentDescSha256.Default.(string)
+	// attachmentDescBlobKey is the schema descriptor for blob_key field.
+	attachmentDescBlobKey := attachmentFields[10].Descriptor()
+	// attachment.DefaultBlobKey holds the default value on creation for the blob_key field.
+	attachment.DefaultBlobKey = attachmentDescBlobKey.Default.(string)
+	// attachmentDescContentID is the schema descriptor for content_id field.
+	attachmentDescContentID := attachmentFields[11].Descriptor()
+	// attachment.DefaultContentID holds the default value on creation for the content_id field.
+	attachment.DefaultContentID = attachmentDescContentID.Default.(string)
 	// attachmentDescCreatedAt is the schema descriptor for created_at field.
-	attachmentDescCreatedAt := attachmentFields[11].Descriptor()
+	attachmentDescCreatedAt := attachmentFields[13].Descriptor()
 	// attachment.DefaultCreatedAt holds the default value on creation for the created_at field.
 	attachment.DefaultCreatedAt = attachmentDescCreatedAt.Default.(func() time.Time)
 	// attachmentDescID is the schema descriptor for id field.
@@ -464,6 +502,36 @@ func init() {
 	channelDescID := channelFields[0].Descriptor()
 	// channel.DefaultID holds the default value on creation for the id field.
 	channel.DefaultID = channelDescID.Default.(func() gid.ID)
+	clusternodeFields := schema.ClusterNode{}.Fields()
+	_ = clusternodeFields
+	// clusternodeDescPeer is the schema descriptor for peer field.
+	clusternodeDescPeer := clusternodeFields[2].Descriptor()
+	// clusternode.DefaultPeer holds the default value on creation for the peer field.
+	clusternode.DefaultPeer = clusternodeDescPeer.Default.(string)
+	// clusternodeDescPublicURL is the schema descriptor for public_url field.
+	clusternodeDescPublicURL := clusternodeFields[3].Descriptor()
+	// clusternode.DefaultPublicURL holds the default value on creation for the public_url field.
+	clusternode.DefaultPublicURL = clusternodeDescPublicURL.Default.(string)
+	// clusternodeDescRoles is the schema descriptor for roles field.
+	clusternodeDescRoles := clusternodeFields[4].Descriptor()
+	// clusternode.DefaultRoles holds the default value on creation for the roles field.
+	clusternode.DefaultRoles = clusternodeDescRoles.Default.([]string)
+	// clusternodeDescVersion is the schema descriptor for version field.
+	clusternodeDescVersion := clusternodeFields[5].Descriptor()
+	// clusternode.DefaultVersion holds the default value on creation for the version field.
+	clusternode.DefaultVersion = clusternodeDescVersion.Default.(string)
+	// clusternodeDescStartedAt is the schema descriptor for started_at field.
+	clusternodeDescStartedAt := clusternodeFields[6].Descriptor()
+	// clusternode.DefaultStartedAt holds the default value on creation for the started_at field.
+	clusternode.DefaultStartedAt = clusternodeDescStartedAt.Default.(func() time.Time)
+	// clusternodeDescDraining is the schema descriptor for draining field.
+	clusternodeDescDraining := clusternodeFields[8].Descriptor()
+	// clusternode.DefaultDraining holds the default value on creation for the draining field.
+	clusternode.DefaultDraining = clusternodeDescDraining.Default.(bool)
+	// clusternodeDescID is the schema descriptor for id field.
+	clusternodeDescID := clusternodeFields[0].Descriptor()
+	// clusternode.DefaultID holds the default value on creation for the id field.
+	clusternode.DefaultID = clusternodeDescID.Default.(func() gid.ID)
 	consultantMixin := schema.Consultant{}.Mixin()
 	consultant.Policy = privacy.NewPolicies(consultantMixin[0], schema.Consultant{})
 	consultant.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -1135,15 +1203,15 @@ func init() {
 	// message.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.
 	message.UpdateDefaultUpdatedAt = messageDescUpdatedAt.UpdateDefault.(func() time.Time)
 	// messageDescSteps is the schema descriptor for steps field.
-	messageDescSteps := messageFields[17].Descriptor()
+	messageDescSteps := messageFields[24].Descriptor()
 	// message.DefaultSteps holds the default value on creation for the steps field.
 	message.DefaultSteps = messageDescSteps.Default.([]schema.DeliveryStep)
 	// messageDescSends is the schema descriptor for sends field.
-	messageDescSends := messageFields[19].Descriptor()
+	messageDescSends := messageFields[26].Descriptor()
 	// message.DefaultSends holds the default value on creation for the sends field.
 	message.DefaultSends = messageDescSends.Default.(int)
 	// messageDescAutomatic is the schema descriptor for automatic field.
-	messageDescAutomatic := messageFields[20].Descriptor()
+	messageDescAutomatic := messageFields[27].Descriptor()
 	// message.DefaultAutomatic holds the default value on creation for the automatic field.
 	message.DefaultAutomatic = messageDescAutomatic.Default.(bool)
 	// messageDescID is the schema descriptor for id field.
@@ -1335,6 +1403,47 @@ func init() {
 	presenceDescID := presenceFields[0].Descriptor()
 	// presence.DefaultID holds the default value on creation for the id field.
 	presence.DefaultID = presenceDescID.Default.(func() gid.ID)
+	pullMixin := schema.Pull{}.Mixin()
+	pull.Policy = privacy.NewPolicies(pullMixin[0], schema.Pull{})
+	pull.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := pull.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	pullMixinHooks0 := pullMixin[0].Hooks()
+
+	pull.Hooks[1] = pullMixinHooks0[0]
+	pullMixinInters0 := pullMixin[0].Interceptors()
+	pull.Interceptors[0] = pullMixinInters0[0]
+	pullFields := schema.Pull{}.Fields()
+	_ = pullFields
+	// pullDescActive is the schema descriptor for active field.
+	pullDescActive := pullFields[3].Descriptor()
+	// pull.DefaultActive holds the default value on creation for the active field.
+	pull.DefaultActive = pullDescActive.Default.(bool)
+	// pullDescHolder is the schema descriptor for holder field.
+	pullDescHolder := pullFields[5].Descriptor()
+	// pull.DefaultHolder holds the default value on creation for the holder field.
+	pull.DefaultHolder = pullDescHolder.Default.(string)
+	// pullDescEpoch is the schema descriptor for epoch field.
+	pullDescEpoch := pullFields[6].Descriptor()
+	// pull.DefaultEpoch holds the default value on creation for the epoch field.
+	pull.DefaultEpoch = pullDescEpoch.Default.(int64)
+	// pullDescExpiresAt is the schema descriptor for expires_at field.
+	pullDescExpiresAt := pullFields[7].Descriptor()
+	// pull.DefaultExpiresAt holds the default value on creation for the expires_at field.
+	pull.DefaultExpiresAt = pullDescExpiresAt.Default.(func() time.Time)
+	// pullDescWatching is the schema descriptor for watching field.
+	pullDescWatching := pullFields[8].Descriptor()
+	// pull.DefaultWatching holds the default value on creation for the watching field.
+	pull.DefaultWatching = pullDescWatching.Default.(bool)
+	// pullDescID is the schema descriptor for id field.
+	pullDescID := pullFields[0].Descriptor()
+	// pull.DefaultID holds the default value on creation for the id field.
+	pull.DefaultID = pullDescID.Default.(func() gid.ID)
 	queueMixin := schema.Queue{}.Mixin()
 	queue.Policy = privacy.NewPolicies(queueMixin[0], schema.Queue{})
 	queue.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -1414,13 +1523,38 @@ func init() {
 	// rawinbound.DefaultBlobKey holds the default value on creation for the blob_key field.
 	rawinbound.DefaultBlobKey = rawinboundDescBlobKey.Default.(string)
 	// rawinboundDescReceivedAt is the schema descriptor for received_at field.
-	rawinboundDescReceivedAt := rawinboundFields[8].Descriptor()
+	rawinboundDescReceivedAt := rawinboundFields[9].Descriptor()
 	// rawinbound.DefaultReceivedAt holds the default value on creation for the received_at field.
 	rawinbound.DefaultReceivedAt = rawinboundDescReceivedAt.Default.(func() time.Time)
 	// rawinboundDescID is the schema descriptor for id field.
 	rawinboundDescID := rawinboundFields[0].Descriptor()
 	// rawinbound.DefaultID holds the default value on creation for the id field.
 	rawinbound.DefaultID = rawinboundDescID.Default.(func() gid.ID)
+	recipientMixin := schema.Recipient{}.Mixin()
+	recipient.Policy = privacy.NewPolicies(recipientMixin[0], schema.Recipient{})
+	recipient.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := recipient.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	recipientMixinHooks0 := recipientMixin[0].Hooks()
+
+	recipient.Hooks[1] = recipientMixinHooks0[0]
+	recipientMixinInters0 := recipientMixin[0].Interceptors()
+	recipient.Interceptors[0] = recipientMixinInters0[0]
+	recipientFields := schema.Recipient{}.Fields()
+	_ = recipientFields
+	// recipientDescName is the schema descriptor for name field.
+	recipientDescName := recipientFields[4].Descriptor()
+	// recipient.DefaultName holds the default value on creation for the name field.
+	recipient.DefaultName = recipientDescName.Default.(string)
+	// recipientDescID is the schema descriptor for id field.
+	recipientDescID := recipientFields[0].Descriptor()
+	// recipient.DefaultID holds the default value on creation for the id field.
+	recipient.DefaultID = recipientDescID.Default.(func() gid.ID)
 	roleMixin := schema.Role{}.Mixin()
 	role.Policy = privacy.NewPolicies(roleMixin[0], schema.Role{})
 	role.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -1693,6 +1827,31 @@ func init() {
 	teammemberDescID := teammemberFields[0].Descriptor()
 	// teammember.DefaultID holds the default value on creation for the id field.
 	teammember.DefaultID = teammemberDescID.Default.(func() gid.ID)
+	threadrefMixin := schema.ThreadRef{}.Mixin()
+	threadref.Policy = privacy.NewPolicies(threadrefMixin[0], schema.ThreadRef{})
+	threadref.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := threadref.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	threadrefMixinHooks0 := threadrefMixin[0].Hooks()
+
+	threadref.Hooks[1] = threadrefMixinHooks0[0]
+	threadrefMixinInters0 := threadrefMixin[0].Interceptors()
+	threadref.Interceptors[0] = threadrefMixinInters0[0]
+	threadrefFields := schema.ThreadRef{}.Fields()
+	_ = threadrefFields
+	// threadrefDescAt is the schema descriptor for at field.
+	threadrefDescAt := threadrefFields[4].Descriptor()
+	// threadref.DefaultAt holds the default value on creation for the at field.
+	threadref.DefaultAt = threadrefDescAt.Default.(func() time.Time)
+	// threadrefDescID is the schema descriptor for id field.
+	threadrefDescID := threadrefFields[0].Descriptor()
+	// threadref.DefaultID holds the default value on creation for the id field.
+	threadref.DefaultID = threadrefDescID.Default.(func() gid.ID)
 	timelineitemMixin := schema.TimelineItem{}.Mixin()
 	timelineitem.Policy = privacy.NewPolicies(timelineitemMixin[0], schema.TimelineItem{})
 	timelineitem.Hooks[0] = func(next ent.Mutator) ent.Mutator {

@@ -42,7 +42,7 @@ func (Channel) Annotations() []schema.Annotation {
 
 // Edges of Channel.
 func (Channel) Edges() []ent.Edge {
-	return []ent.Edge{edge.To("queue", Queue.Type).Field("queue_id").Unique()}
+	return []ent.Edge{edge.To("queue", Queue.Type).Field("queue_id").Unique(), edge.To("pulls", Pull.Type)}
 }
 
 // Indexes of Channel. Public keys are random; an empty one belongs to no surface.
@@ -51,7 +51,8 @@ func (Channel) Indexes() []ent.Index {
 }
 
 // RawInbound is what a provider delivered, stored and committed before it was answered; unique on (channel, external
-// id), so a repeated delivery is no second message. payload is sealed; beyond 256 KiB it lies in the blob store.
+// id), so a repeated delivery is no second message. payload is sealed; beyond 256 KiB it lies in the blob store. files are
+// the keys of what came beside it in the blob store: the raw mail.
 type RawInbound struct{ ent.Schema }
 
 // Mixin of RawInbound.
@@ -62,6 +63,7 @@ func (RawInbound) Fields() []ent.Field {
 	return []ent.Field{
 		key(gid.RawInbound), refOnce("channel_id"), field.String("external_id").Immutable(), field.String("kind").Immutable(),
 		field.Bytes("payload").Immutable().Sensitive(), field.String("blob_key").Default("").Immutable(),
+		field.JSON("files", []string{}).Optional().Immutable().Sensitive(),
 		field.Enum("state").Values("NEW", "DONE", "FAILED", "DISCARDED").Default("NEW"), textOptional("error"),
 		field.Time("received_at").Default(Now).Immutable(), timeOptional("done_at"), refOptional("message_id"),
 	}

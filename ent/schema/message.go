@@ -34,14 +34,17 @@ type Message struct{ ent.Schema }
 func (Message) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}, Versioned{}} }
 
 // Fields of Message. number rises by one in its interaction, visible_number by one among what its customer's identity
-// sees; sends counts the calls of the provider.
+// sees; sends counts the calls of the provider. ref_id is the id by which answers name it and refs those that it names
+// (Inbound.RefID); same_id is the blind index of what all copies of it share.
 func (Message) Fields() []ent.Field {
 	return []ent.Field{
 		key(gid.Message), ref("conversation_id"), ref("interaction_id"), refOptionalOnce("channel_id"), field.String("channel_kind").Immutable(),
 		field.Enum("direction").Values("INBOUND", "OUTBOUND").Immutable(), field.Int("number"),
 		refOptionalOnce("agent_id"), refOptional("customer_id"), refOptional("sender_id"), refOptionalOnce("app_id"),
 		refOptional("identity_id"), field.Int("visible_number").Optional().Nillable(),
-		textOptional("text"), textOptional("html"), refOptionalOnce("in_reply_to_id"),
+		textOptional("subject"), textOptional("text"), textOptional("html"), textOptional("quoted"), refOptionalOnce("in_reply_to_id"),
+		field.JSON("warnings", []string{}).Optional().Immutable(), textOptional("unreadable"),
+		field.String("ref_id").Optional().Nillable(), field.JSON("refs", []string{}).Optional().Immutable(), field.String("same_id").Optional().Nillable().Immutable(),
 		field.Enum("delivery").Values("RECEIVED", "SCHEDULED", "QUEUED", "SENDING", "SENT", "DELIVERED", "READ", "FAILED", "UNCERTAIN", "CANCELLED"),
 		field.JSON("steps", []DeliveryStep{}).Default([]DeliveryStep{}), field.JSON("delivery_error", &DeliveryError{}).Optional(),
 		field.Int("sends").Default(0), field.Bool("automatic").Default(false), field.String("external_id").Optional().Nillable(),
@@ -53,8 +56,10 @@ func (Message) Fields() []ent.Field {
 // Annotations of Message.
 func (Message) Annotations() []schema.Annotation {
 	return []schema.Annotation{Shape{
-		Needs: map[string][]string{"deliverySteps": {"steps"}, "receivedAt": {"created_at", "direction"}},
-		Via:   map[string][]string{"author": {"agent", "customer", "app"}},
+		Needs: map[string][]string{
+			"deliverySteps": {"steps"}, "receivedAt": {"created_at", "direction"},
+		},
+		Via: map[string][]string{"author": {"agent", "customer", "app"}},
 	}}
 }
 
@@ -69,6 +74,8 @@ func (Message) Edges() []ent.Edge {
 		edge.To("sender", Identity.Type).Field("sender_id").Unique(),
 		edge.To("replies", Message.Type).From("in_reply_to").Field("in_reply_to_id").Unique().Immutable(),
 		edge.To("attachments", Attachment.Type),
+		edge.To("recipients", Recipient.Type),
+		edge.To("arrivals", Arrival.Type),
 	}
 }
 
@@ -78,7 +85,7 @@ func (Message) Indexes() []ent.Index {
 		index.Fields("interaction_id", "number").Unique().StorageKey("message_interaction_number"),
 		index.Fields("workspace_id", "channel_id", "external_id", "direction"), index.Fields("workspace_id", "delivery", "id"),
 		index.Fields("conversation_id", "id"), index.Fields("workspace_id", "identity_id", "visible_number").Unique(),
-		index.Fields("customer_id"), index.Fields("sender_id"),
+		index.Fields("customer_id"), index.Fields("sender_id"), index.Fields("workspace_id", "same_id").Unique(),
 	}
 }
 
@@ -88,7 +95,8 @@ type Attachment struct{ ent.Schema }
 // Mixin of Attachment.
 func (Attachment) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}} }
 
-// Fields of Attachment. creator is who may attach it to a message.
+// Fields of Attachment. creator is who may attach it to a message; blob_key is where its bytes lie, if they came with the
+// event itself; content_id is how the message's HTML names it.
 func (Attachment) Fields() []ent.Field {
 	return []ent.Field{
 		key(gid.Attachment), refOptional("message_id"), refOptional("creator_id"), field.String("name").Immutable(),
@@ -96,13 +104,14 @@ func (Attachment) Fields() []ent.Field {
 		field.Enum("kind").Values("IMAGE", "AUDIO", "VIDEO", "FILE", "STICKER").Default("FILE"),
 		field.Int64("bytes").Default(0), field.String("sha256").Default(""),
 		field.Enum("state").Values("EXPECTED", "FETCHING", "READY", "FAILED").Default("EXPECTED"), textOptional("error"),
+		field.String("blob_key").Default("").Immutable(), field.String("content_id").Default("").Immutable(),
 		field.JSON("media", map[string]any{}).Optional().Sensitive(), field.Time("created_at").Default(Now).Immutable(),
 	}
 }
 
 // Annotations of Attachment.
 func (Attachment) Annotations() []schema.Annotation {
-	return []schema.Annotation{Shape{Needs: map[string][]string{"url": {"state", "content_type", "name"}}}}
+	return []schema.Annotation{Shape{Needs: map[string][]string{"url": {"state", "content_type", "name", "blob_key"}}}}
 }
 
 // Edges of Attachment.

@@ -11,7 +11,7 @@ import (
 )
 
 // withoutWorkspace are the tables of no workspace: the workspaces themselves, and the leadership of work over all.
-var withoutWorkspace = []string{"workspaces", "leases"}
+var withoutWorkspace = []string{"workspaces", "leases", "cluster_nodes"}
 
 // wide are unique over all workspaces on purpose.
 var wide = []string{

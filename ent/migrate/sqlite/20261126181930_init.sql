@@ -45,6 +45,12 @@ CREATE INDEX `agentstatus_agent_id_since` ON `agent_status` (`agent_id`, `since`
 CREATE TABLE `apps` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `display_name` text NOT NULL, `scopes` json NOT NULL, `enabled` bool NOT NULL DEFAULT (true), PRIMARY KEY (`id`));
 -- create index "app_workspace_id_id" to table: "apps"
 CREATE INDEX `app_workspace_id_id` ON `apps` (`workspace_id`, `id`);
+-- create "arrivals" table
+CREATE TABLE `arrivals` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `external_id` text NOT NULL, `at` datetime NOT NULL, `channel_id` uuid NOT NULL, `message_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `arrivals_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE NO ACTION, CONSTRAINT `arrivals_messages_arrivals` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE NO ACTION);
+-- create index "arrival_message_id_channel_id" to table: "arrivals"
+CREATE UNIQUE INDEX `arrival_message_id_channel_id` ON `arrivals` (`message_id`, `channel_id`);
+-- create index "arrival_channel_id" to table: "arrivals"
+CREATE INDEX `arrival_channel_id` ON `arrivals` (`channel_id`);
 -- create "assignments" table
 CREATE TABLE `assignments` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `kind` text NOT NULL, `reason` text NOT NULL, `started_at` datetime NOT NULL, `ended_at` datetime NULL, `agent_id` uuid NOT NULL, `queue_id` uuid NULL, `offer_id` uuid NULL, `interaction_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `assignments_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION, CONSTRAINT `assignments_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL, CONSTRAINT `assignments_offers_offer` FOREIGN KEY (`offer_id`) REFERENCES `offers` (`id`) ON DELETE SET NULL, CONSTRAINT `assignments_interactions_assignments` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION);
 -- create index "assignment_workspace_id_id" to table: "assignments"
@@ -54,7 +60,7 @@ CREATE INDEX `assignment_interaction_id_started_at` ON `assignments` (`interacti
 -- create index "assignment_workspace_id_agent_id_started_at" to table: "assignments"
 CREATE INDEX `assignment_workspace_id_agent_id_started_at` ON `assignments` (`workspace_id`, `agent_id`, `started_at`);
 -- create "attachments" table
-CREATE TABLE `attachments` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `creator_id` uuid NULL, `name` text NOT NULL, `content_type` text NOT NULL DEFAULT ('application/octet-stream'), `kind` text NOT NULL DEFAULT ('FILE'), `bytes` integer NOT NULL DEFAULT (0), `sha256` text NOT NULL DEFAULT (''), `state` text NOT NULL DEFAULT ('EXPECTED'), `error` text NULL, `media` json NULL, `created_at` datetime NOT NULL, `message_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `attachments_messages_attachments` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL);
+CREATE TABLE `attachments` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `creator_id` uuid NULL, `name` text NOT NULL, `content_type` text NOT NULL DEFAULT ('application/octet-stream'), `kind` text NOT NULL DEFAULT ('FILE'), `bytes` integer NOT NULL DEFAULT (0), `sha256` text NOT NULL DEFAULT (''), `state` text NOT NULL DEFAULT ('EXPECTED'), `error` text NULL, `blob_key` text NOT NULL DEFAULT (''), `content_id` text NOT NULL DEFAULT (''), `media` json NULL, `created_at` datetime NOT NULL, `message_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `attachments_messages_attachments` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL);
 -- create index "attachment_workspace_id_id" to table: "attachments"
 CREATE INDEX `attachment_workspace_id_id` ON `attachments` (`workspace_id`, `id`);
 -- create index "attachment_message_id" to table: "attachments"
@@ -77,6 +83,10 @@ CREATE INDEX `channel_workspace_id_id` ON `channels` (`workspace_id`, `id`);
 CREATE UNIQUE INDEX `channel_workspace_id_name` ON `channels` (`workspace_id`, `name`);
 -- create index "channel_public_key" to table: "channels"
 CREATE INDEX `channel_public_key` ON `channels` (`public_key`);
+-- create "cluster_nodes" table
+CREATE TABLE `cluster_nodes` (`id` uuid NOT NULL, `name` text NOT NULL, `peer` text NOT NULL DEFAULT (''), `public_url` text NOT NULL DEFAULT (''), `roles` json NOT NULL, `version` text NOT NULL DEFAULT (''), `started_at` datetime NOT NULL, `expires_at` datetime NOT NULL, `draining` bool NOT NULL DEFAULT (false), PRIMARY KEY (`id`));
+-- create index "cluster_nodes_name_key" to table: "cluster_nodes"
+CREATE UNIQUE INDEX `cluster_nodes_name_key` ON `cluster_nodes` (`name`);
 -- create "consultants" table
 CREATE TABLE `consultants` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `interaction_id` uuid NOT NULL, `agent_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `consultants_interactions_interaction` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION, CONSTRAINT `consultants_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION);
 -- create index "consultant_workspace_id_interaction_id_agent_id" to table: "consultants"
@@ -216,7 +226,7 @@ CREATE INDEX `mergesuggestion_merge_suggestion_id` ON `merge_suggestions` (`merg
 -- create index "mergesuggestion_conversation_id_merge_suggestion_id" to table: "merge_suggestions"
 CREATE UNIQUE INDEX `mergesuggestion_conversation_id_merge_suggestion_id` ON `merge_suggestions` (`conversation_id`, `merge_suggestion_id`);
 -- create "messages" table
-CREATE TABLE `messages` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `channel_id` uuid NULL, `channel_kind` text NOT NULL, `direction` text NOT NULL, `number` integer NOT NULL, `identity_id` uuid NULL, `visible_number` integer NULL, `text` text NULL, `html` text NULL, `delivery` text NOT NULL, `steps` json NOT NULL, `delivery_error` json NULL, `sends` integer NOT NULL DEFAULT (0), `automatic` bool NOT NULL DEFAULT (false), `external_id` text NULL, `caused_by_key` text NULL, `occurred_at` datetime NULL, `sent_at` datetime NULL, `edited_at` datetime NULL, `recalled_at` datetime NULL, `interaction_id` uuid NOT NULL, `conversation_id` uuid NOT NULL, `agent_id` uuid NULL, `customer_id` uuid NULL, `app_id` uuid NULL, `sender_id` uuid NULL, `in_reply_to_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `messages_interactions_messages` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION, CONSTRAINT `messages_conversations_conversation` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `messages_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_apps_app` FOREIGN KEY (`app_id`) REFERENCES `apps` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_identities_sender` FOREIGN KEY (`sender_id`) REFERENCES `identities` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_messages_replies` FOREIGN KEY (`in_reply_to_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL);
+CREATE TABLE `messages` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `channel_id` uuid NULL, `channel_kind` text NOT NULL, `direction` text NOT NULL, `number` integer NOT NULL, `identity_id` uuid NULL, `visible_number` integer NULL, `subject` text NULL, `text` text NULL, `html` text NULL, `quoted` text NULL, `warnings` json NULL, `unreadable` text NULL, `ref_id` text NULL, `refs` json NULL, `same_id` text NULL, `delivery` text NOT NULL, `steps` json NOT NULL, `delivery_error` json NULL, `sends` integer NOT NULL DEFAULT (0), `automatic` bool NOT NULL DEFAULT (false), `external_id` text NULL, `caused_by_key` text NULL, `occurred_at` datetime NULL, `sent_at` datetime NULL, `edited_at` datetime NULL, `recalled_at` datetime NULL, `interaction_id` uuid NOT NULL, `conversation_id` uuid NOT NULL, `agent_id` uuid NULL, `customer_id` uuid NULL, `app_id` uuid NULL, `sender_id` uuid NULL, `in_reply_to_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `messages_interactions_messages` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION, CONSTRAINT `messages_conversations_conversation` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `messages_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_customers_customer` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_apps_app` FOREIGN KEY (`app_id`) REFERENCES `apps` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_identities_sender` FOREIGN KEY (`sender_id`) REFERENCES `identities` (`id`) ON DELETE SET NULL, CONSTRAINT `messages_messages_replies` FOREIGN KEY (`in_reply_to_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL);
 -- create index "message_workspace_id_id" to table: "messages"
 CREATE INDEX `message_workspace_id_id` ON `messages` (`workspace_id`, `id`);
 -- create index "message_interaction_number" to table: "messages"
@@ -233,6 +243,8 @@ CREATE UNIQUE INDEX `message_workspace_id_identity_id_visible_number` ON `messag
 CREATE INDEX `message_customer_id` ON `messages` (`customer_id`);
 -- create index "message_sender_id" to table: "messages"
 CREATE INDEX `message_sender_id` ON `messages` (`sender_id`);
+-- create index "message_workspace_id_same_id" to table: "messages"
+CREATE UNIQUE INDEX `message_workspace_id_same_id` ON `messages` (`workspace_id`, `same_id`);
 -- create "notes" table
 CREATE TABLE `notes` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `text` text NOT NULL, `pinned` bool NOT NULL DEFAULT (false), `conversation_id` uuid NOT NULL, `interaction_id` uuid NULL, `agent_id` uuid NULL, `app_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `notes_conversations_notes` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `notes_interactions_interaction` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE SET NULL, CONSTRAINT `notes_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `notes_apps_app` FOREIGN KEY (`app_id`) REFERENCES `apps` (`id`) ON DELETE SET NULL);
 -- create index "note_workspace_id_id" to table: "notes"
@@ -269,6 +281,16 @@ CREATE TABLE `presences` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `sub
 CREATE UNIQUE INDEX `presence_workspace_id_subject_id_node` ON `presences` (`workspace_id`, `subject_id`, `node`);
 -- create index "presence_seen_at" to table: "presences"
 CREATE INDEX `presence_seen_at` ON `presences` (`seen_at`);
+-- create "pulls" table
+CREATE TABLE `pulls` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `stream` text NOT NULL, `active` bool NOT NULL DEFAULT (true), `position` blob NULL, `holder` text NOT NULL DEFAULT (''), `epoch` integer NOT NULL DEFAULT (0), `expires_at` datetime NOT NULL, `watching` bool NOT NULL DEFAULT (false), `fetched_at` datetime NULL, `error` text NULL, `error_at` datetime NULL, `channel_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `pulls_channels_pulls` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE NO ACTION);
+-- create index "pull_workspace_id_channel_id_stream" to table: "pulls"
+CREATE UNIQUE INDEX `pull_workspace_id_channel_id_stream` ON `pulls` (`workspace_id`, `channel_id`, `stream`);
+-- create index "pull_channel_id" to table: "pulls"
+CREATE INDEX `pull_channel_id` ON `pulls` (`channel_id`);
+-- create index "pull_expires_at" to table: "pulls"
+CREATE INDEX `pull_expires_at` ON `pulls` (`expires_at`);
+-- create index "pull_holder" to table: "pulls"
+CREATE INDEX `pull_holder` ON `pulls` (`holder`);
 -- create "queues" table
 CREATE TABLE `queues` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `description` text NULL, `strategy` text NOT NULL DEFAULT ('LONGEST_IDLE'), `offer_seconds` integer NOT NULL DEFAULT (30), `wrap_up_seconds` integer NOT NULL DEFAULT (0), `sticky_seconds` integer NOT NULL DEFAULT (120), `pause_after_reply_seconds` integer NULL, `silent_after_seconds` integer NULL, `break_after_misses` integer NOT NULL DEFAULT (3), `restricted` bool NOT NULL DEFAULT (false), `team_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `queues_teams_team` FOREIGN KEY (`team_id`) REFERENCES `teams` (`id`) ON DELETE SET NULL);
 -- create index "queue_workspace_id_id" to table: "queues"
@@ -276,11 +298,17 @@ CREATE INDEX `queue_workspace_id_id` ON `queues` (`workspace_id`, `id`);
 -- create index "queue_workspace_id_name" to table: "queues"
 CREATE UNIQUE INDEX `queue_workspace_id_name` ON `queues` (`workspace_id`, `name`);
 -- create "raw_inbounds" table
-CREATE TABLE `raw_inbounds` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `external_id` text NOT NULL, `kind` text NOT NULL, `payload` blob NOT NULL, `blob_key` text NOT NULL DEFAULT (''), `state` text NOT NULL DEFAULT ('NEW'), `error` text NULL, `received_at` datetime NOT NULL, `done_at` datetime NULL, `message_id` uuid NULL, `channel_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `raw_inbounds_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE NO ACTION);
+CREATE TABLE `raw_inbounds` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `external_id` text NOT NULL, `kind` text NOT NULL, `payload` blob NOT NULL, `blob_key` text NOT NULL DEFAULT (''), `files` json NULL, `state` text NOT NULL DEFAULT ('NEW'), `error` text NULL, `received_at` datetime NOT NULL, `done_at` datetime NULL, `message_id` uuid NULL, `channel_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `raw_inbounds_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE NO ACTION);
 -- create index "rawinbound_workspace_id_channel_id_external_id" to table: "raw_inbounds"
 CREATE UNIQUE INDEX `rawinbound_workspace_id_channel_id_external_id` ON `raw_inbounds` (`workspace_id`, `channel_id`, `external_id`);
 -- create index "rawinbound_state_done_at" to table: "raw_inbounds"
 CREATE INDEX `rawinbound_state_done_at` ON `raw_inbounds` (`state`, `done_at`);
+-- create "recipients" table
+CREATE TABLE `recipients` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `role` text NOT NULL, `name` text NOT NULL DEFAULT (''), `message_id` uuid NOT NULL, `identity_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `recipients_messages_recipients` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE NO ACTION, CONSTRAINT `recipients_identities_identity` FOREIGN KEY (`identity_id`) REFERENCES `identities` (`id`) ON DELETE NO ACTION);
+-- create index "recipient_message_id" to table: "recipients"
+CREATE INDEX `recipient_message_id` ON `recipients` (`message_id`);
+-- create index "recipient_identity_id" to table: "recipients"
+CREATE INDEX `recipient_identity_id` ON `recipients` (`identity_id`);
 -- create "roles" table
 CREATE TABLE `roles` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `description` text NULL, `scopes` json NOT NULL, `reach` text NOT NULL, `personal_shown` json NOT NULL, `built_in` bool NOT NULL DEFAULT (false), PRIMARY KEY (`id`));
 -- create index "role_workspace_id_id" to table: "roles"
@@ -331,6 +359,12 @@ CREATE TABLE `team_members` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `
 CREATE UNIQUE INDEX `teammember_workspace_id_team_id_agent_id` ON `team_members` (`workspace_id`, `team_id`, `agent_id`);
 -- create index "teammember_agent_id_team_id" to table: "team_members"
 CREATE UNIQUE INDEX `teammember_agent_id_team_id` ON `team_members` (`agent_id`, `team_id`);
+-- create "thread_refs" table
+CREATE TABLE `thread_refs` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `ref` text NOT NULL, `thread_key` text NOT NULL, `at` datetime NOT NULL, `channel_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `thread_refs_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE NO ACTION);
+-- create index "threadref_workspace_id_ref_channel_id" to table: "thread_refs"
+CREATE UNIQUE INDEX `threadref_workspace_id_ref_channel_id` ON `thread_refs` (`workspace_id`, `ref`, `channel_id`);
+-- create index "threadref_channel_id" to table: "thread_refs"
+CREATE INDEX `threadref_channel_id` ON `thread_refs` (`channel_id`);
 -- create "timeline_items" table
 CREATE TABLE `timeline_items` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `type` text NOT NULL, `at` datetime NOT NULL, `changed` text NOT NULL DEFAULT (''), `before` text NULL, `after` text NULL, `reason` text NULL, `internal` bool NOT NULL DEFAULT (true), `conversation_id` uuid NOT NULL, `customer_id` uuid NOT NULL, `interaction_id` uuid NULL, `message_id` uuid NULL, `note_id` uuid NULL, `assignment_id` uuid NULL, `agent_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `timeline_items_conversations_timeline` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `timeline_items_customers_timeline` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `timeline_items_interactions_interaction` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_messages_message` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_notes_note` FOREIGN KEY (`note_id`) REFERENCES `notes` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_assignments_assignment` FOREIGN KEY (`assignment_id`) REFERENCES `assignments` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL);
 -- create index "timelineitem_workspace_id_id" to table: "timeline_items"
@@ -369,6 +403,12 @@ DROP INDEX `timelineitem_conversation_id_at_id`;
 DROP INDEX `timelineitem_workspace_id_id`;
 -- reverse: create "timeline_items" table
 DROP TABLE `timeline_items`;
+-- reverse: create index "threadref_channel_id" to table: "thread_refs"
+DROP INDEX `threadref_channel_id`;
+-- reverse: create index "threadref_workspace_id_ref_channel_id" to table: "thread_refs"
+DROP INDEX `threadref_workspace_id_ref_channel_id`;
+-- reverse: create "thread_refs" table
+DROP TABLE `thread_refs`;
 -- reverse: create index "teammember_agent_id_team_id" to table: "team_members"
 DROP INDEX `teammember_agent_id_team_id`;
 -- reverse: create index "teammember_workspace_id_team_id_agent_id" to table: "team_members"
@@ -419,6 +459,12 @@ DROP INDEX `role_workspace_id_name`;
 DROP INDEX `role_workspace_id_id`;
 -- reverse: create "roles" table
 DROP TABLE `roles`;
+-- reverse: create index "recipient_identity_id" to table: "recipients"
+DROP INDEX `recipient_identity_id`;
+-- reverse: create index "recipient_message_id" to table: "recipients"
+DROP INDEX `recipient_message_id`;
+-- reverse: create "recipients" table
+DROP TABLE `recipients`;
 -- reverse: create index "rawinbound_state_done_at" to table: "raw_inbounds"
 DROP INDEX `rawinbound_state_done_at`;
 -- reverse: create index "rawinbound_workspace_id_channel_id_external_id" to table: "raw_inbounds"
@@ -431,6 +477,16 @@ DROP INDEX `queue_workspace_id_name`;
 DROP INDEX `queue_workspace_id_id`;
 -- reverse: create "queues" table
 DROP TABLE `queues`;
+-- reverse: create index "pull_holder" to table: "pulls"
+DROP INDEX `pull_holder`;
+-- reverse: create index "pull_expires_at" to table: "pulls"
+DROP INDEX `pull_expires_at`;
+-- reverse: create index "pull_channel_id" to table: "pulls"
+DROP INDEX `pull_channel_id`;
+-- reverse: create index "pull_workspace_id_channel_id_stream" to table: "pulls"
+DROP INDEX `pull_workspace_id_channel_id_stream`;
+-- reverse: create "pulls" table
+DROP TABLE `pulls`;
 -- reverse: create index "presence_seen_at" to table: "presences"
 DROP INDEX `presence_seen_at`;
 -- reverse: create index "presence_workspace_id_subject_id_node" to table: "presences"
@@ -467,6 +523,8 @@ DROP INDEX `note_conversation_id_id`;
 DROP INDEX `note_workspace_id_id`;
 -- reverse: create "notes" table
 DROP TABLE `notes`;
+-- reverse: create index "message_workspace_id_same_id" to table: "messages"
+DROP INDEX `message_workspace_id_same_id`;
 -- reverse: create index "message_sender_id" to table: "messages"
 DROP INDEX `message_sender_id`;
 -- reverse: create index "message_customer_id" to table: "messages"
@@ -623,6 +681,10 @@ DROP INDEX `consultant_interaction_id_agent_id`;
 DROP INDEX `consultant_workspace_id_interaction_id_agent_id`;
 -- reverse: create "consultants" table
 DROP TABLE `consultants`;
+-- reverse: create index "cluster_nodes_name_key" to table: "cluster_nodes"
+DROP INDEX `cluster_nodes_name_key`;
+-- reverse: create "cluster_nodes" table
+DROP TABLE `cluster_nodes`;
 -- reverse: create index "channel_public_key" to table: "channels"
 DROP INDEX `channel_public_key`;
 -- reverse: create index "channel_workspace_id_name" to table: "channels"
@@ -655,6 +717,12 @@ DROP INDEX `assignment_interaction_id_started_at`;
 DROP INDEX `assignment_workspace_id_id`;
 -- reverse: create "assignments" table
 DROP TABLE `assignments`;
+-- reverse: create index "arrival_channel_id" to table: "arrivals"
+DROP INDEX `arrival_channel_id`;
+-- reverse: create index "arrival_message_id_channel_id" to table: "arrivals"
+DROP INDEX `arrival_message_id_channel_id`;
+-- reverse: create "arrivals" table
+DROP TABLE `arrivals`;
 -- reverse: create index "app_workspace_id_id" to table: "apps"
 DROP INDEX `app_workspace_id_id`;
 -- reverse: create "apps" table

@@ -45,6 +45,12 @@ CREATE INDEX "agentstatus_workspace_id_id" ON "agent_status" ("workspace_id", "i
 CREATE TABLE "apps" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "display_name" character varying NOT NULL, "scopes" jsonb NOT NULL, "enabled" boolean NOT NULL DEFAULT true, PRIMARY KEY ("id"));
 -- create index "app_workspace_id_id" to table: "apps"
 CREATE INDEX "app_workspace_id_id" ON "apps" ("workspace_id", "id");
+-- create "arrivals" table
+CREATE TABLE "arrivals" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "external_id" character varying NOT NULL, "at" timestamptz NOT NULL, "channel_id" uuid NOT NULL, "message_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "arrival_channel_id" to table: "arrivals"
+CREATE INDEX "arrival_channel_id" ON "arrivals" ("channel_id");
+-- create index "arrival_message_id_channel_id" to table: "arrivals"
+CREATE UNIQUE INDEX "arrival_message_id_channel_id" ON "arrivals" ("message_id", "channel_id");
 -- create "assignments" table
 CREATE TABLE "assignments" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "kind" character varying NOT NULL, "reason" character varying NOT NULL, "started_at" timestamptz NOT NULL, "ended_at" timestamptz NULL, "agent_id" uuid NOT NULL, "queue_id" uuid NULL, "offer_id" uuid NULL, "interaction_id" uuid NOT NULL, PRIMARY KEY ("id"));
 -- create index "assignment_interaction_id_started_at" to table: "assignments"
@@ -54,7 +60,7 @@ CREATE INDEX "assignment_workspace_id_agent_id_started_at" ON "assignments" ("wo
 -- create index "assignment_workspace_id_id" to table: "assignments"
 CREATE INDEX "assignment_workspace_id_id" ON "assignments" ("workspace_id", "id");
 -- create "attachments" table
-CREATE TABLE "attachments" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "creator_id" uuid NULL, "name" character varying NOT NULL, "content_type" character varying NOT NULL DEFAULT 'application/octet-stream', "kind" character varying NOT NULL DEFAULT 'FILE', "bytes" bigint NOT NULL DEFAULT 0, "sha256" character varying NOT NULL DEFAULT '', "state" character varying NOT NULL DEFAULT 'EXPECTED', "error" text NULL, "media" jsonb NULL, "created_at" timestamptz NOT NULL, "message_id" uuid NULL, PRIMARY KEY ("id"));
+CREATE TABLE "attachments" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "creator_id" uuid NULL, "name" character varying NOT NULL, "content_type" character varying NOT NULL DEFAULT 'application/octet-stream', "kind" character varying NOT NULL DEFAULT 'FILE', "bytes" bigint NOT NULL DEFAULT 0, "sha256" character varying NOT NULL DEFAULT '', "state" character varying NOT NULL DEFAULT 'EXPECTED', "error" text NULL, "blob_key" character varying NOT NULL DEFAULT '', "content_id" character varying NOT NULL DEFAULT '', "media" jsonb NULL, "created_at" timestamptz NOT NULL, "message_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "attachment_creator_id" to table: "attachments"
 CREATE INDEX "attachment_creator_id" ON "attachments" ("creator_id");
 -- create index "attachment_message_id" to table: "attachments"
@@ -77,6 +83,10 @@ CREATE INDEX "channel_public_key" ON "channels" ("public_key");
 CREATE INDEX "channel_workspace_id_id" ON "channels" ("workspace_id", "id");
 -- create index "channel_workspace_id_name" to table: "channels"
 CREATE UNIQUE INDEX "channel_workspace_id_name" ON "channels" ("workspace_id", "name");
+-- create "cluster_nodes" table
+CREATE TABLE "cluster_nodes" ("id" uuid NOT NULL, "name" character varying NOT NULL, "peer" character varying NOT NULL DEFAULT '', "public_url" character varying NOT NULL DEFAULT '', "roles" jsonb NOT NULL, "version" character varying NOT NULL DEFAULT '', "started_at" timestamptz NOT NULL, "expires_at" timestamptz NOT NULL, "draining" boolean NOT NULL DEFAULT false, PRIMARY KEY ("id"));
+-- create index "cluster_nodes_name_key" to table: "cluster_nodes"
+CREATE UNIQUE INDEX "cluster_nodes_name_key" ON "cluster_nodes" ("name");
 -- create "consultants" table
 CREATE TABLE "consultants" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "interaction_id" uuid NOT NULL, "agent_id" uuid NOT NULL, PRIMARY KEY ("id"));
 -- create index "consultant_interaction_id_agent_id" to table: "consultants"
@@ -216,7 +226,7 @@ CREATE UNIQUE INDEX "mergesuggestion_conversation_id_merge_suggestion_id" ON "me
 -- create index "mergesuggestion_merge_suggestion_id" to table: "merge_suggestions"
 CREATE INDEX "mergesuggestion_merge_suggestion_id" ON "merge_suggestions" ("merge_suggestion_id");
 -- create "messages" table
-CREATE TABLE "messages" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "channel_id" uuid NULL, "channel_kind" character varying NOT NULL, "direction" character varying NOT NULL, "number" bigint NOT NULL, "identity_id" uuid NULL, "visible_number" bigint NULL, "text" text NULL, "html" text NULL, "delivery" character varying NOT NULL, "steps" jsonb NOT NULL, "delivery_error" jsonb NULL, "sends" bigint NOT NULL DEFAULT 0, "automatic" boolean NOT NULL DEFAULT false, "external_id" character varying NULL, "caused_by_key" character varying NULL, "occurred_at" timestamptz NULL, "sent_at" timestamptz NULL, "edited_at" timestamptz NULL, "recalled_at" timestamptz NULL, "interaction_id" uuid NOT NULL, "conversation_id" uuid NOT NULL, "agent_id" uuid NULL, "customer_id" uuid NULL, "app_id" uuid NULL, "sender_id" uuid NULL, "in_reply_to_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "messages_messages_replies" FOREIGN KEY ("in_reply_to_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
+CREATE TABLE "messages" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "channel_id" uuid NULL, "channel_kind" character varying NOT NULL, "direction" character varying NOT NULL, "number" bigint NOT NULL, "identity_id" uuid NULL, "visible_number" bigint NULL, "subject" text NULL, "text" text NULL, "html" text NULL, "quoted" text NULL, "warnings" jsonb NULL, "unreadable" text NULL, "ref_id" character varying NULL, "refs" jsonb NULL, "same_id" character varying NULL, "delivery" character varying NOT NULL, "steps" jsonb NOT NULL, "delivery_error" jsonb NULL, "sends" bigint NOT NULL DEFAULT 0, "automatic" boolean NOT NULL DEFAULT false, "external_id" character varying NULL, "caused_by_key" character varying NULL, "occurred_at" timestamptz NULL, "sent_at" timestamptz NULL, "edited_at" timestamptz NULL, "recalled_at" timestamptz NULL, "interaction_id" uuid NOT NULL, "conversation_id" uuid NOT NULL, "agent_id" uuid NULL, "customer_id" uuid NULL, "app_id" uuid NULL, "sender_id" uuid NULL, "in_reply_to_id" uuid NULL, PRIMARY KEY ("id"), CONSTRAINT "messages_messages_replies" FOREIGN KEY ("in_reply_to_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
 -- create index "message_conversation_id_id" to table: "messages"
 CREATE INDEX "message_conversation_id_id" ON "messages" ("conversation_id", "id");
 -- create index "message_customer_id" to table: "messages"
@@ -233,6 +243,8 @@ CREATE INDEX "message_workspace_id_delivery_id" ON "messages" ("workspace_id", "
 CREATE INDEX "message_workspace_id_id" ON "messages" ("workspace_id", "id");
 -- create index "message_workspace_id_identity_id_visible_number" to table: "messages"
 CREATE UNIQUE INDEX "message_workspace_id_identity_id_visible_number" ON "messages" ("workspace_id", "identity_id", "visible_number");
+-- create index "message_workspace_id_same_id" to table: "messages"
+CREATE UNIQUE INDEX "message_workspace_id_same_id" ON "messages" ("workspace_id", "same_id");
 -- create "notes" table
 CREATE TABLE "notes" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "text" text NOT NULL, "pinned" boolean NOT NULL DEFAULT false, "conversation_id" uuid NOT NULL, "interaction_id" uuid NULL, "agent_id" uuid NULL, "app_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "note_conversation_id_id" to table: "notes"
@@ -269,6 +281,16 @@ CREATE TABLE "presences" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "sub
 CREATE INDEX "presence_seen_at" ON "presences" ("seen_at");
 -- create index "presence_workspace_id_subject_id_node" to table: "presences"
 CREATE UNIQUE INDEX "presence_workspace_id_subject_id_node" ON "presences" ("workspace_id", "subject_id", "node");
+-- create "pulls" table
+CREATE TABLE "pulls" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "stream" character varying NOT NULL, "active" boolean NOT NULL DEFAULT true, "position" bytea NULL, "holder" character varying NOT NULL DEFAULT '', "epoch" bigint NOT NULL DEFAULT 0, "expires_at" timestamptz NOT NULL, "watching" boolean NOT NULL DEFAULT false, "fetched_at" timestamptz NULL, "error" text NULL, "error_at" timestamptz NULL, "channel_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "pull_channel_id" to table: "pulls"
+CREATE INDEX "pull_channel_id" ON "pulls" ("channel_id");
+-- create index "pull_expires_at" to table: "pulls"
+CREATE INDEX "pull_expires_at" ON "pulls" ("expires_at");
+-- create index "pull_holder" to table: "pulls"
+CREATE INDEX "pull_holder" ON "pulls" ("holder");
+-- create index "pull_workspace_id_channel_id_stream" to table: "pulls"
+CREATE UNIQUE INDEX "pull_workspace_id_channel_id_stream" ON "pulls" ("workspace_id", "channel_id", "stream");
 -- create "queues" table
 CREATE TABLE "queues" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "description" character varying NULL, "strategy" character varying NOT NULL DEFAULT 'LONGEST_IDLE', "offer_seconds" bigint NOT NULL DEFAULT 30, "wrap_up_seconds" bigint NOT NULL DEFAULT 0, "sticky_seconds" bigint NOT NULL DEFAULT 120, "pause_after_reply_seconds" bigint NULL, "silent_after_seconds" bigint NULL, "break_after_misses" bigint NOT NULL DEFAULT 3, "restricted" boolean NOT NULL DEFAULT false, "team_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "queue_workspace_id_id" to table: "queues"
@@ -276,11 +298,17 @@ CREATE INDEX "queue_workspace_id_id" ON "queues" ("workspace_id", "id");
 -- create index "queue_workspace_id_name" to table: "queues"
 CREATE UNIQUE INDEX "queue_workspace_id_name" ON "queues" ("workspace_id", "name");
 -- create "raw_inbounds" table
-CREATE TABLE "raw_inbounds" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "external_id" character varying NOT NULL, "kind" character varying NOT NULL, "payload" bytea NOT NULL, "blob_key" character varying NOT NULL DEFAULT '', "state" character varying NOT NULL DEFAULT 'NEW', "error" text NULL, "received_at" timestamptz NOT NULL, "done_at" timestamptz NULL, "message_id" uuid NULL, "channel_id" uuid NOT NULL, PRIMARY KEY ("id"));
+CREATE TABLE "raw_inbounds" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "external_id" character varying NOT NULL, "kind" character varying NOT NULL, "payload" bytea NOT NULL, "blob_key" character varying NOT NULL DEFAULT '', "files" jsonb NULL, "state" character varying NOT NULL DEFAULT 'NEW', "error" text NULL, "received_at" timestamptz NOT NULL, "done_at" timestamptz NULL, "message_id" uuid NULL, "channel_id" uuid NOT NULL, PRIMARY KEY ("id"));
 -- create index "rawinbound_state_done_at" to table: "raw_inbounds"
 CREATE INDEX "rawinbound_state_done_at" ON "raw_inbounds" ("state", "done_at");
 -- create index "rawinbound_workspace_id_channel_id_external_id" to table: "raw_inbounds"
 CREATE UNIQUE INDEX "rawinbound_workspace_id_channel_id_external_id" ON "raw_inbounds" ("workspace_id", "channel_id", "external_id");
+-- create "recipients" table
+CREATE TABLE "recipients" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "role" character varying NOT NULL, "name" character varying NOT NULL DEFAULT '', "message_id" uuid NOT NULL, "identity_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "recipient_identity_id" to table: "recipients"
+CREATE INDEX "recipient_identity_id" ON "recipients" ("identity_id");
+-- create index "recipient_message_id" to table: "recipients"
+CREATE INDEX "recipient_message_id" ON "recipients" ("message_id");
 -- create "roles" table
 CREATE TABLE "roles" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "description" character varying NULL, "scopes" jsonb NOT NULL, "reach" character varying NOT NULL, "personal_shown" jsonb NOT NULL, "built_in" boolean NOT NULL DEFAULT false, PRIMARY KEY ("id"));
 -- create index "role_workspace_id_id" to table: "roles"
@@ -331,6 +359,12 @@ CREATE TABLE "team_members" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "
 CREATE UNIQUE INDEX "teammember_agent_id_team_id" ON "team_members" ("agent_id", "team_id");
 -- create index "teammember_workspace_id_team_id_agent_id" to table: "team_members"
 CREATE UNIQUE INDEX "teammember_workspace_id_team_id_agent_id" ON "team_members" ("workspace_id", "team_id", "agent_id");
+-- create "thread_refs" table
+CREATE TABLE "thread_refs" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "ref" character varying NOT NULL, "thread_key" character varying NOT NULL, "at" timestamptz NOT NULL, "channel_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "threadref_channel_id" to table: "thread_refs"
+CREATE INDEX "threadref_channel_id" ON "thread_refs" ("channel_id");
+-- create index "threadref_workspace_id_ref_channel_id" to table: "thread_refs"
+CREATE UNIQUE INDEX "threadref_workspace_id_ref_channel_id" ON "thread_refs" ("workspace_id", "ref", "channel_id");
 -- create "timeline_items" table
 CREATE TABLE "timeline_items" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "type" character varying NOT NULL, "at" timestamptz NOT NULL, "changed" character varying NOT NULL DEFAULT '', "before" character varying NULL, "after" character varying NULL, "reason" character varying NULL, "internal" boolean NOT NULL DEFAULT true, "conversation_id" uuid NOT NULL, "customer_id" uuid NOT NULL, "interaction_id" uuid NULL, "message_id" uuid NULL, "note_id" uuid NULL, "assignment_id" uuid NULL, "agent_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "timelineitem_conversation_id_at_id" to table: "timeline_items"
@@ -361,6 +395,8 @@ ALTER TABLE "agent_loads" ADD CONSTRAINT "agent_loads_agents_load" FOREIGN KEY (
 ALTER TABLE "agent_skills" ADD CONSTRAINT "agent_skills_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "agent_skills_skills_skill" FOREIGN KEY ("skill_id") REFERENCES "skills" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "agent_status" table
 ALTER TABLE "agent_status" ADD CONSTRAINT "agent_status_agents_status_history" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "agent_status_status_reasons_reason" FOREIGN KEY ("reason_id") REFERENCES "status_reasons" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "arrivals" table
+ALTER TABLE "arrivals" ADD CONSTRAINT "arrivals_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "arrivals_messages_arrivals" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "assignments" table
 ALTER TABLE "assignments" ADD CONSTRAINT "assignments_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "assignments_interactions_assignments" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "assignments_offers_offer" FOREIGN KEY ("offer_id") REFERENCES "offers" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "assignments_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "attachments" table
@@ -399,10 +435,14 @@ ALTER TABLE "notes" ADD CONSTRAINT "notes_agents_agent" FOREIGN KEY ("agent_id")
 ALTER TABLE "offers" ADD CONSTRAINT "offers_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "offers_conversations_conversation" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "offers_interactions_offers" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "offers_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "offers_routing_decisions_decision" FOREIGN KEY ("decision_id") REFERENCES "routing_decisions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "participants" table
 ALTER TABLE "participants" ADD CONSTRAINT "participants_conversations_participants" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "participants_customers_customer" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "participants_identities_identity" FOREIGN KEY ("identity_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "pulls" table
+ALTER TABLE "pulls" ADD CONSTRAINT "pulls_channels_pulls" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "queues" table
 ALTER TABLE "queues" ADD CONSTRAINT "queues_teams_team" FOREIGN KEY ("team_id") REFERENCES "teams" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "raw_inbounds" table
 ALTER TABLE "raw_inbounds" ADD CONSTRAINT "raw_inbounds_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "recipients" table
+ALTER TABLE "recipients" ADD CONSTRAINT "recipients_identities_identity" FOREIGN KEY ("identity_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "recipients_messages_recipients" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "routing_decisions" table
 ALTER TABLE "routing_decisions" ADD CONSTRAINT "routing_decisions_agents_chosen" FOREIGN KEY ("chosen_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "routing_decisions_interactions_decisions" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "routing_decisions_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "sessions" table
@@ -411,6 +451,8 @@ ALTER TABLE "sessions" ADD CONSTRAINT "sessions_agents_agent" FOREIGN KEY ("agen
 ALTER TABLE "skill_needs" ADD CONSTRAINT "skill_needs_queues_needs" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "skill_needs_skills_skill" FOREIGN KEY ("skill_id") REFERENCES "skills" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "team_members" table
 ALTER TABLE "team_members" ADD CONSTRAINT "team_members_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "team_members_teams_team" FOREIGN KEY ("team_id") REFERENCES "teams" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "thread_refs" table
+ALTER TABLE "thread_refs" ADD CONSTRAINT "thread_refs_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "timeline_items" table
 ALTER TABLE "timeline_items" ADD CONSTRAINT "timeline_items_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_assignments_assignment" FOREIGN KEY ("assignment_id") REFERENCES "assignments" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_conversations_timeline" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "timeline_items_customers_timeline" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "timeline_items_interactions_interaction" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_messages_message" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_notes_note" FOREIGN KEY ("note_id") REFERENCES "notes" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "visitor_sessions" table
@@ -425,6 +467,8 @@ ALTER TABLE "workspaces" DROP CONSTRAINT "workspaces_queues_default_queue";
 ALTER TABLE "visitor_sessions" DROP CONSTRAINT "visitor_sessions_identities_identity";
 -- reverse: modify "timeline_items" table
 ALTER TABLE "timeline_items" DROP CONSTRAINT "timeline_items_notes_note", DROP CONSTRAINT "timeline_items_messages_message", DROP CONSTRAINT "timeline_items_interactions_interaction", DROP CONSTRAINT "timeline_items_customers_timeline", DROP CONSTRAINT "timeline_items_conversations_timeline", DROP CONSTRAINT "timeline_items_assignments_assignment", DROP CONSTRAINT "timeline_items_agents_agent";
+-- reverse: modify "thread_refs" table
+ALTER TABLE "thread_refs" DROP CONSTRAINT "thread_refs_channels_channel";
 -- reverse: modify "team_members" table
 ALTER TABLE "team_members" DROP CONSTRAINT "team_members_teams_team", DROP CONSTRAINT "team_members_agents_agent";
 -- reverse: modify "skill_needs" table
@@ -433,10 +477,14 @@ ALTER TABLE "skill_needs" DROP CONSTRAINT "skill_needs_skills_skill", DROP CONST
 ALTER TABLE "sessions" DROP CONSTRAINT "sessions_agents_agent";
 -- reverse: modify "routing_decisions" table
 ALTER TABLE "routing_decisions" DROP CONSTRAINT "routing_decisions_queues_queue", DROP CONSTRAINT "routing_decisions_interactions_decisions", DROP CONSTRAINT "routing_decisions_agents_chosen";
+-- reverse: modify "recipients" table
+ALTER TABLE "recipients" DROP CONSTRAINT "recipients_messages_recipients", DROP CONSTRAINT "recipients_identities_identity";
 -- reverse: modify "raw_inbounds" table
 ALTER TABLE "raw_inbounds" DROP CONSTRAINT "raw_inbounds_channels_channel";
 -- reverse: modify "queues" table
 ALTER TABLE "queues" DROP CONSTRAINT "queues_teams_team";
+-- reverse: modify "pulls" table
+ALTER TABLE "pulls" DROP CONSTRAINT "pulls_channels_pulls";
 -- reverse: modify "participants" table
 ALTER TABLE "participants" DROP CONSTRAINT "participants_identities_identity", DROP CONSTRAINT "participants_customers_customer", DROP CONSTRAINT "participants_conversations_participants";
 -- reverse: modify "offers" table
@@ -475,6 +523,8 @@ ALTER TABLE "channels" DROP CONSTRAINT "channels_queues_queue";
 ALTER TABLE "attachments" DROP CONSTRAINT "attachments_messages_attachments";
 -- reverse: modify "assignments" table
 ALTER TABLE "assignments" DROP CONSTRAINT "assignments_queues_queue", DROP CONSTRAINT "assignments_offers_offer", DROP CONSTRAINT "assignments_interactions_assignments", DROP CONSTRAINT "assignments_agents_agent";
+-- reverse: modify "arrivals" table
+ALTER TABLE "arrivals" DROP CONSTRAINT "arrivals_messages_arrivals", DROP CONSTRAINT "arrivals_channels_channel";
 -- reverse: modify "agent_status" table
 ALTER TABLE "agent_status" DROP CONSTRAINT "agent_status_status_reasons_reason", DROP CONSTRAINT "agent_status_agents_status_history";
 -- reverse: modify "agent_skills" table
@@ -505,6 +555,12 @@ DROP INDEX "timelineitem_customer_id_at_id";
 DROP INDEX "timelineitem_conversation_id_at_id";
 -- reverse: create "timeline_items" table
 DROP TABLE "timeline_items";
+-- reverse: create index "threadref_workspace_id_ref_channel_id" to table: "thread_refs"
+DROP INDEX "threadref_workspace_id_ref_channel_id";
+-- reverse: create index "threadref_channel_id" to table: "thread_refs"
+DROP INDEX "threadref_channel_id";
+-- reverse: create "thread_refs" table
+DROP TABLE "thread_refs";
 -- reverse: create index "teammember_workspace_id_team_id_agent_id" to table: "team_members"
 DROP INDEX "teammember_workspace_id_team_id_agent_id";
 -- reverse: create index "teammember_agent_id_team_id" to table: "team_members"
@@ -555,6 +611,12 @@ DROP INDEX "role_workspace_id_name";
 DROP INDEX "role_workspace_id_id";
 -- reverse: create "roles" table
 DROP TABLE "roles";
+-- reverse: create index "recipient_message_id" to table: "recipients"
+DROP INDEX "recipient_message_id";
+-- reverse: create index "recipient_identity_id" to table: "recipients"
+DROP INDEX "recipient_identity_id";
+-- reverse: create "recipients" table
+DROP TABLE "recipients";
 -- reverse: create index "rawinbound_workspace_id_channel_id_external_id" to table: "raw_inbounds"
 DROP INDEX "rawinbound_workspace_id_channel_id_external_id";
 -- reverse: create index "rawinbound_state_done_at" to table: "raw_inbounds"
@@ -567,6 +629,16 @@ DROP INDEX "queue_workspace_id_name";
 DROP INDEX "queue_workspace_id_id";
 -- reverse: create "queues" table
 DROP TABLE "queues";
+-- reverse: create index "pull_workspace_id_channel_id_stream" to table: "pulls"
+DROP INDEX "pull_workspace_id_channel_id_stream";
+-- reverse: create index "pull_holder" to table: "pulls"
+DROP INDEX "pull_holder";
+-- reverse: create index "pull_expires_at" to table: "pulls"
+DROP INDEX "pull_expires_at";
+-- reverse: create index "pull_channel_id" to table: "pulls"
+DROP INDEX "pull_channel_id";
+-- reverse: create "pulls" table
+DROP TABLE "pulls";
 -- reverse: create index "presence_workspace_id_subject_id_node" to table: "presences"
 DROP INDEX "presence_workspace_id_subject_id_node";
 -- reverse: create index "presence_seen_at" to table: "presences"
@@ -603,6 +675,8 @@ DROP INDEX "note_interaction_id";
 DROP INDEX "note_conversation_id_id";
 -- reverse: create "notes" table
 DROP TABLE "notes";
+-- reverse: create index "message_workspace_id_same_id" to table: "messages"
+DROP INDEX "message_workspace_id_same_id";
 -- reverse: create index "message_workspace_id_identity_id_visible_number" to table: "messages"
 DROP INDEX "message_workspace_id_identity_id_visible_number";
 -- reverse: create index "message_workspace_id_id" to table: "messages"
@@ -759,6 +833,10 @@ DROP INDEX "consultant_workspace_id_interaction_id_agent_id";
 DROP INDEX "consultant_interaction_id_agent_id";
 -- reverse: create "consultants" table
 DROP TABLE "consultants";
+-- reverse: create index "cluster_nodes_name_key" to table: "cluster_nodes"
+DROP INDEX "cluster_nodes_name_key";
+-- reverse: create "cluster_nodes" table
+DROP TABLE "cluster_nodes";
 -- reverse: create index "channel_workspace_id_name" to table: "channels"
 DROP INDEX "channel_workspace_id_name";
 -- reverse: create index "channel_workspace_id_id" to table: "channels"
@@ -791,6 +869,12 @@ DROP INDEX "assignment_workspace_id_agent_id_started_at";
 DROP INDEX "assignment_interaction_id_started_at";
 -- reverse: create "assignments" table
 DROP TABLE "assignments";
+-- reverse: create index "arrival_message_id_channel_id" to table: "arrivals"
+DROP INDEX "arrival_message_id_channel_id";
+-- reverse: create index "arrival_channel_id" to table: "arrivals"
+DROP INDEX "arrival_channel_id";
+-- reverse: create "arrivals" table
+DROP TABLE "arrivals";
 -- reverse: create index "app_workspace_id_id" to table: "apps"
 DROP INDEX "app_workspace_id_id";
 -- reverse: create "apps" table
