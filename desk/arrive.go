@@ -14,6 +14,7 @@ import (
 	"tributary/ent/message"
 	"tributary/ent/participant"
 	"tributary/ent/timelineitem"
+	"tributary/internal/blob"
 	"tributary/internal/gid"
 )
 
@@ -26,6 +27,8 @@ type arrival struct {
 	in       channels.Inbound
 	live     bool     // the customer waits at the other end now
 	uploads  []gid.ID // files that a visitor put up before
+	thread   thread
+	files    map[string]blob.Info // what came with the event and lies in the file store, by key
 }
 
 // arrive takes a message in: conversation, interaction, message, routing work and events (MODEL 2 to 4).
@@ -39,6 +42,9 @@ func (w *work) arrive(ctx context.Context, a arrival) (*ent.Message, error) {
 	}
 	m, err := w.inboundMessage(ctx, c, i, a)
 	if err != nil {
+		return nil, err
+	}
+	if err := w.addressed(ctx, c, m, a.channel, a.in); err != nil {
 		return nil, err
 	}
 	if i, err = w.wakeInteraction(ctx, i, a, m.Number); err != nil {
@@ -59,12 +65,7 @@ func (w *work) participate(ctx context.Context, c *ent.Conversation, who *ent.Id
 	if who.CustomerID != c.CustomerID {
 		role = participant.RoleTHIRD_PARTY
 	}
-	err := w.tx.Participant.Create().SetConversationID(c.ID).SetIdentityID(who.ID).SetCustomerID(who.CustomerID).SetRole(role).SetSince(w.at).
-		OnConflictColumns(participant.FieldWorkspaceID, participant.FieldConversationID, participant.FieldIdentityID).DoNothing().Exec(ctx)
-	if err != nil && !isNoRows(err) {
-		return fmt.Errorf("write participant: %w", err)
-	}
-	return nil
+	return w.takesPart(ctx, c, who, role)
 }
 
 // inboundMessage writes the message with its files and its timeline item, and gives it its numbers.
@@ -83,6 +84,7 @@ func (w *work) inboundMessage(ctx context.Context, c *ent.Conversation, i *ent.I
 	if a.in.ExternalID != "" {
 		row.SetExternalID(a.in.ExternalID)
 	}
+	w.lettered(row, a)
 	if !a.in.OccurredAt.IsZero() {
 		row.SetOccurredAt(a.in.OccurredAt.UTC().Truncate(time.Microsecond))
 	}
@@ -97,6 +99,29 @@ func (w *work) inboundMessage(ctx context.Context, c *ent.Conversation, i *ent.I
 		return nil, err
 	}
 	return m, w.said(ctx, c, i, m)
+}
+
+// lettered sets what messages of kinds with subjects and references have beside their text.
+func (w *work) lettered(row *ent.MessageCreate, a arrival) {
+	row.SetNillableSubject(some(a.in.Subject)).SetNillableHTML(some(a.in.HTML)).SetNillableQuoted(some(a.in.Quoted)).
+		SetNillableUnreadable(some(a.in.Unreadable)).SetNillableRefID(some(a.in.RefID))
+	if len(a.in.Warnings) > 0 {
+		row.SetWarnings(a.in.Warnings)
+	}
+	if len(a.in.References) > 0 {
+		row.SetRefs(a.in.References)
+	}
+	if a.in.SameID != "" {
+		row.SetSameID(sameBlind(a.channel.WorkspaceID, a.in.SameID))
+	}
+}
+
+// some is a text, nil where there is none.
+func some(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }
 
 // said puts a message into the timeline.
@@ -143,10 +168,18 @@ func (w *work) attach(ctx context.Context, m *ent.Message, a arrival) error {
 	}
 	for _, ref := range a.in.Media() {
 		row := w.tx.Attachment.Create().SetMessageID(m.ID).SetName(ref.Name).SetContentType(orText(ref.ContentType, "application/octet-stream")).
-			SetKind(kindOfMedia(ref.Kind)).SetBytes(ref.Size).SetState(attachment.StateFETCHING).SetMedia(toMap(ref)).SetCreatedAt(w.at)
+			SetKind(kindOfMedia(ref.Kind)).SetBytes(ref.Size).SetState(attachment.StateFETCHING).SetContentID(ref.ContentID).SetCreatedAt(w.at)
 		if ref.Name == "" {
 			row.SetName(string(ref.Kind))
 		}
+		if ref.Blob != "" { // it came with the event
+			hasFile(row, ref, a.files)
+			if err := row.Exec(ctx); err != nil {
+				return fmt.Errorf("write attachment: %w", err)
+			}
+			continue
+		}
+		row.SetMedia(toMap(ref))
 		f, err := row.Save(ctx)
 		if err != nil {
 			return fmt.Errorf("write attachment: %w", err)
@@ -156,6 +189,16 @@ func (w *work) attach(ctx context.Context, m *ent.Message, a arrival) error {
 		}
 	}
 	return nil
+}
+
+// hasFile makes an attachment of a file that lies in the store; its content says what it is.
+func hasFile(row *ent.AttachmentCreate, ref channels.MediaRef, files map[string]blob.Info) {
+	info, ok := files[ref.Blob]
+	if !ok {
+		row.SetState(attachment.StateFAILED).SetError("the file is missing in the store")
+		return
+	}
+	row.SetState(attachment.StateREADY).SetBlobKey(ref.Blob).SetBytes(info.Bytes).SetSha256(info.SHA256).SetContentType(info.ContentType).SetKind(kindOfType(info.ContentType))
 }
 
 // bindUploads takes files that the caller put up and that belong to no message yet.

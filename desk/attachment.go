@@ -41,7 +41,16 @@ type fetchArgs struct {
 	Attachment gid.ID `json:"attachment"`
 }
 
+// blobKey is where the bytes of an upload or a fetched file lie; it is also what a link to any file signs.
 func blobKey(id gid.ID) string { return "att/" + id.String() }
+
+// storedAt is where an attachment's bytes lie.
+func storedAt(a *ent.Attachment) string {
+	if a.BlobKey != "" {
+		return a.BlobKey
+	}
+	return blobKey(a.ID)
+}
 
 // CreateUpload announces an agent's or app's file.
 func (d *Desk) CreateUpload(ctx context.Context, in UploadInput, key *string) (Upload, error) {
@@ -141,7 +150,7 @@ func (d *Desk) OpenFile(ctx context.Context, id gid.ID) (io.ReadSeekCloser, blob
 	if err != nil {
 		return nil, blob.Info{}, "", fmt.Errorf("read attachment: %w", err)
 	}
-	f, info, err := d.Blob.Get(ctx, blobKey(id))
+	f, info, err := d.Blob.Get(ctx, storedAt(a))
 	return f, info, a.Name, err
 }
 
@@ -276,7 +285,7 @@ func (d *Desk) SweepUploads(ctx context.Context) error {
 		if n == 0 {
 			continue
 		}
-		if err := d.Blob.Delete(ctx, blobKey(a.ID)); err != nil && !errors.Is(err, blob.ErrNotFound) {
+		if err := d.Blob.Delete(ctx, storedAt(a)); err != nil && !errors.Is(err, blob.ErrNotFound) {
 			return fmt.Errorf("delete file: %w", err)
 		}
 	}

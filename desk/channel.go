@@ -196,7 +196,7 @@ func (w *work) writeChannel(ctx context.Context, kind, name string, surface bool
 		return gid.ID{}, fmt.Errorf("write channel: %w", err)
 	}
 	w.emit(fact{typ: SettingChanged, subject: c.ID, version: c.Version})
-	return c.ID, nil
+	return c.ID, w.listPulls(ctx, c)
 }
 
 // UpdateChannel changes a channel; live at once.
@@ -305,6 +305,6 @@ func (d *Desk) changeChannel(ctx context.Context, id gid.ID, ifVersion *int, key
 			return gid.ID{}, fmt.Errorf("save channel: %w", err)
 		}
 		w.emit(fact{typ: SettingChanged, subject: id, version: n.Version})
-		return id, nil
+		return id, w.listPulls(ctx, n)
 	})
 }

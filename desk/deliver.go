@@ -11,6 +11,7 @@ import (
 	"tributary/ent/attachment"
 	"tributary/ent/channel"
 	"tributary/ent/message"
+	"tributary/ent/recipient"
 	"tributary/ent/schema"
 	"tributary/internal/gid"
 	"tributary/internal/jobs"
@@ -42,7 +43,7 @@ func (d *Desk) deliver(ctx context.Context, c *jobs.Claim) error {
 	}
 	out, ok := o.channel.(channels.Sender)
 	if !ok {
-		return d.finish(ctx, c, m, message.DeliveryFAILED, &schema.DeliveryError{Code: "no_sender", Message: "this channel cannot send", Permanent: true}, "")
+		return d.finish(ctx, c, m, message.DeliveryFAILED, &schema.DeliveryError{Code: "no_sender", Message: "this channel cannot send", Permanent: true}, channels.Receipt{})
 	}
 	switch m.Delivery {
 	case message.DeliveryQUEUED:
@@ -79,9 +80,9 @@ func (d *Desk) afterCrash(ctx context.Context, c *jobs.Claim, o *opened, m *ent.
 		case err != nil:
 			d.Log.WarnContext(ctx, "ask for delivery", "message", m.ID, "error", err)
 		case ans.State == channels.DeliverySent:
-			return false, d.finish(ctx, c, m, message.DeliverySENT, nil, ans.ExternalID)
+			return false, d.finish(ctx, c, m, message.DeliverySENT, nil, channels.Receipt{ExternalID: ans.ExternalID})
 		case ans.State == channels.DeliveryFailed:
-			return false, d.finish(ctx, c, m, message.DeliveryFAILED, &schema.DeliveryError{Code: "provider_failed", Message: orText(ans.Reason, "the provider did not take it"), Permanent: true}, "")
+			return false, d.finish(ctx, c, m, message.DeliveryFAILED, &schema.DeliveryError{Code: "provider_failed", Message: orText(ans.Reason, "the provider did not take it"), Permanent: true}, channels.Receipt{})
 		}
 		// Unknown may become known: ask again for a while before a person is asked.
 		if asked := d.now().Sub(m.UpdatedAt); asked < queryFor {
@@ -89,7 +90,7 @@ func (d *Desk) afterCrash(ctx context.Context, c *jobs.Claim, o *opened, m *ent.
 		}
 	}
 	return false, d.finish(ctx, c, m, message.DeliveryUNCERTAIN,
-		&schema.DeliveryError{Code: "crash", Message: "sending was interrupted; the provider may have taken it"}, "")
+		&schema.DeliveryError{Code: "crash", Message: "sending was interrupted; the provider may have taken it"}, channels.Receipt{})
 }
 
 // queryFor is how long a provider that answers "unknown" is asked again.
@@ -113,6 +114,15 @@ func (d *Desk) markSending(ctx context.Context, c *jobs.Claim, m *ent.Message) (
 	return out, nil
 }
 
+// keyOf is an identity as a kind knows it.
+func keyOf(who *ent.Identity) channels.IdentityKey {
+	key := channels.IdentityKey{Kind: who.Kind, Scope: who.Scope, Value: who.Value.Clear()}
+	if who.ChannelID != nil {
+		key.Scope = channels.ScopeChannel
+	}
+	return key
+}
+
 // letter is what the kind gets to send.
 func (d *Desk) letter(ctx context.Context, m *ent.Message) (channels.Outbound, error) {
 	out := channels.Outbound{ID: m.ID.String(), ThreadKey: m.Edges.Interaction.Thread.Clear(), Attempt: m.Sends}
@@ -120,11 +130,7 @@ func (d *Desk) letter(ctx context.Context, m *ent.Message) (channels.Outbound, e
 	if err != nil {
 		return out, fmt.Errorf("read identity: %w", err)
 	}
-	key := channels.IdentityKey{Kind: who.Kind, Scope: who.Scope, Value: who.Value.Clear()}
-	if who.ChannelID != nil {
-		key.Scope = channels.ScopeChannel
-	}
-	out.To = []channels.IdentityKey{key}
+	out.To = []channels.IdentityKey{keyOf(who)}
 	if m.Text != nil && *m.Text != "" {
 		out.Parts = append(out.Parts, channels.Part{Type: channels.PartText, Text: *m.Text})
 	}
@@ -134,8 +140,11 @@ func (d *Desk) letter(ctx context.Context, m *ent.Message) (channels.Outbound, e
 	}
 	for _, f := range files {
 		kind := mediaOfKind(f.Kind)
-		ref := &channels.MediaRef{Kind: kind, Blob: blobKey(f.ID), Name: f.Name, ContentType: f.ContentType, Size: f.Bytes, URL: d.downloadURL(f)}
+		ref := &channels.MediaRef{Kind: kind, Blob: storedAt(f), Name: f.Name, ContentType: f.ContentType, Size: f.Bytes, URL: d.downloadURL(f)}
 		out.Parts = append(out.Parts, channels.Part{Type: partOfMedia(kind), Media: ref})
+	}
+	if err := d.addressLetter(ctx, m, &out); err != nil {
+		return out, err
 	}
 	if m.InReplyToID != nil {
 		if to, err := d.db.Message.Get(ctx, *m.InReplyToID); err == nil && to.ExternalID != nil {
@@ -145,10 +154,38 @@ func (d *Desk) letter(ctx context.Context, m *ent.Message) (channels.Outbound, e
 	return out, nil
 }
 
+// addressLetter fills in what kinds with recipients and references send along.
+func (d *Desk) addressLetter(ctx context.Context, m *ent.Message, out *channels.Outbound) error {
+	rows, err := d.db.Recipient.Query().Where(recipient.MessageID(m.ID)).Order(ent.Asc(recipient.FieldID)).WithIdentity().All(ctx)
+	if err != nil {
+		return fmt.Errorf("read recipients: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	for _, r := range rows {
+		a := channels.Address{IdentityKey: keyOf(r.Edges.Identity), Name: r.Name}
+		if r.Role == recipient.RoleCC {
+			out.Recipients.Cc = append(out.Recipients.Cc, a)
+		} else {
+			out.Recipients.To = append(out.Recipients.To, a)
+		}
+	}
+	c, err := d.db.Conversation.Get(ctx, m.ConversationID)
+	if err != nil {
+		return fmt.Errorf("read conversation: %w", err)
+	}
+	out.Marks, out.At, out.References = marksOf(m, c.Number), m.CreatedAt, m.Refs
+	if m.Subject != nil {
+		out.Subject = *m.Subject
+	}
+	return nil
+}
+
 // outcome notes what the provider's answer means.
 func (d *Desk) outcome(ctx context.Context, c *jobs.Claim, o *opened, ch *ent.Channel, m *ent.Message, r channels.Receipt, sendErr error) error {
 	if sendErr == nil {
-		return d.finish(ctx, c, m, message.DeliverySENT, nil, r.ExternalID)
+		return d.finish(ctx, c, m, message.DeliverySENT, nil, r)
 	}
 	why := deliveryError(sendErr)
 	switch class := channels.ClassOf(sendErr); class {
@@ -167,9 +204,9 @@ func (d *Desk) outcome(ctx context.Context, c *jobs.Claim, o *opened, ch *ent.Ch
 			// It stays SENDING: the next claim sends with the same key, or asks.
 			return jobs.RetryAfter(sendErr, max(channels.RetryAfterOf(sendErr), time.Second))
 		}
-		return d.finish(ctx, c, m, message.DeliveryUNCERTAIN, why, "")
+		return d.finish(ctx, c, m, message.DeliveryUNCERTAIN, why, channels.Receipt{})
 	default:
-		return d.finish(ctx, c, m, message.DeliveryFAILED, why, "")
+		return d.finish(ctx, c, m, message.DeliveryFAILED, why, channels.Receipt{})
 	}
 }
 
@@ -185,24 +222,24 @@ func (d *Desk) back(ctx context.Context, c *jobs.Claim, m *ent.Message, why *sch
 }
 
 // finish notes the end of a delivery and of its job in one transaction. A receipt that came before the answer stands.
-func (d *Desk) finish(ctx context.Context, c *jobs.Claim, m *ent.Message, to message.Delivery, why *schema.DeliveryError, externalID string) error {
+func (d *Desk) finish(ctx context.Context, c *jobs.Claim, m *ent.Message, to message.Delivery, why *schema.DeliveryError, r channels.Receipt) error {
 	return d.do(ctx, nil, func(ctx context.Context, w *work) error {
 		now, err := w.tx.Message.Get(ctx, m.ID)
 		if err != nil {
 			return fmt.Errorf("read message: %w", err)
 		}
 		external := func(u *ent.MessageUpdateOne) {
-			if externalID != "" {
-				u.SetExternalID(externalID)
-			}
+			u.SetNillableExternalID(some(r.ExternalID)).SetNillableRefID(some(r.RefID))
 		}
 		switch {
 		case rank[now.Delivery] < rank[to]:
 			if _, err := w.delivered(ctx, now, to, why, external); err != nil {
 				return err
 			}
-		case externalID != "":
-			if err := w.tx.Message.UpdateOneID(m.ID).SetExternalID(externalID).Exec(ctx); err != nil {
+		case r != (channels.Receipt{}):
+			u := w.tx.Message.UpdateOneID(m.ID)
+			external(u)
+			if err := u.Exec(ctx); err != nil {
 				return fmt.Errorf("save message: %w", err)
 			}
 		}

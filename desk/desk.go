@@ -37,6 +37,7 @@ type Config struct {
 	Tokens  *auth.Signer
 	Limiter limit.Limiter
 	Host    channels.Host // given to every opened channel
+	Cluster Cluster
 	Log     *slog.Logger
 	// Node names this process; stable over its restarts, so that what it left behind is its own again.
 	Node string
@@ -108,6 +109,21 @@ func (d *Desk) runningChannel(ctx context.Context, row *ent.Channel) (*opened, e
 	if o := d.open.byID[row.ID]; o != nil && o.version == row.Version && (o.until.IsZero() || now.Before(o.until)) {
 		return o, nil
 	}
+	o, err := d.openUnshared(row)
+	if err != nil {
+		return nil, err
+	}
+	if old := d.open.byID[row.ID]; old != nil {
+		if err := old.channel.Close(); err != nil {
+			d.Log.WarnContext(ctx, "close channel", "channel", row.ID, "error", err)
+		}
+	}
+	d.open.byID[row.ID] = o
+	return o, nil
+}
+
+// openUnshared opens a channel as its row says, for the caller alone, who closes it.
+func (d *Desk) openUnshared(row *ent.Channel) (*opened, error) {
 	kind, ok := channels.Lookup(row.Kind)
 	if !ok {
 		return nil, fmt.Errorf("open channel %s: this build knows no kind %q", row.ID, row.Kind)
@@ -116,6 +132,7 @@ func (d *Desk) runningChannel(ctx context.Context, row *ent.Channel) (*opened, e
 	if err != nil {
 		return nil, err
 	}
+	now := d.now()
 	cfg, err := channels.DecodeConfig(kind, row.Config, secrets.valid(now))
 	if err != nil {
 		return nil, fmt.Errorf("open channel %s: %w", row.ID, err)
@@ -124,14 +141,7 @@ func (d *Desk) runningChannel(ctx context.Context, row *ent.Channel) (*opened, e
 	if err != nil {
 		return nil, fmt.Errorf("open channel %s: %w", row.ID, err)
 	}
-	if old := d.open.byID[row.ID]; old != nil {
-		if err := old.channel.Close(); err != nil {
-			d.Log.WarnContext(ctx, "close channel", "channel", row.ID, "error", err)
-		}
-	}
-	o := &opened{version: row.Version, until: secrets.changeAt(now), kind: kind, channel: ch}
-	d.open.byID[row.ID] = o
-	return o, nil
+	return &opened{version: row.Version, until: secrets.changeAt(now), kind: kind, channel: ch}, nil
 }
 
 // Close closes the running channels.

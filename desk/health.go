@@ -13,6 +13,7 @@ import (
 	"tributary/ent/interaction"
 	"tributary/ent/job"
 	"tributary/ent/message"
+	"tributary/ent/pull"
 	"tributary/ent/rawinbound"
 	"tributary/ent/visitorsession"
 	"tributary/internal/clean"
@@ -164,6 +165,9 @@ func (d *Desk) DeleteChannel(ctx context.Context, id gid.ID, ifVersion *int, key
 		}
 		if used {
 			return gid.ID{}, inUse("people have written by this channel: pause it, its history needs it", gid.ID{})
+		}
+		if _, err := w.tx.Pull.Delete().Where(pull.ChannelID(id)).Exec(ctx); err != nil {
+			return gid.ID{}, fmt.Errorf("delete pulls: %w", err)
 		}
 		if err := w.tx.Channel.DeleteOneID(id).Exec(ctx); err != nil {
 			return gid.ID{}, fmt.Errorf("delete channel: %w", err)

@@ -12,6 +12,8 @@ import (
 	"tributary/ent/customermerge"
 	"tributary/ent/customermergepart"
 	"tributary/ent/identity"
+	"tributary/ent/message"
+	"tributary/ent/recipient"
 	"tributary/internal/gid"
 	"tributary/internal/jobs"
 	"tributary/internal/personal"
@@ -61,6 +63,34 @@ func (w *work) sender(ctx context.Context, ch *ent.Channel, in channels.Inbound)
 		return nil, jobs.Permanent(errors.New("the sender's first identity belongs to somebody else"))
 	}
 	return known[0], nil
+}
+
+// vouched raises a sender whom our own mark proves (MODEL 5): it was sent to this address alone, and it comes back from
+// there. That nobody vouched before does not matter then; that the address's domain says no does.
+func (w *work) vouched(ctx context.Context, ch *ent.Channel, in channels.Inbound) (channels.Inbound, error) {
+	if len(in.Sender) == 0 || in.Proof.Kind != channels.ProofNone || slices.Contains(in.Warnings, channels.WarnSenderForged) {
+		return in, nil
+	}
+	i, err := w.marked(ctx, ch, in.Marks)
+	if err != nil || i == nil {
+		return in, err
+	}
+	known, err := w.tx.Identity.Query().Where(identity.Kind(in.Sender[0].Kind), identity.ValueBlind(blind(ch.WorkspaceID, in.Sender[0].Value)), identity.Claim(""),
+		identity.HasSentToWith(recipient.HasMessageWith(message.ConversationID(i.ConversationID), message.DirectionEQ(message.DirectionOUTBOUND)))).First(ctx)
+	if ent.IsNotFound(err) {
+		return in, nil
+	}
+	if err != nil {
+		return in, fmt.Errorf("find who a mark was sent to: %w", err)
+	}
+	key := in.Sender[0]
+	key.Level = channels.ChannelProved
+	before := key
+	before.Scope = known.Scope
+	in.Sender = append([]channels.IdentityKey{key, before}, in.Sender[1:]...)
+	in.Proof = channels.Proof{Kind: channels.ProofToken, Scheme: "mark"}
+	in.Warnings = slices.DeleteFunc(slices.Clone(in.Warnings), func(s string) bool { return s == channels.WarnSenderUnproved })
+	return in, w.tx.Identity.Update().Where(identity.ID(known.ID), identity.VerificationEQ(identity.VerificationCLAIMED)).SetVerification(identity.VerificationCHANNEL_PROVED).Exec(ctx)
 }
 
 // addProved gives the customer the proved values that are new, but those that say he is somebody else, and the name that

@@ -156,6 +156,14 @@ type (
 		InReplyToID   *gid.ID
 		SeenUpTo      *gid.ID
 		SendAnyway    *bool
+		Subject       *string
+		ReplyAll      *bool
+		To, Cc        []RecipientInput
+	}
+	// RecipientInput names one to whom a message goes: exactly one of both.
+	RecipientInput struct {
+		IdentityID *gid.ID
+		Address    *string
 	}
 	// QueueCreateInput makes a queue.
 	QueueCreateInput struct {

@@ -60,6 +60,9 @@ func (w *work) place(ctx context.Context, a arrival) (*ent.Conversation, *ent.In
 
 // threadKey is the blind index of the provider's name of the thread, which may be a person's address.
 func threadKey(a arrival) string {
+	if a.thread.key != "" {
+		return a.thread.key
+	}
 	return personal.Blind(a.channel.WorkspaceID, "interaction.thread", a.in.ThreadKey)
 }
 
@@ -68,6 +71,9 @@ func (w *work) joinRule(ctx context.Context, a arrival, thread predicate.Interac
 	last, err := w.tx.Interaction.Query().Where(thread).Order(ent.Desc(interaction.FieldStartedAt, interaction.FieldID)).WithConversation().First(ctx)
 	if err != nil && !ent.IsNotFound(err) {
 		return placing{}, fmt.Errorf("find thread's history: %w", err)
+	}
+	if last == nil {
+		last = a.thread.follows
 	}
 	if last != nil {
 		return w.continueThread(last, a), nil
@@ -180,7 +186,7 @@ func (w *work) newConversation(ctx context.Context, a arrival, p placing) (*ent.
 	if err != nil {
 		return nil, err
 	}
-	c, err := w.tx.Conversation.Create().SetCustomerID(a.identity.CustomerID).SetNumber(n).SetNillableRelatedID(p.related).SetOpenedAt(w.at).SetCreatedAt(w.at).Save(ctx)
+	c, err := w.tx.Conversation.Create().SetCustomerID(a.identity.CustomerID).SetNumber(n).SetNillableRelatedID(p.related).SetNillableSubject(some(a.in.Subject)).SetOpenedAt(w.at).SetCreatedAt(w.at).Save(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("write conversation: %w", err)
 	}

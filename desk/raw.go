@@ -30,6 +30,14 @@ type parcel struct {
 	blob  string
 }
 
+// files are the keys of what came beside the event and is no attachment: it goes when the event's row goes.
+func (p parcel) files() []string {
+	if p.event.Raw.Blob == "" {
+		return nil
+	}
+	return []string{p.event.Raw.Blob}
+}
+
 func rawAD(id gid.ID) []byte { return []byte("raw_inbound.payload|" + id.UUID()) }
 
 // pack seals an event. A large one is put into the blob store before the transaction that stores its row.
@@ -55,11 +63,21 @@ func (d *Desk) pack(ctx context.Context, e channels.Inbound) (parcel, error) {
 
 // drop deletes what was put for an event that came to nothing: a repeat, or a failed transaction.
 func (d *Desk) drop(ctx context.Context, p parcel) {
-	if p.blob == "" {
-		return
+	keys := p.files()
+	for _, ref := range p.event.Media() {
+		keys = append(keys, ref.Blob)
 	}
-	if err := d.Blob.Delete(context.WithoutCancel(ctx), p.blob); err != nil {
-		d.Log.WarnContext(ctx, "delete stored event", "key", p.blob, "error", err)
+	d.deleteFiles(ctx, append(keys, p.blob)...)
+}
+
+func (d *Desk) deleteFiles(ctx context.Context, keys ...string) {
+	for _, key := range keys {
+		if key == "" {
+			continue
+		}
+		if err := d.Blob.Delete(context.WithoutCancel(ctx), key); err != nil {
+			d.Log.WarnContext(ctx, "delete stored event", "key", key, "error", err)
+		}
 	}
 }
 
@@ -91,7 +109,8 @@ func (d *Desk) SweepRaw(ctx context.Context, older time.Duration) error {
 	const old = "state IN ('DONE', 'DISCARDED') AND received_at < $1"
 	before, global := d.now().Add(-older), within(viewer.Global(ctx))
 	large, err := d.db.RawInbound.Query().Where(rawinbound.StateIn(rawinbound.StateDONE, rawinbound.StateDISCARDED),
-		rawinbound.ReceivedAtLT(before), rawinbound.BlobKeyNEQ("")).Limit(500).Select(rawinbound.FieldID, rawinbound.FieldBlobKey).All(global)
+		rawinbound.ReceivedAtLT(before), rawinbound.Or(rawinbound.BlobKeyNEQ(""), rawinbound.FilesNotNil())).Limit(500).
+		Select(rawinbound.FieldID, rawinbound.FieldBlobKey, rawinbound.FieldFiles).All(global)
 	if err != nil {
 		return fmt.Errorf("read large stored events: %w", err)
 	}
@@ -99,9 +118,9 @@ func (d *Desk) SweepRaw(ctx context.Context, older time.Duration) error {
 		if _, err := d.db.RawInbound.Delete().Where(rawinbound.ID(r.ID)).Exec(global); err != nil {
 			return fmt.Errorf("prune stored events: %w", err)
 		}
-		d.drop(ctx, parcel{blob: r.BlobKey})
+		d.deleteFiles(ctx, append(r.Files, r.BlobKey)...)
 	}
-	if _, err := d.Store.Delete(ctx, rawinbound.Table, old+" AND blob_key = ''", before); err != nil {
+	if _, err := d.Store.Delete(ctx, rawinbound.Table, old+" AND blob_key = '' AND files IS NULL", before); err != nil {
 		return fmt.Errorf("prune stored events: %w", err)
 	}
 	return nil

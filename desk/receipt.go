@@ -8,6 +8,7 @@ import (
 	"tributary/channels"
 	"tributary/ent"
 	"tributary/ent/message"
+	"tributary/ent/predicate"
 	"tributary/ent/schema"
 	"tributary/internal/gid"
 )
@@ -54,10 +55,8 @@ func (w *work) ownMessage(ctx context.Context, ch *ent.Channel, in channels.Inbo
 	switch id, err := gid.Parse(in.MessageID); {
 	case in.MessageID != "" && err == nil:
 		q.Where(message.ID(id))
-	case in.TargetID != "":
-		q.Where(message.ExternalID(in.TargetID))
 	default:
-		return nil, nil
+		return w.targeted(ctx, q, ch, in)
 	}
 	m, err := q.First(ctx)
 	if ent.IsNotFound(err) {
@@ -67,6 +66,28 @@ func (w *work) ownMessage(ctx context.Context, ch *ent.Channel, in channels.Inbo
 		return nil, fmt.Errorf("find message: %w", err)
 	}
 	return m, nil
+}
+
+// targeted finds the message of a receipt that does not know our id: by our mark, by the provider's id, by the id that
+// answers name it by. Nil: it is of another system, or pruned.
+func (w *work) targeted(ctx context.Context, q *ent.MessageQuery, ch *ent.Channel, in channels.Inbound) (*ent.Message, error) {
+	var ways []predicate.Message
+	if id, ok := markedMessage(ch.WorkspaceID, in.Marks, markDelivery); ok {
+		ways = append(ways, message.ID(id))
+	}
+	if in.TargetID != "" {
+		ways = append(ways, message.ExternalID(in.TargetID), message.RefID(in.TargetID))
+	}
+	for _, way := range ways {
+		m, err := q.Clone().Where(way).First(ctx)
+		if err == nil {
+			return m, nil
+		}
+		if !ent.IsNotFound(err) {
+			return nil, fmt.Errorf("find message: %w", err)
+		}
+	}
+	return nil, nil
 }
 
 // delivered moves a message along its way, notes the step and tells it. The conversation is locked by nobody here: a

@@ -10,6 +10,7 @@ import (
 	"tributary/ent"
 	"tributary/ent/channel"
 	"tributary/ent/rawinbound"
+	"tributary/internal/blob"
 	"tributary/internal/crypt"
 	"tributary/internal/gid"
 	"tributary/internal/jobs"
@@ -82,6 +83,11 @@ func (d *Desk) store(ctx context.Context, ch *ent.Channel, events []channels.Inb
 	if len(events) == 0 {
 		return nil
 	}
+	return d.storeWith(ctx, ch, events, nil)
+}
+
+// storeWith is store with something that is stored in the same transaction.
+func (d *Desk) storeWith(ctx context.Context, ch *ent.Channel, events []channels.Inbound, more func(context.Context, *work) error) error {
 	ids, parcels := make([]string, len(events)), make([]parcel, len(events))
 	for n, e := range events {
 		ids[n] = e.ExternalID
@@ -101,6 +107,14 @@ func (d *Desk) store(ctx context.Context, ch *ent.Channel, events []channels.Inb
 	fresh := map[gid.ID]bool{}
 	err := d.do(ctx, nil, func(ctx context.Context, w *work) error {
 		clear(fresh)
+		if more != nil {
+			if err := more(ctx, w); err != nil {
+				return err
+			}
+		}
+		if len(events) == 0 {
+			return nil
+		}
 		var known []string
 		err := w.tx.RawInbound.Query().Where(rawinbound.ChannelID(ch.ID), rawinbound.ExternalIDIn(ids...)).Select(rawinbound.FieldExternalID).Scan(ctx, &known)
 		if err != nil {
@@ -141,7 +155,7 @@ func (w *work) touchChannel(ctx context.Context, ch *ent.Channel) error {
 
 func (w *work) storeOne(ctx context.Context, ch *ent.Channel, p parcel) error {
 	err := w.tx.RawInbound.Create().SetID(p.id).SetChannelID(ch.ID).SetExternalID(p.event.ExternalID).SetKind(string(p.event.Kind)).
-		SetPayload(p.row).SetBlobKey(p.blob).SetReceivedAt(w.at).Exec(ctx)
+		SetPayload(p.row).SetBlobKey(p.blob).SetFiles(p.files()).SetReceivedAt(w.at).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("store event: %w", err)
 	}
@@ -178,8 +192,12 @@ func (d *Desk) ingest(ctx context.Context, c *jobs.Claim) error {
 		if err != nil {
 			return err
 		}
+		files, err := d.filesOf(ctx, in)
+		if err != nil {
+			return err
+		}
 		u := w.tx.RawInbound.UpdateOneID(raw.ID).SetState(rawinbound.StateDONE).SetDoneAt(w.at)
-		m, err := w.takeIn(ctx, raw.Edges.Channel, in)
+		m, err := w.takeIn(ctx, raw.Edges.Channel, in, files)
 		if err != nil {
 			return err
 		}
@@ -194,23 +212,71 @@ func (d *Desk) ingest(ctx context.Context, c *jobs.Claim) error {
 }
 
 // takeIn does what an event asks for; what the desk does not know stays stored and harms nothing.
-func (w *work) takeIn(ctx context.Context, ch *ent.Channel, in channels.Inbound) (*ent.Message, error) {
+func (w *work) takeIn(ctx context.Context, ch *ent.Channel, in channels.Inbound, files map[string]blob.Info) (*ent.Message, error) {
 	switch in.Kind {
 	case channels.InboundMessage, channels.InboundMenu:
-		who, err := w.sender(ctx, ch, in)
-		if err != nil { // a database that is away is no fault of the event: only sender knows what is
-			return nil, err
-		}
-		if in.ThreadKey == "" {
-			return nil, jobs.Permanent(errors.New("the event names no thread"))
-		}
-		return w.arrive(ctx, arrival{channel: ch, identity: who, in: in, live: w.alwaysLive(ctx, ch)})
+		return w.takeMessage(ctx, ch, in, files)
 	case channels.InboundDelivery, channels.InboundRead:
 		return w.receipt(ctx, ch, in)
 	case channels.InboundEdit, channels.InboundRecall:
 		return w.amend(ctx, ch, in)
 	}
 	return nil, nil
+}
+
+func (w *work) takeMessage(ctx context.Context, ch *ent.Channel, in channels.Inbound, files map[string]blob.Info) (*ent.Message, error) {
+	if m, err := w.copyOf(ctx, ch, in); err != nil || m != nil {
+		if err != nil {
+			return nil, err
+		}
+		return w.copied(ctx, m, ch, in)
+	}
+	if in.ThreadKey == "" {
+		return nil, jobs.Permanent(errors.New("the event names no thread"))
+	}
+	th, err := w.threadOf(ctx, ch, in)
+	if err != nil {
+		return nil, err
+	}
+	if in, err = w.vouched(ctx, ch, in); err != nil {
+		return nil, err
+	}
+	who, err := w.sender(ctx, ch, in)
+	if err != nil { // a database that is away is no fault of the event: only sender knows what is
+		return nil, err
+	}
+	m, err := w.arrive(ctx, arrival{channel: ch, identity: who, in: in, live: w.alwaysLive(ctx, ch), thread: th, files: files})
+	if err != nil {
+		return nil, err
+	}
+	if in.SameID != "" {
+		if _, err := w.arrived(ctx, m, ch, in); err != nil {
+			return nil, err
+		}
+	}
+	return m, w.remember(ctx, ch, th.key, in)
+}
+
+// filesOf describes what came with an event and lies in the file store.
+func (d *Desk) filesOf(ctx context.Context, in channels.Inbound) (map[string]blob.Info, error) {
+	var out map[string]blob.Info
+	for _, ref := range in.Media() {
+		if ref.Blob == "" {
+			continue
+		}
+		info, err := d.Blob.Stat(ctx, ref.Blob)
+		if errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrDamaged) {
+			continue // shown as missing: a lost file must not keep the message away
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look at a file of the event: %w", err)
+		}
+		if out == nil {
+			out = map[string]blob.Info{}
+		}
+		out[ref.Blob] = info
+	}
+	return out, nil
 }
 
 func (w *work) alwaysLive(ctx context.Context, ch *ent.Channel) bool {

@@ -141,7 +141,7 @@ func (w *work) outbound(ctx context.Context, c *ent.Conversation, i *ent.Interac
 	if err != nil {
 		return nil, err
 	}
-	m, err := w.writeOutbound(ctx, c, i, text, in, o.surface())
+	m, err := w.writeOutbound(ctx, c, i, text, in, o)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +192,7 @@ func (w *work) wayOut(ctx context.Context, i *ent.Interaction, text string) (*en
 	return ch, o, nil
 }
 
-func (w *work) writeOutbound(ctx context.Context, c *ent.Conversation, i *ent.Interaction, text string, in MessageInput, surface bool) (*ent.Message, error) {
+func (w *work) writeOutbound(ctx context.Context, c *ent.Conversation, i *ent.Interaction, text string, in MessageInput, o *opened) (*ent.Message, error) {
 	who, err := w.tx.Identity.UpdateOneID(*i.IdentityID).AddVisibleCount(1).Save(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("count identity's messages: %w", err)
@@ -207,15 +207,25 @@ func (w *work) writeOutbound(ctx context.Context, c *ent.Conversation, i *ent.In
 		}
 	}
 	state := message.DeliveryQUEUED
-	if surface {
+	if o.surface() {
 		state = message.DeliverySENT
 	}
 	row := w.tx.Message.Create().SetConversationID(c.ID).SetInteractionID(i.ID).SetNillableChannelID(i.ChannelID).SetChannelKind(i.ChannelKind).
 		SetDirection(message.DirectionOUTBOUND).SetNumber(i.LastNumber + 1).SetText(text).SetNillableInReplyToID(in.InReplyToID).SetIdentityID(who.ID).
 		SetVisibleNumber(who.VisibleCount).SetDelivery(state).SetSteps([]schema.DeliveryStep{{State: string(state), At: w.at}}).
 		SetNillableCausedByKey(w.key).SetCreatedAt(w.at)
-	if surface {
+	if o.surface() {
 		row.SetSentAt(w.at)
+	}
+	to, err := w.answering(ctx, i, in, o.capabilities())
+	if err != nil {
+		return nil, err
+	}
+	if to != nil {
+		row.SetNillableSubject(some(to.subject)).SetRefs(to.refs)
+		if in.InReplyToID == nil {
+			row.SetNillableInReplyToID(to.inReplyToID)
+		}
 	}
 	switch v := viewer.From(ctx); v.Kind {
 	case viewer.KindApp:
@@ -226,6 +236,9 @@ func (w *work) writeOutbound(ctx context.Context, c *ent.Conversation, i *ent.In
 	m, err := row.Save(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("write message: %w", err)
+	}
+	if err := w.sentTo(ctx, c, m, to); err != nil {
+		return nil, err
 	}
 	if err := w.bindUploads(ctx, m, in.AttachmentIds); err != nil {
 		return nil, err

@@ -5012,6 +5012,22 @@ func (c *IdentityClient) QueryChannel(_m *Identity) *ChannelQuery {
 	return query
 }
 
+// QuerySentTo queries the sent_to edge of a Identity.
+func (c *IdentityClient) QuerySentTo(_m *Identity) *RecipientQuery {
+	query := (&RecipientClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(identity.Table, identity.FieldID, id),
+			sqlgraph.To(recipient.Table, recipient.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, identity.SentToTable, identity.SentToColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // Hooks returns the client hooks.
 func (c *IdentityClient) Hooks() []Hook {
 	hooks := c.hooks.Identity
@@ -8344,7 +8360,7 @@ func (c *RecipientClient) QueryIdentity(_m *Recipient) *IdentityQuery {
 		step := sqlgraph.NewStep(
 			sqlgraph.From(recipient.Table, recipient.FieldID, id),
 			sqlgraph.To(identity.Table, identity.FieldID),
-			sqlgraph.Edge(sqlgraph.M2O, false, recipient.IdentityTable, recipient.IdentityColumn),
+			sqlgraph.Edge(sqlgraph.M2O, true, recipient.IdentityTable, recipient.IdentityColumn),
 		)
 		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
 		return fromV, nil

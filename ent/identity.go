@@ -69,9 +69,12 @@ type IdentityEdges struct {
 	Customer *Customer `json:"customer,omitempty"`
 	// Channel holds the value of the channel edge.
 	Channel *Channel `json:"channel,omitempty"`
+	// SentTo holds the value of the sent_to edge.
+	SentTo []*Recipient `json:"sent_to,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [2]bool
+	loadedTypes [3]bool
+	namedSentTo map[string][]*Recipient
 }
 
 // CustomerOrErr returns the Customer value or an error if the edge
@@ -94,6 +97,15 @@ func (e IdentityEdges) ChannelOrErr() (*Channel, error) {
 		return nil, &NotFoundError{label: channel.Label}
 	}
 	return nil, &NotLoadedError{edge: "channel"}
+}
+
+// SentToOrErr returns the SentTo value or an error if the edge
+// was not loaded in eager-loading.
+func (e IdentityEdges) SentToOrErr() ([]*Recipient, error) {
+	if e.loadedTypes[2] {
+		return e.SentTo, nil
+	}
+	return nil, &NotLoadedError{edge: "sent_to"}
 }
 
 // scanValues returns the types for scanning values from sql.Rows.
@@ -267,6 +279,11 @@ func (_m *Identity) QueryChannel() *ChannelQuery {
 	return NewIdentityClient(_m.config).QueryChannel(_m)
 }
 
+// QuerySentTo queries the "sent_to" edge of the Identity entity.
+func (_m *Identity) QuerySentTo() *RecipientQuery {
+	return NewIdentityClient(_m.config).QuerySentTo(_m)
+}
+
 // Update returns a builder for updating this Identity.
 // Note that you need to call Identity.Unwrap() before calling this method if this Identity
 // was returned from a transaction, and the transaction was committed or rolled back.
@@ -346,6 +363,30 @@ func (_m *Identity) String() string {
 	builder.WriteString(fmt.Sprintf("%v", _m.DeliveredUpTo))
 	builder.WriteByte(')')
 	return builder.String()
+}
+
+// NamedSentTo returns the SentTo named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Identity) NamedSentTo(name string) ([]*Recipient, error) {
+	if _m.Edges.namedSentTo == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedSentTo[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Identity) appendNamedSentTo(name string, edges ...*Recipient) {
+	if _m.Edges.namedSentTo == nil {
+		_m.Edges.namedSentTo = make(map[string][]*Recipient)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedSentTo[name] = []*Recipient{}
+	} else {
+		_m.Edges.namedSentTo[name] = append(_m.Edges.namedSentTo[name], edges...)
+	}
 }
 
 // Identities is a parsable slice of Identity.

@@ -10,6 +10,7 @@ import (
 	"tributary/ent/channel"
 	"tributary/ent/customer"
 	"tributary/ent/identity"
+	"tributary/ent/recipient"
 	"tributary/internal/gid"
 	"tributary/internal/personal"
 
@@ -253,6 +254,21 @@ func (_c *IdentityCreate) SetCustomer(v *Customer) *IdentityCreate {
 // SetChannel sets the "channel" edge to the Channel entity.
 func (_c *IdentityCreate) SetChannel(v *Channel) *IdentityCreate {
 	return _c.SetChannelID(v.ID)
+}
+
+// AddSentToIDs adds the "sent_to" edge to the Recipient entity by IDs.
+func (_c *IdentityCreate) AddSentToIDs(ids ...gid.ID) *IdentityCreate {
+	_c.mutation.AddSentToIDs(ids...)
+	return _c
+}
+
+// AddSentTo adds the "sent_to" edges to the Recipient entity.
+func (_c *IdentityCreate) AddSentTo(v ...*Recipient) *IdentityCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddSentToIDs(ids...)
 }
 
 // Mutation returns the IdentityMutation object of the builder.
@@ -551,6 +567,22 @@ func (_c *IdentityCreate) createSpec() (*Identity, *sqlgraph.CreateSpec, error) 
 			edge.Target.Nodes = append(edge.Target.Nodes, k)
 		}
 		_node.ChannelID = &nodes[0]
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.SentToIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   identity.SentToTable,
+			Columns: []string{identity.SentToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}
 	return _node, _spec, nil

@@ -4,6 +4,7 @@ package ent
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +12,7 @@ import (
 	"tributary/ent/customer"
 	"tributary/ent/identity"
 	"tributary/ent/predicate"
+	"tributary/ent/recipient"
 	"tributary/internal/gid"
 
 	"entgo.io/ent"
@@ -23,14 +25,16 @@ import (
 // IdentityQuery is the builder for querying Identity entities.
 type IdentityQuery struct {
 	config
-	ctx          *QueryContext
-	order        []identity.OrderOption
-	inters       []Interceptor
-	predicates   []predicate.Identity
-	withCustomer *CustomerQuery
-	withChannel  *ChannelQuery
-	after        []func(context.Context, []*Identity) error
-	modifiers    []func(*sql.Selector)
+	ctx             *QueryContext
+	order           []identity.OrderOption
+	inters          []Interceptor
+	predicates      []predicate.Identity
+	withCustomer    *CustomerQuery
+	withChannel     *ChannelQuery
+	withSentTo      *RecipientQuery
+	after           []func(context.Context, []*Identity) error
+	modifiers       []func(*sql.Selector)
+	withNamedSentTo map[string]*RecipientQuery
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
 	path func(context.Context) (*sql.Selector, error)
@@ -104,6 +108,28 @@ func (_q *IdentityQuery) QueryChannel() *ChannelQuery {
 			sqlgraph.From(identity.Table, identity.FieldID, selector),
 			sqlgraph.To(channel.Table, channel.FieldID),
 			sqlgraph.Edge(sqlgraph.M2O, false, identity.ChannelTable, identity.ChannelColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QuerySentTo chains the current query on the "sent_to" edge.
+func (_q *IdentityQuery) QuerySentTo() *RecipientQuery {
+	query := (&RecipientClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(identity.Table, identity.FieldID, selector),
+			sqlgraph.To(recipient.Table, recipient.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, identity.SentToTable, identity.SentToColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -305,6 +331,7 @@ func (_q *IdentityQuery) Clone() *IdentityQuery {
 		predicates:   append([]predicate.Identity{}, _q.predicates...),
 		withCustomer: _q.withCustomer.Clone(),
 		withChannel:  _q.withChannel.Clone(),
+		withSentTo:   _q.withSentTo.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -331,6 +358,17 @@ func (_q *IdentityQuery) WithChannel(opts ...func(*ChannelQuery)) *IdentityQuery
 		opt(query)
 	}
 	_q.withChannel = query
+	return _q
+}
+
+// WithSentTo tells the query-builder to eager-load the nodes that are connected to
+// the "sent_to" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *IdentityQuery) WithSentTo(opts ...func(*RecipientQuery)) *IdentityQuery {
+	query := (&RecipientClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withSentTo = query
 	return _q
 }
 
@@ -418,9 +456,10 @@ func (_q *IdentityQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Ide
 	var (
 		nodes       = []*Identity{}
 		_spec       = _q.querySpec()
-		loadedTypes = [2]bool{
+		loadedTypes = [3]bool{
 			_q.withCustomer != nil,
 			_q.withChannel != nil,
+			_q.withSentTo != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -453,6 +492,20 @@ func (_q *IdentityQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Ide
 	if query := _q.withChannel; query != nil {
 		if err := _q.loadChannel(ctx, query, nodes, nil,
 			func(n *Identity, e *Channel) { n.Edges.Channel = e }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withSentTo; query != nil {
+		if err := _q.loadSentTo(ctx, query, nodes,
+			func(n *Identity) { n.Edges.SentTo = []*Recipient{} },
+			func(n *Identity, e *Recipient) { n.Edges.SentTo = append(n.Edges.SentTo, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedSentTo {
+		if err := _q.loadSentTo(ctx, query, nodes,
+			func(n *Identity) { n.appendNamedSentTo(name) },
+			func(n *Identity, e *Recipient) { n.appendNamedSentTo(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -522,6 +575,36 @@ func (_q *IdentityQuery) loadChannel(ctx context.Context, query *ChannelQuery, n
 		for i := range nodes {
 			assign(nodes[i], n)
 		}
+	}
+	return nil
+}
+func (_q *IdentityQuery) loadSentTo(ctx context.Context, query *RecipientQuery, nodes []*Identity, init func(*Identity), assign func(*Identity, *Recipient)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Identity)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(recipient.FieldIdentityID)
+	}
+	query.Where(predicate.Recipient(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(identity.SentToColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.IdentityID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "identity_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
 	}
 	return nil
 }
@@ -649,6 +732,20 @@ func (_q *IdentityQuery) ForShare(opts ...sql.LockOption) *IdentityQuery {
 func (_q *IdentityQuery) Modify(modifiers ...func(s *sql.Selector)) *IdentitySelect {
 	_q.modifiers = append(_q.modifiers, modifiers...)
 	return _q.Select()
+}
+
+// WithNamedSentTo tells the query-builder to eager-load the nodes that are connected to the "sent_to"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *IdentityQuery) WithNamedSentTo(name string, opts ...func(*RecipientQuery)) *IdentityQuery {
+	query := (&RecipientClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedSentTo == nil {
+		_q.withNamedSentTo = make(map[string]*RecipientQuery)
+	}
+	_q.withNamedSentTo[name] = query
+	return _q
 }
 
 // IdentityGroupBy is the group-by builder for Identity entities.

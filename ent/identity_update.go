@@ -10,6 +10,7 @@ import (
 	"tributary/ent/customer"
 	"tributary/ent/identity"
 	"tributary/ent/predicate"
+	"tributary/ent/recipient"
 	"tributary/internal/gid"
 
 	"entgo.io/ent/dialect/sql"
@@ -216,6 +217,21 @@ func (_u *IdentityUpdate) SetCustomer(v *Customer) *IdentityUpdate {
 	return _u.SetCustomerID(v.ID)
 }
 
+// AddSentToIDs adds the "sent_to" edge to the Recipient entity by IDs.
+func (_u *IdentityUpdate) AddSentToIDs(ids ...gid.ID) *IdentityUpdate {
+	_u.mutation.AddSentToIDs(ids...)
+	return _u
+}
+
+// AddSentTo adds the "sent_to" edges to the Recipient entity.
+func (_u *IdentityUpdate) AddSentTo(v ...*Recipient) *IdentityUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddSentToIDs(ids...)
+}
+
 // Mutation returns the IdentityMutation object of the builder.
 func (_u *IdentityUpdate) Mutation() *IdentityMutation {
 	return _u.mutation
@@ -225,6 +241,27 @@ func (_u *IdentityUpdate) Mutation() *IdentityMutation {
 func (_u *IdentityUpdate) ClearCustomer() *IdentityUpdate {
 	_u.mutation.ClearCustomer()
 	return _u
+}
+
+// ClearSentTo clears all "sent_to" edges to the Recipient entity.
+func (_u *IdentityUpdate) ClearSentTo() *IdentityUpdate {
+	_u.mutation.ClearSentTo()
+	return _u
+}
+
+// RemoveSentToIDs removes the "sent_to" edge to Recipient entities by IDs.
+func (_u *IdentityUpdate) RemoveSentToIDs(ids ...gid.ID) *IdentityUpdate {
+	_u.mutation.RemoveSentToIDs(ids...)
+	return _u
+}
+
+// RemoveSentTo removes "sent_to" edges to Recipient entities.
+func (_u *IdentityUpdate) RemoveSentTo(v ...*Recipient) *IdentityUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveSentToIDs(ids...)
 }
 
 // Save executes the query and returns the number of nodes affected by the update operation.
@@ -367,6 +404,51 @@ func (_u *IdentityUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.SentToCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   identity.SentToTable,
+			Columns: []string{identity.SentToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedSentToIDs(); len(nodes) > 0 && !_u.mutation.SentToCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   identity.SentToTable,
+			Columns: []string{identity.SentToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.SentToIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   identity.SentToTable,
+			Columns: []string{identity.SentToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -581,6 +663,21 @@ func (_u *IdentityUpdateOne) SetCustomer(v *Customer) *IdentityUpdateOne {
 	return _u.SetCustomerID(v.ID)
 }
 
+// AddSentToIDs adds the "sent_to" edge to the Recipient entity by IDs.
+func (_u *IdentityUpdateOne) AddSentToIDs(ids ...gid.ID) *IdentityUpdateOne {
+	_u.mutation.AddSentToIDs(ids...)
+	return _u
+}
+
+// AddSentTo adds the "sent_to" edges to the Recipient entity.
+func (_u *IdentityUpdateOne) AddSentTo(v ...*Recipient) *IdentityUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddSentToIDs(ids...)
+}
+
 // Mutation returns the IdentityMutation object of the builder.
 func (_u *IdentityUpdateOne) Mutation() *IdentityMutation {
 	return _u.mutation
@@ -590,6 +687,27 @@ func (_u *IdentityUpdateOne) Mutation() *IdentityMutation {
 func (_u *IdentityUpdateOne) ClearCustomer() *IdentityUpdateOne {
 	_u.mutation.ClearCustomer()
 	return _u
+}
+
+// ClearSentTo clears all "sent_to" edges to the Recipient entity.
+func (_u *IdentityUpdateOne) ClearSentTo() *IdentityUpdateOne {
+	_u.mutation.ClearSentTo()
+	return _u
+}
+
+// RemoveSentToIDs removes the "sent_to" edge to Recipient entities by IDs.
+func (_u *IdentityUpdateOne) RemoveSentToIDs(ids ...gid.ID) *IdentityUpdateOne {
+	_u.mutation.RemoveSentToIDs(ids...)
+	return _u
+}
+
+// RemoveSentTo removes "sent_to" edges to Recipient entities.
+func (_u *IdentityUpdateOne) RemoveSentTo(v ...*Recipient) *IdentityUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveSentToIDs(ids...)
 }
 
 // Where appends a list predicates to the IdentityUpdate builder.
@@ -762,6 +880,51 @@ func (_u *IdentityUpdateOne) sqlSave(ctx context.Context) (_node *Identity, err 
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(customer.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.SentToCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   identity.SentToTable,
+			Columns: []string{identity.SentToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedSentToIDs(); len(nodes) > 0 && !_u.mutation.SentToCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   identity.SentToTable,
+			Columns: []string{identity.SentToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.SentToIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   identity.SentToTable,
+			Columns: []string{identity.SentToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(recipient.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

@@ -24646,6 +24646,9 @@ type IdentityMutation struct {
 	clearedcustomer    bool
 	channel            *gid.ID
 	clearedchannel     bool
+	sent_to            map[gid.ID]struct{}
+	removedsent_to     map[gid.ID]struct{}
+	clearedsent_to     bool
 	done               bool
 	oldValue           func(context.Context) (*Identity, error)
 	predicates         []predicate.Identity
@@ -25563,6 +25566,60 @@ func (m *IdentityMutation) ResetChannel() {
 	m.clearedchannel = false
 }
 
+// AddSentToIDs adds the "sent_to" edge to the Recipient entity by ids.
+func (m *IdentityMutation) AddSentToIDs(ids ...gid.ID) {
+	if m.sent_to == nil {
+		m.sent_to = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.sent_to[ids[i]] = struct{}{}
+	}
+}
+
+// ClearSentTo clears the "sent_to" edge to the Recipient entity.
+func (m *IdentityMutation) ClearSentTo() {
+	m.clearedsent_to = true
+}
+
+// SentToCleared reports if the "sent_to" edge to the Recipient entity was cleared.
+func (m *IdentityMutation) SentToCleared() bool {
+	return m.clearedsent_to
+}
+
+// RemoveSentToIDs removes the "sent_to" edge to the Recipient entity by IDs.
+func (m *IdentityMutation) RemoveSentToIDs(ids ...gid.ID) {
+	if m.removedsent_to == nil {
+		m.removedsent_to = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.sent_to, ids[i])
+		m.removedsent_to[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedSentTo returns the removed IDs of the "sent_to" edge to the Recipient entity.
+func (m *IdentityMutation) RemovedSentToIDs() (ids []gid.ID) {
+	for id := range m.removedsent_to {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// SentToIDs returns the "sent_to" edge IDs in the mutation.
+func (m *IdentityMutation) SentToIDs() (ids []gid.ID) {
+	for id := range m.sent_to {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetSentTo resets all changes to the "sent_to" edge.
+func (m *IdentityMutation) ResetSentTo() {
+	m.sent_to = nil
+	m.clearedsent_to = false
+	m.removedsent_to = nil
+}
+
 // Where appends a list predicates to the IdentityMutation builder.
 func (m *IdentityMutation) Where(ps ...predicate.Identity) {
 	m.predicates = append(m.predicates, ps...)
@@ -26051,12 +26108,15 @@ func (m *IdentityMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *IdentityMutation) AddedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 3)
 	if m.customer != nil {
 		edges = append(edges, identity.EdgeCustomer)
 	}
 	if m.channel != nil {
 		edges = append(edges, identity.EdgeChannel)
+	}
+	if m.sent_to != nil {
+		edges = append(edges, identity.EdgeSentTo)
 	}
 	return edges
 }
@@ -26073,30 +26133,50 @@ func (m *IdentityMutation) AddedIDs(name string) []ent.Value {
 		if id := m.channel; id != nil {
 			return []ent.Value{*id}
 		}
+	case identity.EdgeSentTo:
+		ids := make([]ent.Value, 0, len(m.sent_to))
+		for id := range m.sent_to {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *IdentityMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 3)
+	if m.removedsent_to != nil {
+		edges = append(edges, identity.EdgeSentTo)
+	}
 	return edges
 }
 
 // RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
 // the given name in this mutation.
 func (m *IdentityMutation) RemovedIDs(name string) []ent.Value {
+	switch name {
+	case identity.EdgeSentTo:
+		ids := make([]ent.Value, 0, len(m.removedsent_to))
+		for id := range m.removedsent_to {
+			ids = append(ids, id)
+		}
+		return ids
+	}
 	return nil
 }
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *IdentityMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 3)
 	if m.clearedcustomer {
 		edges = append(edges, identity.EdgeCustomer)
 	}
 	if m.clearedchannel {
 		edges = append(edges, identity.EdgeChannel)
+	}
+	if m.clearedsent_to {
+		edges = append(edges, identity.EdgeSentTo)
 	}
 	return edges
 }
@@ -26109,6 +26189,8 @@ func (m *IdentityMutation) EdgeCleared(name string) bool {
 		return m.clearedcustomer
 	case identity.EdgeChannel:
 		return m.clearedchannel
+	case identity.EdgeSentTo:
+		return m.clearedsent_to
 	}
 	return false
 }
@@ -26136,6 +26218,9 @@ func (m *IdentityMutation) ResetEdge(name string) error {
 		return nil
 	case identity.EdgeChannel:
 		m.ResetChannel()
+		return nil
+	case identity.EdgeSentTo:
+		m.ResetSentTo()
 		return nil
 	}
 	return fmt.Errorf("unknown Identity edge %s", name)

@@ -4947,6 +4947,8 @@ func (q *IdentityQuery) collect(ctx context.Context, oc *graphql.OperationContex
 		case "channel":
 			edges["channel"] = append(edges["channel"], f)
 			cols = append(cols, identity.FieldChannelID)
+		case "sentTo":
+			edges["sentTo:"+f.Alias] = append(edges["sentTo:"+f.Alias], f)
 		case "version":
 			cols = append(cols, identity.FieldVersion)
 		case "createdAt":
@@ -5008,6 +5010,15 @@ func (q *IdentityQuery) collect(ctx context.Context, oc *graphql.OperationContex
 				return err
 			}
 			q.withChannel = sub
+		case "sentTo":
+			if !page.May(ctx, "Recipient") {
+				continue // refused at its own path, not here
+			}
+			sub := (&RecipientClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedSentTo(alias, func(w *RecipientQuery) { *w = *sub })
 		}
 	}
 	if !every {
@@ -5038,6 +5049,16 @@ func (_m *Identity) Channel(ctx context.Context) (*Channel, error) {
 		got, err = _m.QueryChannel().Only(ctx)
 	}
 	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// SentTo is the loaded edge, or one query.
+func (_m *Identity) SentTo(ctx context.Context) ([]*Recipient, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedSentTo(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QuerySentTo().All(ctx)
 }
 
 type (
@@ -5255,6 +5276,8 @@ func (q *InteractionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 			cols = append(cols, interaction.FieldAbandoned)
 		case "takesMatter":
 			cols = append(cols, interaction.FieldTakesMatter)
+		case "composer":
+			cols = append(cols, "queue_id", "channel_id", "identity_id", "conversation_id")
 		case "waitSeconds":
 			cols = append(cols, "queued_at", "accepted_at")
 		case "withheld":
@@ -6989,6 +7012,8 @@ func (q *MessageQuery) collect(ctx context.Context, oc *graphql.OperationContext
 			cols = append(cols, message.FieldAppID)
 		case "deliverySteps":
 			cols = append(cols, "steps")
+		case "quotedText":
+			cols = append(cols, "quoted")
 		case "receivedAt":
 			cols = append(cols, "created_at", "direction")
 		case "id", "__typename":

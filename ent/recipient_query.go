@@ -103,7 +103,7 @@ func (_q *RecipientQuery) QueryIdentity() *IdentityQuery {
 		step := sqlgraph.NewStep(
 			sqlgraph.From(recipient.Table, recipient.FieldID, selector),
 			sqlgraph.To(identity.Table, identity.FieldID),
-			sqlgraph.Edge(sqlgraph.M2O, false, recipient.IdentityTable, recipient.IdentityColumn),
+			sqlgraph.Edge(sqlgraph.M2O, true, recipient.IdentityTable, recipient.IdentityColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil

@@ -119,7 +119,7 @@ func (_u *RecipientUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if _u.mutation.IdentityCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
-			Inverse: false,
+			Inverse: true,
 			Table:   recipient.IdentityTable,
 			Columns: []string{recipient.IdentityColumn},
 			Bidi:    false,
@@ -132,7 +132,7 @@ func (_u *RecipientUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if nodes := _u.mutation.IdentityIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
-			Inverse: false,
+			Inverse: true,
 			Table:   recipient.IdentityTable,
 			Columns: []string{recipient.IdentityColumn},
 			Bidi:    false,
@@ -286,7 +286,7 @@ func (_u *RecipientUpdateOne) sqlSave(ctx context.Context) (_node *Recipient, er
 	if _u.mutation.IdentityCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
-			Inverse: false,
+			Inverse: true,
 			Table:   recipient.IdentityTable,
 			Columns: []string{recipient.IdentityColumn},
 			Bidi:    false,
@@ -299,7 +299,7 @@ func (_u *RecipientUpdateOne) sqlSave(ctx context.Context) (_node *Recipient, er
 	if nodes := _u.mutation.IdentityIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
-			Inverse: false,
+			Inverse: true,
 			Table:   recipient.IdentityTable,
 			Columns: []string{recipient.IdentityColumn},
 			Bidi:    false,

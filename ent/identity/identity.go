@@ -59,6 +59,8 @@ const (
 	EdgeCustomer = "customer"
 	// EdgeChannel holds the string denoting the channel edge name in mutations.
 	EdgeChannel = "channel"
+	// EdgeSentTo holds the string denoting the sent_to edge name in mutations.
+	EdgeSentTo = "sent_to"
 	// Table holds the table name of the identity in the database.
 	Table = "identities"
 	// CustomerTable is the table that holds the customer relation/edge.
@@ -75,6 +77,13 @@ const (
 	ChannelInverseTable = "channels"
 	// ChannelColumn is the table column denoting the channel relation/edge.
 	ChannelColumn = "channel_id"
+	// SentToTable is the table that holds the sent_to relation/edge.
+	SentToTable = "recipients"
+	// SentToInverseTable is the table name for the Recipient entity.
+	// It exists in this package in order to avoid circular dependency with the "recipient" package.
+	SentToInverseTable = "recipients"
+	// SentToColumn is the table column denoting the sent_to relation/edge.
+	SentToColumn = "identity_id"
 )
 
 // Columns holds all SQL columns for identity fields.
@@ -284,6 +293,20 @@ func ByChannelField(field string, opts ...sql.OrderTermOption) OrderOption {
 		sqlgraph.OrderByNeighborTerms(s, newChannelStep(), sql.OrderByField(field, opts...))
 	}
 }
+
+// BySentToCount orders the results by sent_to count.
+func BySentToCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newSentToStep(), opts...)
+	}
+}
+
+// BySentTo orders the results by sent_to terms.
+func BySentTo(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newSentToStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
 func newCustomerStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
@@ -296,5 +319,12 @@ func newChannelStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(ChannelInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.M2O, false, ChannelTable, ChannelColumn),
+	)
+}
+func newSentToStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(SentToInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, SentToTable, SentToColumn),
 	)
 }

@@ -1044,6 +1044,29 @@ func HasChannelWith(preds ...predicate.Channel) predicate.Identity {
 	})
 }
 
+// HasSentTo applies the HasEdge predicate on the "sent_to" edge.
+func HasSentTo() predicate.Identity {
+	return predicate.Identity(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, SentToTable, SentToColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasSentToWith applies the HasEdge predicate on the "sent_to" edge with a given conditions (other predicates).
+func HasSentToWith(preds ...predicate.Recipient) predicate.Identity {
+	return predicate.Identity(func(s *sql.Selector) {
+		step := newSentToStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
 // And groups predicates with the AND operator between them.
 func And(predicates ...predicate.Identity) predicate.Identity {
 	return predicate.Identity(sql.AndPredicates(predicates...))

@@ -1600,6 +1600,17 @@ var (
 				Name:    "message_workspace_id_same_id",
 				Unique:  true,
 				Columns: []*schema.Column{MessagesColumns[1], MessagesColumns[19]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "same_id IS NOT NULL",
+				},
+			},
+			{
+				Name:    "message_workspace_id_ref_id",
+				Unique:  false,
+				Columns: []*schema.Column{MessagesColumns[1], MessagesColumns[17]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "ref_id IS NOT NULL",
+				},
 			},
 		},
 	}
@@ -2009,8 +2020,8 @@ var (
 		{Name: "workspace_id", Type: field.TypeUUID},
 		{Name: "role", Type: field.TypeEnum, Enums: []string{"TO", "CC", "REPLY_TO"}},
 		{Name: "name", Type: field.TypeString, Default: ""},
-		{Name: "message_id", Type: field.TypeUUID},
 		{Name: "identity_id", Type: field.TypeUUID},
+		{Name: "message_id", Type: field.TypeUUID},
 	}
 	// RecipientsTable holds the schema information for the "recipients" table.
 	RecipientsTable = &schema.Table{
@@ -2019,15 +2030,15 @@ var (
 		PrimaryKey: []*schema.Column{RecipientsColumns[0]},
 		ForeignKeys: []*schema.ForeignKey{
 			{
-				Symbol:     "recipients_messages_recipients",
+				Symbol:     "recipients_identities_sent_to",
 				Columns:    []*schema.Column{RecipientsColumns[4]},
-				RefColumns: []*schema.Column{MessagesColumns[0]},
+				RefColumns: []*schema.Column{IdentitiesColumns[0]},
 				OnDelete:   schema.NoAction,
 			},
 			{
-				Symbol:     "recipients_identities_identity",
+				Symbol:     "recipients_messages_recipients",
 				Columns:    []*schema.Column{RecipientsColumns[5]},
-				RefColumns: []*schema.Column{IdentitiesColumns[0]},
+				RefColumns: []*schema.Column{MessagesColumns[0]},
 				OnDelete:   schema.NoAction,
 			},
 		},
@@ -2035,12 +2046,12 @@ var (
 			{
 				Name:    "recipient_message_id",
 				Unique:  false,
-				Columns: []*schema.Column{RecipientsColumns[4]},
+				Columns: []*schema.Column{RecipientsColumns[5]},
 			},
 			{
 				Name:    "recipient_identity_id",
 				Unique:  false,
-				Columns: []*schema.Column{RecipientsColumns[5]},
+				Columns: []*schema.Column{RecipientsColumns[4]},
 			},
 		},
 	}
@@ -2672,8 +2683,8 @@ func init() {
 	PullsTable.ForeignKeys[0].RefTable = ChannelsTable
 	QueuesTable.ForeignKeys[0].RefTable = TeamsTable
 	RawInboundsTable.ForeignKeys[0].RefTable = ChannelsTable
-	RecipientsTable.ForeignKeys[0].RefTable = MessagesTable
-	RecipientsTable.ForeignKeys[1].RefTable = IdentitiesTable
+	RecipientsTable.ForeignKeys[0].RefTable = IdentitiesTable
+	RecipientsTable.ForeignKeys[1].RefTable = MessagesTable
 	RoutingDecisionsTable.ForeignKeys[0].RefTable = InteractionsTable
 	RoutingDecisionsTable.ForeignKeys[1].RefTable = QueuesTable
 	RoutingDecisionsTable.ForeignKeys[2].RefTable = AgentsTable

@@ -164,6 +164,6 @@ func newIdentityStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(IdentityInverseTable, FieldID),
-		sqlgraph.Edge(sqlgraph.M2O, false, IdentityTable, IdentityColumn),
+		sqlgraph.Edge(sqlgraph.M2O, true, IdentityTable, IdentityColumn),
 	)
 }

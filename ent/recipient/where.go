@@ -268,7 +268,7 @@ func HasIdentity() predicate.Recipient {
 	return predicate.Recipient(func(s *sql.Selector) {
 		step := sqlgraph.NewStep(
 			sqlgraph.From(Table, FieldID),
-			sqlgraph.Edge(sqlgraph.M2O, false, IdentityTable, IdentityColumn),
+			sqlgraph.Edge(sqlgraph.M2O, true, IdentityTable, IdentityColumn),
 		)
 		sqlgraph.HasNeighbors(s, step)
 	})

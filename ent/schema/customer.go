@@ -69,6 +69,7 @@ func (Identity) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.From("customer", Customer.Type).Ref("identities").Field("customer_id").Unique().Required(),
 		edge.To("channel", Channel.Type).Field("channel_id").Unique().Immutable(),
+		edge.To("sent_to", Recipient.Type),
 	}
 }
 

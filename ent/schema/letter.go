@@ -26,7 +26,7 @@ func (Recipient) Fields() []ent.Field {
 func (Recipient) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.From("message", Message.Type).Ref("recipients").Field("message_id").Unique().Required().Immutable(),
-		edge.To("identity", Identity.Type).Field("identity_id").Unique().Required(),
+		edge.From("identity", Identity.Type).Ref("sent_to").Field("identity_id").Unique().Required(),
 	}
 }
 

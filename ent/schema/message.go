@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"entgo.io/ent"
+	"entgo.io/ent/dialect/entsql"
 	"entgo.io/ent/schema"
 	"entgo.io/ent/schema/edge"
 	"entgo.io/ent/schema/field"
@@ -57,7 +58,7 @@ func (Message) Fields() []ent.Field {
 func (Message) Annotations() []schema.Annotation {
 	return []schema.Annotation{Shape{
 		Needs: map[string][]string{
-			"deliverySteps": {"steps"}, "receivedAt": {"created_at", "direction"},
+			"deliverySteps": {"steps"}, "quotedText": {"quoted"}, "receivedAt": {"created_at", "direction"},
 		},
 		Via: map[string][]string{"author": {"agent", "customer", "app"}},
 	}}
@@ -85,7 +86,9 @@ func (Message) Indexes() []ent.Index {
 		index.Fields("interaction_id", "number").Unique().StorageKey("message_interaction_number"),
 		index.Fields("workspace_id", "channel_id", "external_id", "direction"), index.Fields("workspace_id", "delivery", "id"),
 		index.Fields("conversation_id", "id"), index.Fields("workspace_id", "identity_id", "visible_number").Unique(),
-		index.Fields("customer_id"), index.Fields("sender_id"), index.Fields("workspace_id", "same_id").Unique(),
+		index.Fields("customer_id"), index.Fields("sender_id"),
+		index.Fields("workspace_id", "same_id").Unique().Annotations(entsql.IndexWhere("same_id IS NOT NULL")),
+		index.Fields("workspace_id", "ref_id").Annotations(entsql.IndexWhere("ref_id IS NOT NULL")),
 	}
 }
 

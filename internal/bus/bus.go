@@ -24,6 +24,7 @@ const (
 	Log                       // numbered events; Seq is the workspace's head
 	Jobs                      // a job that is ready or has a time to run
 	Presence                  // somebody's sockets came or went
+	Pulls                     // a channel that is fetched from was changed
 )
 
 // Note is one wake-up. Seq is the newest number of the topic in the workspace, zero where the topic has none. Workspace

@@ -74,16 +74,16 @@ func (l *Lease) acquire(ctx context.Context) (epoch int64, wait time.Duration, e
 	db := l.store
 	// Looking first writes nothing and locks nothing: the holder's transactions may stand on the row.
 	var free bool
-	err = db.DB.QueryRowContext(ctx, db.SQL("SELECT expires_at <= "+db.at(0)+" FROM leases WHERE name = $1"), l.name).Scan(&free)
+	err = db.DB.QueryRowContext(ctx, db.SQL("SELECT expires_at <= "+db.At(0)+" FROM leases WHERE name = $1"), l.name).Scan(&free)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, wait, fmt.Errorf("look at lease %s: %w", l.name, err)
 	}
 	if err == nil && !free {
 		return 0, wait, nil
 	}
-	err = db.DB.QueryRowContext(ctx, db.SQL("INSERT INTO leases (id, name, holder, epoch, expires_at) VALUES ($1, $2, $3, 1, "+db.at(l.ttl)+
+	err = db.DB.QueryRowContext(ctx, db.SQL("INSERT INTO leases (id, name, holder, epoch, expires_at) VALUES ($1, $2, $3, 1, "+db.At(l.ttl)+
 		") ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, epoch = leases.epoch + 1, expires_at = excluded.expires_at"+
-		" WHERE leases.expires_at <= "+db.at(0)+" RETURNING epoch"), gid.Make(gid.Other), l.name, l.holder).Scan(&epoch)
+		" WHERE leases.expires_at <= "+db.At(0)+" RETURNING epoch"), gid.Make(gid.Other), l.name, l.holder).Scan(&epoch)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, wait, nil
 	}
@@ -113,7 +113,7 @@ func (l *Lease) keep(ctx context.Context, epoch int64, until time.Time, over cha
 		began := time.Now()
 		// Never wait for an answer beyond the end: another may lead from then on.
 		rctx, cancel := context.WithDeadline(ctx, until)
-		n, err := l.update(rctx, epoch, "expires_at = "+l.store.at(l.ttl))
+		n, err := l.update(rctx, epoch, "expires_at = "+l.store.At(l.ttl))
 		cancel()
 		switch {
 		case err != nil && ctx.Err() == nil:
@@ -132,7 +132,7 @@ func (l *Lease) keep(ctx context.Context, epoch int64, until time.Time, over cha
 func (l *Lease) release(ctx context.Context, epoch int64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if _, err := l.update(ctx, epoch, "holder = '', expires_at = "+l.store.at(0)); err != nil {
+	if _, err := l.update(ctx, epoch, "holder = '', expires_at = "+l.store.At(0)); err != nil {
 		slog.WarnContext(ctx, "lease: release", "lease", l.name, "err", err)
 	}
 }
@@ -140,7 +140,7 @@ func (l *Lease) release(ctx context.Context, epoch int64) {
 // update changes the lease while it is still ours; an ended one is not revived, because another may be about to take it.
 func (l *Lease) update(ctx context.Context, epoch int64, set string) (int64, error) {
 	res, err := l.store.DB.ExecContext(ctx, l.store.SQL("UPDATE leases SET "+set+
-		" WHERE name = $1 AND epoch = $2 AND holder = $3 AND expires_at > "+l.store.at(0)), l.name, epoch, l.holder)
+		" WHERE name = $1 AND epoch = $2 AND holder = $3 AND expires_at > "+l.store.At(0)), l.name, epoch, l.holder)
 	if err != nil {
 		return 0, err
 	}
@@ -161,9 +161,9 @@ func (s *Store) HeldIn(ctx context.Context, tx *ent.Tx, name string, epoch int64
 	return len(n) == 1, nil
 }
 
-// at is the SQL of the time after d: the server's on PostgreSQL, because nodes' clocks differ; this machine's on SQLite,
+// At is the SQL of the time after d: the server's on PostgreSQL, because nodes' clocks differ; this machine's on SQLite,
 // which only one machine uses.
-func (s *Store) at(d time.Duration) string {
+func (s *Store) At(d time.Duration) string {
 	if s.Dialect == dialect.Postgres {
 		return fmt.Sprintf("(clock_timestamp() + interval '%d microseconds')", d.Microseconds())
 	}
@@ -173,7 +173,7 @@ func (s *Store) at(d time.Duration) string {
 // Abandon gives up at once what an earlier run of this holder still holds: it died without saying so. Call it at the
 // start, before Hold; what that run may yet be writing is fenced by its epoch.
 func (s *Store) Abandon(ctx context.Context, holder string) error {
-	_, err := s.DB.ExecContext(ctx, s.SQL("UPDATE leases SET expires_at = "+s.at(-time.Second)+" WHERE holder = $1"), holder)
+	_, err := s.DB.ExecContext(ctx, s.SQL("UPDATE leases SET expires_at = "+s.At(-time.Second)+" WHERE holder = $1"), holder)
 	if err != nil {
 		return fmt.Errorf("give up the leases of an earlier run: %w", err)
 	}

@@ -243,8 +243,10 @@ CREATE INDEX "message_workspace_id_delivery_id" ON "messages" ("workspace_id", "
 CREATE INDEX "message_workspace_id_id" ON "messages" ("workspace_id", "id");
 -- create index "message_workspace_id_identity_id_visible_number" to table: "messages"
 CREATE UNIQUE INDEX "message_workspace_id_identity_id_visible_number" ON "messages" ("workspace_id", "identity_id", "visible_number");
+-- create index "message_workspace_id_ref_id" to table: "messages"
+CREATE INDEX "message_workspace_id_ref_id" ON "messages" ("workspace_id", "ref_id") WHERE (ref_id IS NOT NULL);
 -- create index "message_workspace_id_same_id" to table: "messages"
-CREATE UNIQUE INDEX "message_workspace_id_same_id" ON "messages" ("workspace_id", "same_id");
+CREATE UNIQUE INDEX "message_workspace_id_same_id" ON "messages" ("workspace_id", "same_id") WHERE (same_id IS NOT NULL);
 -- create "notes" table
 CREATE TABLE "notes" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "text" text NOT NULL, "pinned" boolean NOT NULL DEFAULT false, "conversation_id" uuid NOT NULL, "interaction_id" uuid NULL, "agent_id" uuid NULL, "app_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "note_conversation_id_id" to table: "notes"
@@ -304,7 +306,7 @@ CREATE INDEX "rawinbound_state_done_at" ON "raw_inbounds" ("state", "done_at");
 -- create index "rawinbound_workspace_id_channel_id_external_id" to table: "raw_inbounds"
 CREATE UNIQUE INDEX "rawinbound_workspace_id_channel_id_external_id" ON "raw_inbounds" ("workspace_id", "channel_id", "external_id");
 -- create "recipients" table
-CREATE TABLE "recipients" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "role" character varying NOT NULL, "name" character varying NOT NULL DEFAULT '', "message_id" uuid NOT NULL, "identity_id" uuid NOT NULL, PRIMARY KEY ("id"));
+CREATE TABLE "recipients" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "role" character varying NOT NULL, "name" character varying NOT NULL DEFAULT '', "identity_id" uuid NOT NULL, "message_id" uuid NOT NULL, PRIMARY KEY ("id"));
 -- create index "recipient_identity_id" to table: "recipients"
 CREATE INDEX "recipient_identity_id" ON "recipients" ("identity_id");
 -- create index "recipient_message_id" to table: "recipients"
@@ -442,7 +444,7 @@ ALTER TABLE "queues" ADD CONSTRAINT "queues_teams_team" FOREIGN KEY ("team_id") 
 -- modify "raw_inbounds" table
 ALTER TABLE "raw_inbounds" ADD CONSTRAINT "raw_inbounds_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "recipients" table
-ALTER TABLE "recipients" ADD CONSTRAINT "recipients_identities_identity" FOREIGN KEY ("identity_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "recipients_messages_recipients" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+ALTER TABLE "recipients" ADD CONSTRAINT "recipients_identities_sent_to" FOREIGN KEY ("identity_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "recipients_messages_recipients" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "routing_decisions" table
 ALTER TABLE "routing_decisions" ADD CONSTRAINT "routing_decisions_agents_chosen" FOREIGN KEY ("chosen_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "routing_decisions_interactions_decisions" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "routing_decisions_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "sessions" table
@@ -478,7 +480,7 @@ ALTER TABLE "sessions" DROP CONSTRAINT "sessions_agents_agent";
 -- reverse: modify "routing_decisions" table
 ALTER TABLE "routing_decisions" DROP CONSTRAINT "routing_decisions_queues_queue", DROP CONSTRAINT "routing_decisions_interactions_decisions", DROP CONSTRAINT "routing_decisions_agents_chosen";
 -- reverse: modify "recipients" table
-ALTER TABLE "recipients" DROP CONSTRAINT "recipients_messages_recipients", DROP CONSTRAINT "recipients_identities_identity";
+ALTER TABLE "recipients" DROP CONSTRAINT "recipients_messages_recipients", DROP CONSTRAINT "recipients_identities_sent_to";
 -- reverse: modify "raw_inbounds" table
 ALTER TABLE "raw_inbounds" DROP CONSTRAINT "raw_inbounds_channels_channel";
 -- reverse: modify "queues" table
@@ -677,6 +679,8 @@ DROP INDEX "note_conversation_id_id";
 DROP TABLE "notes";
 -- reverse: create index "message_workspace_id_same_id" to table: "messages"
 DROP INDEX "message_workspace_id_same_id";
+-- reverse: create index "message_workspace_id_ref_id" to table: "messages"
+DROP INDEX "message_workspace_id_ref_id";
 -- reverse: create index "message_workspace_id_identity_id_visible_number" to table: "messages"
 DROP INDEX "message_workspace_id_identity_id_visible_number";
 -- reverse: create index "message_workspace_id_id" to table: "messages"

@@ -244,7 +244,9 @@ CREATE INDEX `message_customer_id` ON `messages` (`customer_id`);
 -- create index "message_sender_id" to table: "messages"
 CREATE INDEX `message_sender_id` ON `messages` (`sender_id`);
 -- create index "message_workspace_id_same_id" to table: "messages"
-CREATE UNIQUE INDEX `message_workspace_id_same_id` ON `messages` (`workspace_id`, `same_id`);
+CREATE UNIQUE INDEX `message_workspace_id_same_id` ON `messages` (`workspace_id`, `same_id`) WHERE same_id IS NOT NULL;
+-- create index "message_workspace_id_ref_id" to table: "messages"
+CREATE INDEX `message_workspace_id_ref_id` ON `messages` (`workspace_id`, `ref_id`) WHERE ref_id IS NOT NULL;
 -- create "notes" table
 CREATE TABLE `notes` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `text` text NOT NULL, `pinned` bool NOT NULL DEFAULT (false), `conversation_id` uuid NOT NULL, `interaction_id` uuid NULL, `agent_id` uuid NULL, `app_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `notes_conversations_notes` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `notes_interactions_interaction` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE SET NULL, CONSTRAINT `notes_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `notes_apps_app` FOREIGN KEY (`app_id`) REFERENCES `apps` (`id`) ON DELETE SET NULL);
 -- create index "note_workspace_id_id" to table: "notes"
@@ -304,7 +306,7 @@ CREATE UNIQUE INDEX `rawinbound_workspace_id_channel_id_external_id` ON `raw_inb
 -- create index "rawinbound_state_done_at" to table: "raw_inbounds"
 CREATE INDEX `rawinbound_state_done_at` ON `raw_inbounds` (`state`, `done_at`);
 -- create "recipients" table
-CREATE TABLE `recipients` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `role` text NOT NULL, `name` text NOT NULL DEFAULT (''), `message_id` uuid NOT NULL, `identity_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `recipients_messages_recipients` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE NO ACTION, CONSTRAINT `recipients_identities_identity` FOREIGN KEY (`identity_id`) REFERENCES `identities` (`id`) ON DELETE NO ACTION);
+CREATE TABLE `recipients` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `role` text NOT NULL, `name` text NOT NULL DEFAULT (''), `identity_id` uuid NOT NULL, `message_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `recipients_identities_sent_to` FOREIGN KEY (`identity_id`) REFERENCES `identities` (`id`) ON DELETE NO ACTION, CONSTRAINT `recipients_messages_recipients` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE NO ACTION);
 -- create index "recipient_message_id" to table: "recipients"
 CREATE INDEX `recipient_message_id` ON `recipients` (`message_id`);
 -- create index "recipient_identity_id" to table: "recipients"
@@ -523,6 +525,8 @@ DROP INDEX `note_conversation_id_id`;
 DROP INDEX `note_workspace_id_id`;
 -- reverse: create "notes" table
 DROP TABLE `notes`;
+-- reverse: create index "message_workspace_id_ref_id" to table: "messages"
+DROP INDEX `message_workspace_id_ref_id`;
 -- reverse: create index "message_workspace_id_same_id" to table: "messages"
 DROP INDEX `message_workspace_id_same_id`;
 -- reverse: create index "message_sender_id" to table: "messages"

@@ -1,0 +1,274 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"tributary/channels"
+	"tributary/internal/bus"
+	"tributary/internal/gid"
+	"tributary/internal/store"
+)
+
+// Share tells how many of a total of streams are this node's part.
+type Share func(ctx context.Context, total int) (int, error)
+
+// Puller fetches on this node: its fair share of all streams, each in goroutines of its own that end when the stream is
+// lost, given back or the node stops.
+type Puller struct {
+	desk  *Desk
+	holds *store.Holds
+	share Share
+
+	mu   sync.Mutex
+	held map[gid.ID]*pulling
+}
+
+// pulling is a stream that this node fetches.
+type pulling struct {
+	store.Held
+	stop context.CancelFunc
+	done chan struct{}
+	wake chan struct{}
+}
+
+// poke makes the stream look at once.
+func (x *pulling) poke() {
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+// NewPuller makes the part.
+func (d *Desk) NewPuller(share Share) *Puller {
+	return &Puller{desk: d, holds: d.Store.Holds(d.Node, PullLease), share: share, held: map[gid.ID]*pulling{}}
+}
+
+// Run fetches until ctx ends; then it gives all streams back, so that another node goes on at once.
+func (p *Puller) Run(ctx context.Context) error {
+	notes := p.desk.Store.Bus.Listen(bus.Pulls)
+	defer notes.Close()
+	defer p.leave(ctx)
+	if err := p.holds.ReleaseAll(ctx); err != nil && ctx.Err() == nil {
+		p.desk.Log.WarnContext(ctx, "give back an earlier run's streams", "error", err)
+	}
+	tick := time.NewTicker(PullLease / 5)
+	defer tick.Stop()
+	renewed := time.Now()
+	for {
+		if err := p.round(ctx, &renewed); err != nil && ctx.Err() == nil {
+			p.desk.Log.WarnContext(ctx, "hold streams", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-notes.C():
+			p.changed(notes.Take())
+		}
+	}
+}
+
+// round renews what is held, ends what was lost, and brings the number to this node's share.
+func (p *Puller) round(ctx context.Context, renewed *time.Time) error {
+	total, err := p.desk.activePulls(ctx)
+	if err == nil && total+p.count() == 0 {
+		return nil
+	}
+	began := time.Now()
+	ours, err := p.holds.Renew(ctx)
+	if err != nil {
+		// Nobody answers: another may have them once the lease is over, so we stop before.
+		if time.Since(*renewed) > PullLease*4/5 {
+			p.keep(nil)
+		}
+		return err
+	}
+	*renewed = began
+	p.keep(ours)
+	share, err := p.share(ctx, total)
+	if err != nil {
+		return err
+	}
+	switch have := len(ours); {
+	case have < share:
+		more, err := p.holds.Take(ctx, share-have)
+		if err != nil {
+			return err
+		}
+		for _, h := range more {
+			p.begin(ctx, h)
+		}
+	case have > share:
+		return p.give(ctx, have-share)
+	}
+	return nil
+}
+
+func (p *Puller) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.held)
+}
+
+// changed wakes the streams of workspaces whose channels were changed: settings may work now that did not.
+func (p *Puller) changed(notes map[bus.Key]int64, missed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, x := range p.held {
+		if _, heard := notes[bus.Key{Topic: bus.Pulls, Workspace: x.Workspace}]; heard || missed {
+			x.poke()
+		}
+	}
+}
+
+// keep ends every stream that is not among ours, and begins those that are and do not run.
+func (p *Puller) keep(ours []store.Held) {
+	still := map[gid.ID]int64{}
+	for _, h := range ours {
+		still[h.ID] = h.Epoch
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, x := range p.held {
+		if still[id] != x.Epoch {
+			x.stop()
+			delete(p.held, id)
+		}
+	}
+}
+
+func (p *Puller) begin(ctx context.Context, h store.Held) {
+	ctx, stop := context.WithCancel(ctx)
+	x := &pulling{Held: h, stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	p.mu.Lock()
+	p.held[h.ID] = x
+	p.mu.Unlock()
+	go func() {
+		defer close(x.done)
+		defer stop()
+		p.fetch(ctx, x)
+	}()
+}
+
+// give hands n streams to whoever has fewer.
+func (p *Puller) give(ctx context.Context, n int) error {
+	p.mu.Lock()
+	var out []*pulling
+	for id, x := range p.held {
+		if len(out) == n {
+			break
+		}
+		out = append(out, x)
+		delete(p.held, id)
+	}
+	p.mu.Unlock()
+	return p.end(ctx, out)
+}
+
+// end stops streams, waits for what is being stored, and gives them back.
+func (p *Puller) end(ctx context.Context, all []*pulling) error {
+	given := make([]store.Held, len(all))
+	for n, x := range all {
+		x.stop()
+		given[n] = x.Held
+	}
+	for _, x := range all {
+		<-x.done
+	}
+	return p.holds.Release(ctx, given...)
+}
+
+// leave gives everything back at the stop.
+func (p *Puller) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), PullLease)
+	defer cancel()
+	p.mu.Lock()
+	var all []*pulling
+	for _, x := range p.held {
+		all = append(all, x)
+	}
+	clear(p.held)
+	p.mu.Unlock()
+	if err := p.end(ctx, all); err != nil {
+		p.desk.Log.WarnContext(ctx, "give streams back", "error", err)
+	}
+}
+
+// fetch reads one stream for as long as it is ours: at once, when it is woken, and after a pause in any case.
+func (p *Puller) fetch(ctx context.Context, x *pulling) {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() { p.watch(ctx, x) })
+	pause := pullFirst
+	for ctx.Err() == nil {
+		wait := pullPoll
+		switch err := p.desk.PullNow(ctx, x.Held); {
+		case err == nil:
+			pause = pullFirst
+		case ctx.Err() != nil || errors.Is(err, errNotOurs):
+			return
+		default:
+			wait = max(pause, channels.RetryAfterOf(err))
+			pause = min(2*pause, pullLast)
+			p.failed(ctx, x, err)
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		case <-x.wake:
+		}
+		t.Stop()
+	}
+}
+
+func (p *Puller) failed(ctx context.Context, x *pulling, err error) {
+	p.desk.Log.WarnContext(ctx, "fetch from a channel", "channel", x.Channel, "error", err)
+	if err := p.desk.pullFailed(ctx, x.Held, err); err != nil && ctx.Err() == nil {
+		p.desk.Log.WarnContext(ctx, "note a failure to fetch", "channel", x.Channel, "error", err)
+	}
+}
+
+// watch holds the connection that wakes, and makes it again when it breaks. Where a kind cannot watch, the stream is
+// looked at more often.
+func (p *Puller) watch(ctx context.Context, x *pulling) {
+	pause := pullFirst
+	for ctx.Err() == nil {
+		began, connected := time.Now(), sync.OnceFunc(func() { p.watches(ctx, x, true) })
+		can, err := p.desk.watch(ctx, x.Held, func() { connected(); x.poke() })
+		if ctx.Err() != nil || errors.Is(err, errNotOurs) {
+			return
+		}
+		if can {
+			p.watches(ctx, x, false)
+			if err != nil {
+				p.desk.Log.InfoContext(ctx, "watch a channel", "channel", x.Channel, "error", err)
+			}
+		}
+		if time.Since(began) > time.Minute {
+			pause = pullFirst
+		}
+		wait := pause
+		if !can {
+			wait = pullBlind
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+		pause = min(2*pause, pullLast)
+		x.poke() // what came while nobody watched
+	}
+}
+
+func (p *Puller) watches(ctx context.Context, x *pulling, on bool) {
+	if err := p.desk.setWatching(ctx, x.Held, on); err != nil && ctx.Err() == nil {
+		p.desk.Log.WarnContext(ctx, "note watching", "channel", x.Channel, "error", err)
+	}
+}
