@@ -95,6 +95,11 @@ func (r *mutationResolver) DeadLetterDiscard(ctx context.Context, ids []gid.ID, 
 	return p, err
 }
 
+// Node is the resolver for the node field.
+func (r *pullHealthResolver) Node(ctx context.Context, obj *ent.Pull) (*string, error) {
+	return some(r.Desk.PulledBy(obj)), nil
+}
+
 // Channel is the resolver for the channel field.
 func (r *queryResolver) Channel(ctx context.Context, id gid.ID) (*ent.Channel, error) {
 	return one(ctx, r.Desk.Channel, id)
@@ -121,4 +126,10 @@ func (r *queryResolver) DeadLetters(ctx context.Context, states []model.DeadLett
 // Channel returns exec.ChannelResolver implementation.
 func (r *Resolver) Channel() exec.ChannelResolver { return &channelResolver{r} }
 
-type channelResolver struct{ *Resolver }
+// PullHealth returns exec.PullHealthResolver implementation.
+func (r *Resolver) PullHealth() exec.PullHealthResolver { return &pullHealthResolver{r} }
+
+type (
+	channelResolver    struct{ *Resolver }
+	pullHealthResolver struct{ *Resolver }
+)

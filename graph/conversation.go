@@ -40,6 +40,11 @@ func (r *interactionResolver) WaitSeconds(ctx context.Context, obj *ent.Interact
 	return seconds(obj.QueuedAt, obj.AcceptedAt), nil
 }
 
+// Composer is the resolver for the composer field.
+func (r *interactionResolver) Composer(ctx context.Context, obj *ent.Interaction) (*desk.Composer, error) {
+	return r.Desk.Composer(ctx, obj)
+}
+
 // Withheld is the resolver for the withheld field.
 func (r *interactionResolver) Withheld(ctx context.Context, obj *ent.Interaction) (bool, error) {
 	return me(ctx).Withholds(obj.QueueID), nil

@@ -11,6 +11,7 @@ import (
 	"tributary/ent"
 	"tributary/graph/model"
 	"tributary/internal/gid"
+	"tributary/internal/viewer"
 )
 
 // deleted is the outcome of a deletion: the id of what is gone.
@@ -34,32 +35,60 @@ func (r *Resolver) health(ctx context.Context, c *ent.Channel) (*model.ChannelHe
 	case c.LastErrorAt != nil && (c.LastOutboundAt == nil || c.LastErrorAt.After(*c.LastOutboundAt)):
 		h.State = model.HealthStateDegraded
 	}
+	asked := map[string]bool{}
 	for _, f := range graphql.CollectFieldsCtx(ctx, nil) {
-		if f.Name == "backlogIn" || f.Name == "backlogOut" || f.Name == "deadLetters" {
-			b, err := r.backlog(ctx, c.ID)
-			h.BacklogIn, h.BacklogOut, h.DeadLetters = b.In, b.Out, b.Dead
-			return h, err
+		asked[f.Name] = true
+	}
+	if asked["backlogIn"] || asked["backlogOut"] || asked["deadLetters"] {
+		b, err := r.backlog(ctx, c.ID)
+		if err != nil {
+			return nil, err
 		}
+		h.BacklogIn, h.BacklogOut, h.DeadLetters = b.In, b.Out, b.Dead
+	}
+	h.Pulls = []*ent.Pull{}
+	if asked["pulls"] && me(ctx).Has(viewer.ChannelRead) {
+		all, err := once(ctx, r, pullsMemo, r.Desk.Pulls)
+		if err != nil {
+			return nil, err
+		}
+		h.Pulls = append(h.Pulls, all[c.ID]...)
 	}
 	return h, nil
 }
 
-const backlogMemo = "tributary.backlogs"
+const (
+	backlogMemo = "tributary.backlogs"
+	pullsMemo   = "tributary.pulls"
+)
 
 // backlog of a channel. A query counts those of all channels once, however many it shows; mutations and streams, which
 // go on while the numbers change, count each time.
 func (r *Resolver) backlog(ctx context.Context, id gid.ID) (desk.Backlog, error) {
-	oc := graphql.GetOperationContext(ctx)
-	if oc.Operation == nil || oc.Operation.Operation != ast.Query {
+	if !inQuery(ctx) {
 		return r.Desk.Backlog(ctx, id)
 	}
+	found, err := once(ctx, r, backlogMemo, r.Desk.Backlogs)
+	return found[id], err
+}
+
+func inQuery(ctx context.Context) bool {
+	oc := graphql.GetOperationContext(ctx)
+	return oc.Operation != nil && oc.Operation.Operation == ast.Query
+}
+
+// once asks for something of the whole workspace at most once in a query; elsewhere each time.
+func once[T any](ctx context.Context, r *Resolver, memo string, ask func(context.Context) (T, error)) (T, error) {
+	if !inQuery(ctx) {
+		return ask(ctx)
+	}
+	oc := graphql.GetOperationContext(ctx)
 	r.backlogs.Lock()
-	all, known := oc.Stats.GetExtension(backlogMemo).(func() (map[gid.ID]desk.Backlog, error))
+	all, known := oc.Stats.GetExtension(memo).(func() (T, error))
 	if !known {
-		all = sync.OnceValues(func() (map[gid.ID]desk.Backlog, error) { return r.Desk.Backlogs(ctx) })
-		oc.Stats.SetExtension(backlogMemo, all)
+		all = sync.OnceValues(func() (T, error) { return ask(ctx) })
+		oc.Stats.SetExtension(memo, all)
 	}
 	r.backlogs.Unlock()
-	found, err := all()
-	return found[id], err
+	return all()
 }

@@ -34,6 +34,11 @@ func (r *messageResolver) Author(ctx context.Context, obj *ent.Message) (ent.Act
 	}
 }
 
+// QuotedText is the resolver for the quotedText field.
+func (r *messageResolver) QuotedText(ctx context.Context, obj *ent.Message) (*string, error) {
+	return obj.Quoted, nil
+}
+
 // ReceivedAt is the resolver for the receivedAt field.
 func (r *messageResolver) ReceivedAt(ctx context.Context, obj *ent.Message) (*time.Time, error) {
 	if obj.Direction != message.DirectionINBOUND {

@@ -28,6 +28,9 @@ type ChannelResolver interface {
 
 	Health(ctx context.Context, obj *ent.Channel) (*model.ChannelHealth, error)
 }
+type PullHealthResolver interface {
+	Node(ctx context.Context, obj *ent.Pull) (*string, error)
+}
 
 // endregion ************************** generated!.gotpl **************************
 
@@ -1163,6 +1166,56 @@ func (ec *executionContext) fieldContext_ChannelHealth_deadLetters(_ context.Con
 	return graphql.NewScalarFieldContext("ChannelHealth", field, false, false, "Int")
 }
 
+func (ec *executionContext) _ChannelHealth_pulls(ctx context.Context, field graphql.CollectedField, obj *model.ChannelHealth) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ChannelHealth_pulls(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Pulls, nil
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := ec.unmarshalNScope2tributaryᚋinternalᚋviewerᚐScope(ctx, "CHANNEL_READ")
+				if err != nil {
+					var zeroVal []*ent.Pull
+					return zeroVal, err
+				}
+				if ec.Directives.Requires == nil {
+					var zeroVal []*ent.Pull
+					return zeroVal, errors.New("directive requires is not implemented")
+				}
+				return ec.Directives.Requires(ctx, obj, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v []*ent.Pull) graphql.Marshaler {
+			return ec.marshalOPullHealth2ᚕᚖtributaryᚋentᚐPullᚄ(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ChannelHealth_pulls(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ChannelHealth",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PullHealth(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _ChannelKindInfo_kind(ctx context.Context, field graphql.CollectedField, obj *model.ChannelKindInfo) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -2109,6 +2162,144 @@ func (ec *executionContext) fieldContext_DeadLetterRetryPayload_userErrors(_ con
 	return fc, nil
 }
 
+func (ec *executionContext) _PullHealth_stream(ctx context.Context, field graphql.CollectedField, obj *ent.Pull) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PullHealth_stream(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Stream, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PullHealth_stream(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PullHealth", field, false, false, "String")
+}
+
+func (ec *executionContext) _PullHealth_node(ctx context.Context, field graphql.CollectedField, obj *ent.Pull) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PullHealth_node(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.PullHealth().Node(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PullHealth_node(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PullHealth", field, true, true, "String")
+}
+
+func (ec *executionContext) _PullHealth_watching(ctx context.Context, field graphql.CollectedField, obj *ent.Pull) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PullHealth_watching(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Watching, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PullHealth_watching(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PullHealth", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _PullHealth_fetchedAt(ctx context.Context, field graphql.CollectedField, obj *ent.Pull) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PullHealth_fetchedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.FetchedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalODateTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PullHealth_fetchedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PullHealth", field, false, false, "DateTime")
+}
+
+func (ec *executionContext) _PullHealth_error(ctx context.Context, field graphql.CollectedField, obj *ent.Pull) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PullHealth_error(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Error, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PullHealth_error(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PullHealth", field, false, false, "String")
+}
+
+func (ec *executionContext) _PullHealth_errorAt(ctx context.Context, field graphql.CollectedField, obj *ent.Pull) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PullHealth_errorAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ErrorAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalODateTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PullHealth_errorAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PullHealth", field, false, false, "DateTime")
+}
+
 func (ec *executionContext) _SecretState_name(ctx context.Context, field graphql.CollectedField, obj *desk.SecretState) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -2822,6 +3013,11 @@ func (ec *executionContext) _ChannelHealth(ctx context.Context, sel ast.Selectio
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "pulls":
+			out.Values[i] = ec._ChannelHealth_pulls(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -3236,6 +3432,65 @@ func (ec *executionContext) _DeadLetterRetryPayload(ctx context.Context, sel ast
 	return out
 }
 
+var pullHealthImplementors = []string{"PullHealth"}
+
+func (ec *executionContext) _PullHealth(ctx context.Context, sel ast.SelectionSet, obj *ent.Pull) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, pullHealthImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("PullHealth")
+		case "stream":
+			out.Values[i] = ec._PullHealth_stream(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "node":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._PullHealth_node(ctx, field, obj)
+				})
+		case "watching":
+			out.Values[i] = ec._PullHealth_watching(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "fetchedAt":
+			out.Values[i] = ec._PullHealth_fetchedAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "error":
+			out.Values[i] = ec._PullHealth_error(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "errorAt":
+			out.Values[i] = ec._PullHealth_errorAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var secretStateImplementors = []string{"SecretState"}
 
 func (ec *executionContext) _SecretState(ctx context.Context, sel ast.SelectionSet, obj *desk.SecretState) graphql.Marshaler {
@@ -3430,6 +3685,14 @@ func (ec *executionContext) marshalNHealthState2tributaryᚋgraphᚋmodelᚐHeal
 	return v
 }
 
+func (ec *executionContext) marshalNPullHealth2ᚖtributaryᚋentᚐPull(ctx context.Context, sel ast.SelectionSet, v *ent.Pull) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "PullHealth!")
+		return graphql.Null
+	}
+	return ec._PullHealth(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalNSecretInput2tributaryᚋdeskᚐSecretInput(ctx context.Context, v any) (desk.SecretInput, error) {
 	res, err := ec.unmarshalInputSecretInput(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -3583,6 +3846,25 @@ func (ec *executionContext) marshalODeadLetterState2ᚕtributaryᚋgraphᚋmodel
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNDeadLetterState2tributaryᚋgraphᚋmodelᚐDeadLetterState(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalOPullHealth2ᚕᚖtributaryᚋentᚐPullᚄ(ctx context.Context, sel ast.SelectionSet, v []*ent.Pull) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNPullHealth2ᚖtributaryᚋentᚐPull(ctx, sel, v[i])
 	})
 
 	for _, e := range ret {

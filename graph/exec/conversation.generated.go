@@ -39,6 +39,7 @@ type ConversationResolver interface {
 type InteractionResolver interface {
 	WaitSeconds(ctx context.Context, obj *ent.Interaction) (*int, error)
 
+	Composer(ctx context.Context, obj *ent.Interaction) (*desk.Composer, error)
 	Withheld(ctx context.Context, obj *ent.Interaction) (bool, error)
 }
 type MessageItemResolver interface {
@@ -3669,6 +3670,38 @@ func (ec *executionContext) fieldContext_Interaction_abandoned(_ context.Context
 	return graphql.NewScalarFieldContext("Interaction", field, false, false, "Boolean")
 }
 
+func (ec *executionContext) _Interaction_composer(ctx context.Context, field graphql.CollectedField, obj *ent.Interaction) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Interaction_composer(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Interaction().Composer(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *desk.Composer) graphql.Marshaler {
+			return ec.marshalOComposer2ᚖtributaryᚋdeskᚐComposer(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Interaction_composer(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Interaction",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Composer(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Interaction_withheld(ctx context.Context, field graphql.CollectedField, obj *ent.Interaction) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7035,6 +7068,12 @@ func (ec *executionContext) _Interaction(ctx context.Context, sel ast.SelectionS
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "composer":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Interaction_composer(ctx, field, obj)
+				})
 		case "withheld":
 			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,

@@ -125,6 +125,7 @@ type QueryResolver interface {
 	Channels(ctx context.Context, first *int, after *page.Cursor, last *int, before *page.Cursor) (*ent.ChannelConnection, error)
 	ChannelKinds(ctx context.Context) ([]*model.ChannelKindInfo, error)
 	DeadLetters(ctx context.Context, states []model.DeadLetterState, first *int, after *page.Cursor, last *int, before *page.Cursor) (*model.DeadLetterConnection, error)
+	Health(ctx context.Context) (*desk.Health, error)
 	Conversation(ctx context.Context, id gid.ID) (*ent.Conversation, error)
 	Conversations(ctx context.Context, filter *desk.ConversationFilter, orderBy *desk.ConversationOrder, first *int, after *page.Cursor, last *int, before *page.Cursor) (*ent.ConversationConnection, error)
 	Interaction(ctx context.Context, id gid.ID) (*ent.Interaction, error)
@@ -9252,6 +9253,56 @@ func (ec *executionContext) fieldContext_Query_deadLetters(ctx context.Context, 
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_health(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_health(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Query().Health(ctx)
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := ec.unmarshalNScope2tributaryᚋinternalᚋviewerᚐScope(ctx, "SETTING_READ")
+				if err != nil {
+					var zeroVal *desk.Health
+					return zeroVal, err
+				}
+				if ec.Directives.Requires == nil {
+					var zeroVal *desk.Health
+					return zeroVal, errors.New("directive requires is not implemented")
+				}
+				return ec.Directives.Requires(ctx, nil, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *desk.Health) graphql.Marshaler {
+			return ec.marshalOHealth2ᚖtributaryᚋdeskᚐHealth(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Query_health(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Health(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_conversation(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -12789,6 +12840,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_deadLetters(ctx, field)
+				})
+		case "health":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_health(ctx, field)
 				})
 		case "conversation":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,

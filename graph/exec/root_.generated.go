@@ -27,6 +27,7 @@ type ResolverRoot interface {
 	Attachment() AttachmentResolver
 	ChangeItem() ChangeItemResolver
 	Channel() ChannelResolver
+	ClusterNode() ClusterNodeResolver
 	Conversation() ConversationResolver
 	Customer() CustomerResolver
 	CustomerMerge() CustomerMergeResolver
@@ -39,6 +40,7 @@ type ResolverRoot interface {
 	Note() NoteResolver
 	NoteItem() NoteItemResolver
 	Offer() OfferResolver
+	PullHealth() PullHealthResolver
 	Query() QueryResolver
 	RoutingDecision() RoutingDecisionResolver
 	Session() SessionResolver
@@ -100,6 +102,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("NoteUpdateInput", ec.unmarshalInputNoteUpdateInput),
 			graphql.NewInputUnmarshaler("QueueCreateInput", ec.unmarshalInputQueueCreateInput),
 			graphql.NewInputUnmarshaler("QueueUpdateInput", ec.unmarshalInputQueueUpdateInput),
+			graphql.NewInputUnmarshaler("RecipientInput", ec.unmarshalInputRecipientInput),
 			graphql.NewInputUnmarshaler("ResolveInput", ec.unmarshalInputResolveInput),
 			graphql.NewInputUnmarshaler("RoleCreateInput", ec.unmarshalInputRoleCreateInput),
 			graphql.NewInputUnmarshaler("RoleUpdateInput", ec.unmarshalInputRoleUpdateInput),
@@ -819,6 +822,24 @@ type ChannelHealth {
   backlogOut: Int! @cost(points: 2)
   "Work that was given up and waits for a person."
   deadLetters: Int! @cost(points: 2)
+  "What is fetched from the provider, such as a mailbox; empty where it delivers by itself."
+  pulls: [PullHealth!] @cost(points: 2) @requires(scope: CHANNEL_READ)
+}
+
+"How fetching a stream of a channel does. One node at a time fetches it."
+type PullHealth {
+  "Which part of the channel, such as a folder."
+  stream: String!
+  "The node that fetches it; null while nobody does."
+  node: String
+  "A connection is held that tells at once when something comes; else it is looked at from time to time."
+  watching: Boolean!
+  "When it was last read without a failure."
+  fetchedAt: DateTime
+  "Why it cannot be read now, for people."
+  error: String
+  "Since when."
+  errorAt: DateTime
 }
 
 "How a channel does, in a word."
@@ -1169,6 +1190,57 @@ type ChannelTestPayload {
   userErrors: [UserError!]!
 }
 `, BuiltIn: false},
+	{Name: "../../schema/cluster.graphql", Input: `"How the installation does, as one of its nodes sees it."
+type Health {
+  "The node that answers."
+  node: String!
+  "Its program's version."
+  version: String!
+  "What it does."
+  roles: [String!]!
+  "Where it keeps its rows: ` + "`" + `sqlite` + "`" + ` or ` + "`" + `postgres` + "`" + `."
+  database: String!
+  "How wake-ups reach other nodes: ` + "`" + `local` + "`" + `, ` + "`" + `postgres` + "`" + ` or ` + "`" + `redis` + "`" + `."
+  bus: String!
+  "Whether they reach them now. Without, everything goes on, more slowly."
+  busConnected: Boolean!
+  "The leaderships that are held, with who holds them."
+  leaders: [Leader!]!
+  "All nodes that are believed to live."
+  nodes: [ClusterNode!]!
+}
+
+"A piece of work that one node at a time does."
+type Leader {
+  "Which work."
+  name: String!
+  "The node that does it."
+  node: String!
+  "Rises with each new holder."
+  epoch: Long!
+}
+
+"A running process of this installation."
+type ClusterNode {
+  "Its name, kept over restarts."
+  name: String!
+  "What it does."
+  roles: [String!]!
+  "Its program's version."
+  version: String!
+  "When it started."
+  startedAt: DateTime!
+  "It takes no new work and will end."
+  draining: Boolean!
+  "Whether it answers the one that is asked here, node to node; null: it takes no such requests."
+  reachable: Boolean @cost(points: 5)
+}
+
+extend type Query {
+  "How the installation does."
+  health: Health @requires(scope: SETTING_READ)
+}
+`, BuiltIn: false},
 	{Name: "../../schema/conversation.graphql", Input: `"A customer's matter; spans channels. Its owner, set by the first accept, answers for it; who serves a single contact stands on the interaction."
 type Conversation implements Versioned & Node @requires(scope: CONVERSATION_READ) {
   "Opaque, sortable by time."
@@ -1379,6 +1451,8 @@ type Interaction implements Versioned & Node @requires(scope: CONVERSATION_READ)
   waitSeconds: Int
   "The customer left before anybody served."
   abandoned: Boolean!
+  "How an answer would be addressed and called; null where messages have one recipient and no subject, or the contact is withheld."
+  composer: Composer @cost(points: 5)
   "Of a restricted queue whose member the viewer is not: a placeholder without messages, notes and reasons."
   withheld: Boolean!
 }
@@ -2637,10 +2711,22 @@ type Message implements Versioned & Node @requires(scope: CONVERSATION_READ) {
   sender: Identity
   "Rises by one in its interaction."
   number: Int!
-  "Also for rich content; null after redaction or erasure."
+  "What it is called, on channels with subjects."
+  subject: String
+  "Also for rich content; null after redaction or erasure. Earlier messages that it quotes are left out."
   text: String
-  "Cleaned; remote images off."
+  "Cleaned; remote images off. Pictures of its own are named ` + "`" + `cid:` + "`" + ` and their file's ` + "`" + `contentId` + "`" + `."
   html: String
+  "What was cut from ` + "`" + `text` + "`" + `: earlier messages that it quotes, and the signature."
+  quotedText: String
+  "To whom it was addressed beside us, in its own order; empty on channels whose messages have one recipient."
+  recipients: [Recipient!]
+  "The ways by which it came, where one message can come by several: a mail in each mailbox that it was sent to."
+  arrivals: [Arrival!]
+  "Keys of what its reader should know, such as ` + "`" + `sender_unproved` + "`" + `, ` + "`" + `sender_forged` + "`" + `, ` + "`" + `reply_to_foreign` + "`" + `, ` + "`" + `cut` + "`" + `."
+  warnings: [String!]!
+  "Why it could not be read as its sender wrote it; the whole is among its files. Null: it was read."
+  unreadable: String
   "Its files."
   attachments: [Attachment!]
   "What it answers."
@@ -2713,6 +2799,58 @@ type DeliveryError {
   providerCode: String
 }
 
+"One to whom a message is addressed."
+type Recipient {
+  "By which address; null where the viewer may not see it."
+  identity: Identity
+  "How it is addressed to him."
+  role: RecipientRole!
+  "How the message calls him; a claim."
+  name: String!
+}
+
+"How a message is addressed to somebody."
+enum RecipientRole {
+  "He is meant."
+  TO
+  "He reads along."
+  CC
+  "Its sender asks to answer there."
+  REPLY_TO
+}
+
+"A way by which a message came."
+type Arrival {
+  "The channel."
+  channel: Channel
+  "The provider's id there."
+  externalId: String!
+  "When."
+  at: DateTime!
+}
+
+"One to whom a message would go."
+type Addressee {
+  "By which address."
+  identity: Identity!
+  "How it is addressed to him."
+  role: RecipientRole!
+  "How he is called; a claim."
+  name: String!
+}
+
+"How an answer would be addressed and called, before it is written."
+type Composer {
+  "What it would be called."
+  subject: String!
+  "To whom it goes."
+  replyTo: [Addressee!]!
+  "To whom it goes with ` + "`" + `replyAll` + "`" + `."
+  replyAllTo: [Addressee!]!
+  "Keys of what its author should know first, such as ` + "`" + `reply_to_foreign` + "`" + `."
+  warnings: [String!]!
+}
+
 "A file of a message."
 type Attachment implements Node @requires(scope: CONVERSATION_READ) {
   "Opaque, sortable by time."
@@ -2731,6 +2869,8 @@ type Attachment implements Node @requires(scope: CONVERSATION_READ) {
   state: AttachmentState!
   "Why it cannot be had."
   error: String
+  "How the message's ` + "`" + `html` + "`" + ` names it, after ` + "`" + `cid:` + "`" + `; empty where it does not."
+  contentId: String!
   "Signed, valid 5 minutes; null until it is READY."
   url: String
 }
@@ -2799,6 +2939,22 @@ input MessageInput {
   seenUpTo: ID
   "Send even though newer messages came in."
   sendAnyway: Boolean = false
+  "What to call it; as ` + "`" + `Composer` + "`" + ` says if absent."
+  subject: String
+  "Answer all that the answered message was addressed to, as ` + "`" + `Composer.replyAllTo` + "`" + ` says."
+  replyAll: Boolean = false
+  "Instead of the computed ones."
+  to: [RecipientInput!]
+  "Instead of the computed ones."
+  cc: [RecipientInput!]
+}
+
+"One to whom a message goes: exactly one of both."
+input RecipientInput {
+  "An identity of kind ` + "`" + `email` + "`" + `."
+  identityId: ID
+  "A mail address, without a name."
+  address: String
 }
 
 
@@ -4994,6 +5150,18 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
 
+func (ec *executionContext) childFields_Addressee(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "identity":
+		return ec.fieldContext_Addressee_identity(ctx, field)
+	case "role":
+		return ec.fieldContext_Addressee_role(ctx, field)
+	case "name":
+		return ec.fieldContext_Addressee_name(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Addressee", field.Name)
+}
+
 func (ec *executionContext) childFields_Agent(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -5250,6 +5418,18 @@ func (ec *executionContext) childFields_AppEdge(ctx context.Context, field graph
 	return nil, fmt.Errorf("no field named %q was found under type AppEdge", field.Name)
 }
 
+func (ec *executionContext) childFields_Arrival(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "channel":
+		return ec.fieldContext_Arrival_channel(ctx, field)
+	case "externalId":
+		return ec.fieldContext_Arrival_externalId(ctx, field)
+	case "at":
+		return ec.fieldContext_Arrival_at(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Arrival", field.Name)
+}
+
 func (ec *executionContext) childFields_Assignment(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -5292,6 +5472,8 @@ func (ec *executionContext) childFields_Attachment(ctx context.Context, field gr
 		return ec.fieldContext_Attachment_state(ctx, field)
 	case "error":
 		return ec.fieldContext_Attachment_error(ctx, field)
+	case "contentId":
+		return ec.fieldContext_Attachment_contentId(ctx, field)
 	case "url":
 		return ec.fieldContext_Attachment_url(ctx, field)
 	}
@@ -5534,6 +5716,8 @@ func (ec *executionContext) childFields_ChannelHealth(ctx context.Context, field
 		return ec.fieldContext_ChannelHealth_backlogOut(ctx, field)
 	case "deadLetters":
 		return ec.fieldContext_ChannelHealth_deadLetters(ctx, field)
+	case "pulls":
+		return ec.fieldContext_ChannelHealth_pulls(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ChannelHealth", field.Name)
 }
@@ -5620,6 +5804,38 @@ func (ec *executionContext) childFields_ChannelUpdatePayload(ctx context.Context
 		return ec.fieldContext_ChannelUpdatePayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ChannelUpdatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ClusterNode(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_ClusterNode_name(ctx, field)
+	case "roles":
+		return ec.fieldContext_ClusterNode_roles(ctx, field)
+	case "version":
+		return ec.fieldContext_ClusterNode_version(ctx, field)
+	case "startedAt":
+		return ec.fieldContext_ClusterNode_startedAt(ctx, field)
+	case "draining":
+		return ec.fieldContext_ClusterNode_draining(ctx, field)
+	case "reachable":
+		return ec.fieldContext_ClusterNode_reachable(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ClusterNode", field.Name)
+}
+
+func (ec *executionContext) childFields_Composer(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "subject":
+		return ec.fieldContext_Composer_subject(ctx, field)
+	case "replyTo":
+		return ec.fieldContext_Composer_replyTo(ctx, field)
+	case "replyAllTo":
+		return ec.fieldContext_Composer_replyAllTo(ctx, field)
+	case "warnings":
+		return ec.fieldContext_Composer_warnings(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Composer", field.Name)
 }
 
 func (ec *executionContext) childFields_Conversation(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -6072,6 +6288,28 @@ func (ec *executionContext) childFields_ExclusionCount(ctx context.Context, fiel
 	return nil, fmt.Errorf("no field named %q was found under type ExclusionCount", field.Name)
 }
 
+func (ec *executionContext) childFields_Health(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "node":
+		return ec.fieldContext_Health_node(ctx, field)
+	case "version":
+		return ec.fieldContext_Health_version(ctx, field)
+	case "roles":
+		return ec.fieldContext_Health_roles(ctx, field)
+	case "database":
+		return ec.fieldContext_Health_database(ctx, field)
+	case "bus":
+		return ec.fieldContext_Health_bus(ctx, field)
+	case "busConnected":
+		return ec.fieldContext_Health_busConnected(ctx, field)
+	case "leaders":
+		return ec.fieldContext_Health_leaders(ctx, field)
+	case "nodes":
+		return ec.fieldContext_Health_nodes(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Health", field.Name)
+}
+
 func (ec *executionContext) childFields_Identity(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -6184,6 +6422,8 @@ func (ec *executionContext) childFields_Interaction(ctx context.Context, field g
 		return ec.fieldContext_Interaction_waitSeconds(ctx, field)
 	case "abandoned":
 		return ec.fieldContext_Interaction_abandoned(ctx, field)
+	case "composer":
+		return ec.fieldContext_Interaction_composer(ctx, field)
 	case "withheld":
 		return ec.fieldContext_Interaction_withheld(ctx, field)
 	}
@@ -6326,6 +6566,18 @@ func (ec *executionContext) childFields_InvitationRevokePayload(ctx context.Cont
 	return nil, fmt.Errorf("no field named %q was found under type InvitationRevokePayload", field.Name)
 }
 
+func (ec *executionContext) childFields_Leader(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_Leader_name(ctx, field)
+	case "node":
+		return ec.fieldContext_Leader_node(ctx, field)
+	case "epoch":
+		return ec.fieldContext_Leader_epoch(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Leader", field.Name)
+}
+
 func (ec *executionContext) childFields_MergeCandidate(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -6414,10 +6666,22 @@ func (ec *executionContext) childFields_Message(ctx context.Context, field graph
 		return ec.fieldContext_Message_sender(ctx, field)
 	case "number":
 		return ec.fieldContext_Message_number(ctx, field)
+	case "subject":
+		return ec.fieldContext_Message_subject(ctx, field)
 	case "text":
 		return ec.fieldContext_Message_text(ctx, field)
 	case "html":
 		return ec.fieldContext_Message_html(ctx, field)
+	case "quotedText":
+		return ec.fieldContext_Message_quotedText(ctx, field)
+	case "recipients":
+		return ec.fieldContext_Message_recipients(ctx, field)
+	case "arrivals":
+		return ec.fieldContext_Message_arrivals(ctx, field)
+	case "warnings":
+		return ec.fieldContext_Message_warnings(ctx, field)
+	case "unreadable":
+		return ec.fieldContext_Message_unreadable(ctx, field)
 	case "attachments":
 		return ec.fieldContext_Message_attachments(ctx, field)
 	case "inReplyTo":
@@ -6706,6 +6970,24 @@ func (ec *executionContext) childFields_PersonalText(ctx context.Context, field 
 	return nil, fmt.Errorf("no field named %q was found under type PersonalText", field.Name)
 }
 
+func (ec *executionContext) childFields_PullHealth(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "stream":
+		return ec.fieldContext_PullHealth_stream(ctx, field)
+	case "node":
+		return ec.fieldContext_PullHealth_node(ctx, field)
+	case "watching":
+		return ec.fieldContext_PullHealth_watching(ctx, field)
+	case "fetchedAt":
+		return ec.fieldContext_PullHealth_fetchedAt(ctx, field)
+	case "error":
+		return ec.fieldContext_PullHealth_error(ctx, field)
+	case "errorAt":
+		return ec.fieldContext_PullHealth_errorAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PullHealth", field.Name)
+}
+
 func (ec *executionContext) childFields_Queue(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -6796,6 +7078,18 @@ func (ec *executionContext) childFields_QueueUpdatePayload(ctx context.Context, 
 		return ec.fieldContext_QueueUpdatePayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type QueueUpdatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_Recipient(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "identity":
+		return ec.fieldContext_Recipient_identity(ctx, field)
+	case "role":
+		return ec.fieldContext_Recipient_role(ctx, field)
+	case "name":
+		return ec.fieldContext_Recipient_name(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Recipient", field.Name)
 }
 
 func (ec *executionContext) childFields_Role(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

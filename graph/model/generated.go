@@ -170,6 +170,8 @@ type ChannelHealth struct {
 	BacklogOut int `json:"backlogOut"`
 	// Work that was given up and waits for a person.
 	DeadLetters int `json:"deadLetters"`
+	// What is fetched from the provider, such as a mailbox; empty where it delivers by itself.
+	Pulls []*ent.Pull `json:"pulls,omitempty"`
 }
 
 // What a kind of channel is and can do. Comes from the code of the kind; the list grows without a schema change.
