@@ -2,10 +2,15 @@
 // the time until the next poll, never data, because every reader asks the database what is new.
 //
 // Neighbours: store announces what a transaction has committed, jobs and relay listen, subscriptions follow the log.
-// Local serves one node; implementations between nodes embed the same hub.
+// Local serves one node. Remote serves several, over Redis Pub/Sub or over PostgreSQL's LISTEN and NOTIFY; within its
+// node it is the same hub. main chooses one and runs it.
 //
-// Invariants: Announce never waits for a listener and starts no goroutine; a listener holds at most maxPending places
-// and keeps the newest number of each; beyond that it forgets the places and says that something was missed.
+// Invariants: Announce waits neither for a listener nor for the network and starts no goroutine; a listener holds at
+// most maxPending places and keeps the newest number of each; beyond that it forgets the places and says that something
+// was missed. It says the same whenever a node may not have heard another: after every connection of Remote, and when
+// the other had to forget.
+//
+// Goroutines: none in Local; Remote.Run owns all of Remote's and returns when they have ended.
 package bus
 
 import (
@@ -79,11 +84,20 @@ func (h *hub) deliver(n Note) {
 }
 
 func (h *hub) listen(topics []Topic) *Listener {
-	l := &Listener{hub: h, topics: slices.Clone(topics), signal: make(chan struct{}, 1), pending: map[Key]int64{}}
+	l := newListener(h, topics)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.listeners = append(h.listeners, l)
 	return l
+}
+
+// lose tells every listener that something may have been missed.
+func (h *hub) lose() {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, l := range h.listeners {
+		l.lose()
+	}
 }
 
 func (h *hub) drop(l *Listener) {

@@ -19,6 +19,10 @@ type Listener struct {
 	lost    bool
 }
 
+func newListener(h *hub, topics []Topic) *Listener {
+	return &Listener{hub: h, topics: slices.Clone(topics), signal: make(chan struct{}, 1), pending: map[Key]int64{}}
+}
+
 // C gets a signal when there is something to take; several notes may share one signal, and a signal may find nothing.
 func (l *Listener) C() <-chan struct{} { return l.signal }
 
@@ -51,6 +55,14 @@ func (l *Listener) put(n Note) {
 	default:
 		l.pending[k] = n.Seq
 	}
+	l.mu.Unlock()
+	l.wake()
+}
+
+// lose keeps the places: the one who reads them all may begin there.
+func (l *Listener) lose() {
+	l.mu.Lock()
+	l.lost = true
 	l.mu.Unlock()
 	l.wake()
 }

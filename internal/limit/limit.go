@@ -1,14 +1,15 @@
 // Package limit says whether somebody may do something again yet: queries per token, logins per address, sends per
 // channel. It is GCRA, the leaky bucket that keeps one time per key instead of a counter and a timer.
 //
-// Memory is the implementation for one node. Several nodes share a limit through another Limiter with the same
-// contract; what is at stake decides whether a caller goes on when that one fails.
+// Memory is the implementation for one node. Redis has the same contract for several nodes that share their limits; when
+// its server is away each node goes on alone.
 //
 // Neighbours: graph, auth and channels choose keys and rates; this room knows neither, nor what is limited. A key is used
 // with one rate at a time; a changed rate holds from the next Take on.
 //
-// Invariants: for every key and every span of time t no more than Burst + PerSecond·t is taken; what is refused costs
-// nothing; memory is bounded, whatever keys strangers invent. No goroutines, no timers.
+// Invariants: for every key and every span of time t no more than Burst + PerSecond·t is taken, by one node or, while
+// Redis keeps its data, by all that share it; what is refused costs nothing; memory is bounded, whatever keys strangers
+// invent; a Take never waits longer than 50 ms for Redis. No goroutines, no timers.
 package limit
 
 import (
@@ -82,12 +83,9 @@ func (m *Memory) Take(ctx context.Context, key string, cost int, rate Rate) (Res
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
-	unit, window, err := rate.span()
+	unit, window, err := rate.check(cost)
 	if err != nil {
 		return Result{}, err
-	}
-	if cost < 0 || cost > rate.Burst {
-		return Result{}, fmt.Errorf("%w: %d of %d", ErrCost, cost, rate.Burst)
 	}
 	s := &m.shard[maphash.String(m.seed, key)%shards]
 	s.mu.Lock()
@@ -132,6 +130,17 @@ func (s *shard) makeRoom(now time.Duration, limit int) {
 	if len(s.full) >= limit {
 		delete(s.full, nearest)
 	}
+}
+
+// check is span for a cost that the bucket can hold.
+func (r Rate) check(cost int) (unit, window time.Duration, err error) {
+	if unit, window, err = r.span(); err != nil {
+		return 0, 0, err
+	}
+	if cost < 0 || cost > r.Burst {
+		return 0, 0, fmt.Errorf("%w: %d of %d", ErrCost, cost, r.Burst)
+	}
+	return unit, window, nil
 }
 
 // span gives the time that one unit takes to come back and the time that the whole bucket takes. Whole nanoseconds keep

@@ -34,10 +34,35 @@ func take(t interface {
 	return got
 }
 
-func TestTake(t *testing.T) {
+// maker makes a limiter with no bucket used, by a clock.
+type maker func(clock func() time.Time) limit.Limiter
+
+func TestMemory(t *testing.T) {
 	t.Parallel()
+	contract(t, func(clock func() time.Time) limit.Limiter { return limit.NewMemory(clock, 10_000) })
+}
+
+// contract is what every Limiter keeps.
+func contract(t *testing.T, with maker) {
+	t.Helper()
+	for name, f := range map[string]func(*testing.T, maker){
+		"takes, refuses and refills":     testTake,
+		"gives the whole burst":          testWholeBurst,
+		"refuses nonsense":               testRefusesNonsense,
+		"promise":                        testPromise,
+		"says exactly how long to wait":  testRetryAfterIsExact,
+		"grants no more to many at once": testParallelTakes,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, with)
+		})
+	}
+}
+
+func testTake(t *testing.T, with maker) {
 	var h hand
-	m := limit.NewMemory(h.now, 100)
+	m := with(h.now)
 	r := limit.Rate{Burst: 10, PerSecond: 5}
 	for _, c := range []struct {
 		pass time.Duration
@@ -69,10 +94,9 @@ func TestTake(t *testing.T) {
 }
 
 // Thirds of a second do not add up in binary fractions; the whole burst must still be there.
-func TestWholeBurst(t *testing.T) {
-	t.Parallel()
+func testWholeBurst(t *testing.T, with maker) {
 	var h hand
-	m := limit.NewMemory(h.now, 10_000)
+	m := with(h.now)
 	for _, perSecond := range []float64{1. / 3600, 0.1, 1. / 3, 1, 3, 7, 500, 1e6, 1e9, 3e9, math.Inf(1)} {
 		for _, burst := range []int{1, 3, 7, 100} {
 			key, r := fmt.Sprint(perSecond, burst), limit.Rate{Burst: burst, PerSecond: perSecond}
@@ -93,9 +117,9 @@ func TestWholeBurst(t *testing.T) {
 	}
 }
 
-func TestRefusesNonsense(t *testing.T) {
-	t.Parallel()
-	m := limit.NewMemory(time.Now, 10)
+func testRefusesNonsense(t *testing.T, with maker) {
+	var h hand
+	m := with(h.now)
 	for _, r := range []limit.Rate{{}, {Burst: 1}, {PerSecond: 1}, {-1, 1}, {1, -1}, {1, math.NaN()}, {1, 1e-300}, {1 << 30, 1e-9}, {math.MaxInt, 1}, {1, math.Inf(-1)}} {
 		if _, err := m.Take(t.Context(), "k", 1, r); !errors.Is(err, limit.ErrRate) {
 			t.Errorf("%+v: %v", r, err)
@@ -116,14 +140,13 @@ func TestRefusesNonsense(t *testing.T) {
 	}
 }
 
-// TestPromise: whatever is asked when, every span of time holds at most burst + rate·t, and a refusal happens only when a
+// testPromise: whatever is asked when, every span of time holds at most burst + rate·t, and a refusal happens only when a
 // bucket filled drop by drop could not have given it either.
-func TestPromise(t *testing.T) {
-	t.Parallel()
+func testPromise(t *testing.T, with maker) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := limit.Rate{Burst: rapid.IntRange(1, 50).Draw(t, "burst"), PerSecond: rapid.Float64Range(0.01, 5000).Draw(t, "rate")}
 		var h hand
-		m := limit.NewMemory(h.now, 64)
+		m := with(h.now)
 		type taken struct {
 			at   int64
 			cost int
@@ -161,12 +184,11 @@ func TestPromise(t *testing.T) {
 	})
 }
 
-func TestRetryAfterIsExact(t *testing.T) {
-	t.Parallel()
+func testRetryAfterIsExact(t *testing.T, with maker) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := limit.Rate{Burst: rapid.IntRange(1, 50).Draw(t, "burst"), PerSecond: rapid.Float64Range(0.01, 5000).Draw(t, "rate")}
 		var h hand
-		m := limit.NewMemory(h.now, 64)
+		m := with(h.now)
 		take(t, m, "k", rapid.IntRange(1, r.Burst).Draw(t, "first"), r)
 		cost := rapid.IntRange(1, r.Burst).Draw(t, "second")
 		got := take(t, m, "k", cost, r)
@@ -184,10 +206,9 @@ func TestRetryAfterIsExact(t *testing.T) {
 	})
 }
 
-func TestParallelTakes(t *testing.T) {
-	t.Parallel()
+func testParallelTakes(t *testing.T, with maker) {
 	var h hand
-	m := limit.NewMemory(h.now, 1000)
+	m := with(h.now)
 	r := limit.Rate{Burst: 500, PerSecond: 1}
 	var granted [4]atomic.Int32
 	var wg sync.WaitGroup
