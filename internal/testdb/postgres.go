@@ -36,7 +36,7 @@ func PostgresURL(t testing.TB, opts ...Option) string {
 	t.Helper()
 	admin, err := sharedPostgres()
 	if err != nil {
-		missing(t, "PostgreSQL", err)
+		Missing(t, "PostgreSQL", err)
 	}
 	o := collect(opts)
 	base := "template0"
@@ -188,7 +188,7 @@ func Postgres(t testing.TB) (string, *Server) {
 	t.Helper()
 	s, err := startPostgres("")
 	if err != nil {
-		missing(t, "private PostgreSQL", err)
+		Missing(t, "private PostgreSQL", err)
 	}
 	t.Cleanup(s.remove)
 	return s.URL(), s

@@ -27,7 +27,7 @@ func Redis(t testing.TB) string {
 	t.Helper()
 	server, err := sharedRedis()
 	if err != nil {
-		missing(t, "Redis", err)
+		Missing(t, "Redis", err)
 	}
 	claim := fmt.Sprintf("%s%d_%d", ownerPrefix(), os.Getpid(), claims.Add(1))
 	deadline := time.Now().Add(2 * time.Minute)
@@ -96,7 +96,7 @@ func PrivateRedis(t testing.TB) (string, *RedisServer) {
 	t.Helper()
 	s, err := startRedis()
 	if err != nil {
-		missing(t, "private Redis", err)
+		Missing(t, "private Redis", err)
 	}
 	t.Cleanup(s.remove)
 	return s.URL(), s

@@ -152,8 +152,8 @@ func (c *templates) get(name string, build func() (string, error)) *made {
 	return m
 }
 
-// missing skips loudly, or fails where servers are required.
-func missing(t testing.TB, server string, reason error) {
+// Missing skips a test loudly whose server is not there, or fails where servers are required.
+func Missing(t testing.TB, server string, reason error) {
 	t.Helper()
 	banner := fmt.Sprintf("\n"+
 		"########################################################################\n"+

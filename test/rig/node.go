@@ -1,5 +1,6 @@
 // Package rig starts the real program as a process and talks to it as a stranger would: GraphQL and the wire only. It
-// is shared by the end-to-end, kill and bad-day tests; nothing of the product imports it.
+// also starts a real mail server for those that need one (Mail). It is shared by the end-to-end, kill and bad-day tests;
+// nothing of the product imports it.
 package rig
 
 import (

@@ -1,0 +1,186 @@
+// A real mail server of one test: Dovecot and Postfix, as ../mail/server.sh runs them; what they do with which address is
+// written there.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, readdirSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { connect as secure } from 'node:tls';
+import { fileURLToPath } from 'node:url';
+import { until, within } from './client.js';
+
+const script = fileURLToPath(new URL('../mail/server.sh', import.meta.url));
+
+/** Everybody's password. */
+export const password = 'secret';
+
+/** The server cannot run on this machine; the message says why. */
+export class MailMissing extends Error {}
+
+export class Mail {
+  /** Starts a server; it is gone after end(), or when this process is. Throws MailMissing where it cannot run. */
+  static async start() {
+    const mail = new Mail();
+    // A group of its own lets it clean up when the terminal interrupts the tests.
+    mail.child = spawn(script, [], { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+    mail.errors = '';
+    mail.child.stderr.setEncoding('utf8').on('data', (text) => { mail.errors += text; });
+    mail.child.stdin.on('error', () => {}); // it is gone: the next answer says so
+    mail.ended = new Promise((resolve) => mail.child.once('close', resolve).once('error', (e) => { mail.errors += e.message; resolve(3); }));
+    mail.lines = createInterface({ input: mail.child.stdout })[Symbol.asyncIterator]();
+    const first = await within('the mail server', mail.lines.next(), 60_000);
+    if (first.done) throw new ((await mail.ended) === 3 ? MailMissing : Error)(`the mail server did not start: ${mail.errors.trim()}`);
+    // dir, ca (the certificate's path), and host:port of imap, imaps, smtp, submission, submissions, lmtp
+    Object.assign(mail, JSON.parse(first.value));
+    return mail;
+  }
+
+  async #command(words) {
+    this.child.stdin.write(`${words}\n`);
+    const { value } = await within(`the mail server's answer to ${words}`, this.lines.next(), 60_000);
+    if (value !== 'ok') throw new Error(`${words}: ${value ?? 'the mail server is gone'}\n${this.errors}`);
+  }
+
+  /** Both servers are gone; what is in mailboxes and queues stays. */
+  stop() { return this.#command('stop'); }
+
+  /** They are back at the same addresses. */
+  start() { return this.#command('start'); }
+
+  /** The folder gets a new UIDVALIDITY, its mails new UIDs. */
+  renumber(user, folder = 'INBOX') { return this.#command(`renumber ${user} ${folder}`); }
+
+  async end() {
+    this.child.stdin.end();
+    await this.ended;
+  }
+
+  /** Puts a mail into mailboxes as it is: one copy for each, which says to which address it came. */
+  async deliver({ from = '', to, raw }) {
+    for (const one of [to].flat()) await hand(this.lmtp, { hello: 'LHLO', from, to: one, raw });
+  }
+
+  /** Hands in a mail from the outside world, without a login. */
+  receive({ from = '', to, raw }) { return hand(this.smtp, { from, to, raw }); }
+
+  /** Hands in a mail as one who logged in. */
+  submit({ user, from = user, to, raw }) { return hand(this.submission, { user, ca: readFileSync(this.ca), from, to, raw }); }
+
+  /** The mails of a folder in the order in which they came, read from the disk: { raw, text, flags, header(name) }. */
+  letters(user, folder = 'INBOX') {
+    const box = join(this.dir, 'mail', user, 'Maildir', folder === 'INBOX' ? '' : `.${folder}`);
+    for (let tries = 0; tries < 100; tries += 1) {
+      try {
+        return ['new', 'cur'].flatMap((part) => files(join(box, part))).sort((a, b) => came(a) - came(b) || (a < b ? -1 : 1)).map(letter);
+      } catch (e) {
+        if (e.code !== 'ENOENT') throw e; // else the server gave a file another name meanwhile
+      }
+    }
+    throw new Error(`${box} does not come to rest`);
+  }
+
+  /** Waits for a mail that this is true of. */
+  arrives(user, is, ms) {
+    return until(`a mail for ${user}`, () => this.letters(user).find(is), ms);
+  }
+}
+
+function files(folder) {
+  try {
+    return readdirSync(folder).map((name) => join(folder, name));
+  } catch (e) {
+    if (e.code === 'ENOENT') return []; // nobody wrote to him yet
+    throw e;
+  }
+}
+
+/** When a mail came, in microseconds, as its file's name tells: 1700000000.M123456P… */
+function came(file) {
+  const [, seconds, micros] = /(\d+)\.M(\d+)P[^/]*$/.exec(file) ?? [0, 0, 0];
+  return Number(seconds) * 1e6 + Number(micros);
+}
+
+function letter(file) {
+  const raw = readFileSync(file);
+  const text = raw.toString('utf8');
+  const head = text.split(/\r?\n\r?\n/, 1)[0].replace(/\r?\n(?=[ \t])/g, '');
+  return {
+    raw,
+    text,
+    flags: file.split(':2,')[1] ?? '',
+    header: (name) => head.split(/\r?\n/).filter((line) => line.toLowerCase().startsWith(`${name.toLowerCase()}:`)).map((line) => line.slice(name.length + 1).trim()),
+  };
+}
+
+/** One side of a conversation in SMTP. */
+class Wire {
+  constructor(socket) {
+    this.socket = socket;
+    socket.on('error', () => {}); // the iterator throws it
+    this.lines = createInterface({ input: socket })[Symbol.asyncIterator]();
+  }
+
+  /** Says something, and takes no other answer than this code. */
+  async say(words, code) {
+    if (words !== null) this.socket.write(`${words}\r\n`);
+    for (;;) {
+      const { value: line, done } = await within('an answer', this.lines.next());
+      if (done) throw new Error(`the server ended the conversation after ${words}`);
+      if (line[3] === '-') continue;
+      if (!line.startsWith(code)) throw Object.assign(new Error(`${words}: ${line}`), { code: Number(line.slice(0, 3)), line });
+      return line;
+    }
+  }
+}
+
+/** Hands in one mail; a refusal is an Error with the server's code. */
+async function hand(address, { hello = 'EHLO', user, ca, from, to, raw }) {
+  const [host, port] = address.split(':');
+  const plain = connect(Number(port), host);
+  await within('the connection', once(plain, 'connect'));
+  let wire = new Wire(plain);
+  try {
+    await wire.say(null, '220');
+    await wire.say(`${hello} sender.test`, '250');
+    if (user) wire = await login(wire, ca, user);
+    await wire.say(`MAIL FROM:<${from}> BODY=8BITMIME`, '250');
+    for (const one of [to].flat()) await wire.say(`RCPT TO:<${one}>`, '250');
+    await wire.say('DATA', '354');
+    const bytes = Buffer.from(raw);
+    // latin1 keeps each byte as it is
+    const lines = bytes.toString('latin1').replace(/\r?\n/g, '\r\n').replace(/^\./gm, '..');
+    wire.socket.write(Buffer.from(lines.endsWith('\r\n') ? lines : `${lines}\r\n`, 'latin1'));
+    const answer = await wire.say('.', '250');
+    await wire.say('QUIT', '221').catch(() => {}); // the mail is theirs already
+    return answer;
+  } finally {
+    plain.destroy();
+  }
+}
+
+/** Goes over to TLS; the wire that it returns speaks inside. */
+async function login(wire, ca, user) {
+  await wire.say('STARTTLS', '220');
+  await wire.lines.return(); // TLS reads now
+  const inside = secure({ socket: wire.socket, ca, servername: 'localhost' });
+  await within('TLS', once(inside, 'secureConnect'));
+  const safe = new Wire(inside);
+  await safe.say('EHLO sender.test', '250');
+  await safe.say(`AUTH PLAIN ${Buffer.from(`\0${user}\0${password}`).toString('base64')}`, '235');
+  return safe;
+}
+
+let serial = 0;
+
+/** A small mail with a Message-ID of its own: { raw, id }. */
+export function plainMail({ from, to, subject, text, header = [] }) {
+  serial += 1;
+  const id = `<${process.pid}.${Date.now()}.${serial}@sender.test>`;
+  const lines = [`From: ${from}`, `To: ${to}`, `Subject: ${subject}`, `Message-ID: ${id}`, `Date: ${new Date().toUTCString().replace('GMT', '+0000')}`,
+    'MIME-Version: 1.0', 'Content-Type: text/plain; charset=utf-8', 'Content-Transfer-Encoding: 8bit', ...header];
+  return { raw: `${lines.join('\r\n')}\r\n\r\n${text}\r\n`, id };
+}
+
+/** Is true of the mail with this Message-ID. */
+export const withID = (id) => (mail) => mail.header('message-id').includes(id);
