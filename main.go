@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -32,12 +33,14 @@ import (
 	"tributary/internal/auth"
 	"tributary/internal/blob"
 	"tributary/internal/bus"
+	"tributary/internal/cluster"
 	"tributary/internal/config"
 	"tributary/internal/crypt"
 	"tributary/internal/dial"
 	"tributary/internal/gid"
 	"tributary/internal/jobs"
 	"tributary/internal/limit"
+	"tributary/internal/redis"
 	"tributary/internal/relay"
 	"tributary/internal/run"
 	"tributary/internal/store"
@@ -97,8 +100,13 @@ type house struct {
 	events *relay.Log
 	jobs   *jobs.Runner
 	node   *store.Node
-	// limiter counts tries and points; of this node alone.
+	// remote carries wake-ups to other nodes; nil where there can be none.
+	remote *bus.Remote
+	member *cluster.Member
+	puller *desk.Puller
+	// limiter counts tries and points; through Redis those of all nodes together.
 	limiter limit.Limiter
+	closers []io.Closer
 }
 
 // offerLease is the leadership of the router.
@@ -123,9 +131,12 @@ func openStore(ctx context.Context, cfg *config.Config, b bus.Bus) (*store.Store
 
 // build joins the rooms. publicURL is how the world reaches us.
 func build(ctx context.Context, cfg *config.Config, publicURL string, log *slog.Logger) (*house, error) {
-	h := &house{cfg: cfg, log: log, bus: bus.NewLocal()}
+	h := &house{cfg: cfg, log: log}
 	var err error
 	if h.box, err = keys(cfg); err != nil {
+		return nil, err
+	}
+	if err := h.reach(); err != nil {
 		return nil, err
 	}
 	if h.node, err = store.OpenNode(cfg.Data); err != nil {
@@ -142,23 +153,84 @@ func build(ctx context.Context, cfg *config.Config, publicURL string, log *slog.
 		return nil, errors.Join(err, h.store.Close())
 	}
 	guard := dial.New(cfg.DialRules)
-	h.limiter = limit.NewMemory(time.Now, 100_000)
 	h.tokens = auth.NewSigner(h.box.Key("tokens"), time.Now)
 	h.events, h.tail = relay.NewLog(h.store), relay.NewTail(h.store)
 	h.relay = relay.New(h.store, relay.Config{Holder: h.node.Name, Log: log})
 	h.desk = desk.New(desk.Config{
 		Store: h.store, Events: h.events, Blob: files, Links: blob.NewSigner(h.box.Key("links"), time.Now), Tokens: h.tokens,
 		Limiter: h.limiter, Host: channels.Host{Clock: run.Clock{}, Dial: guard, Blob: blob.OfChannels{Store: files}},
-		Log: log, Node: h.node.Name, PublicURL: publicURL, OfferLease: offerLease,
+		Cluster: h.cluster(publicURL),
+		Log:     log, Node: h.node.Name, PublicURL: publicURL, OfferLease: offerLease,
 		LoginsPerFiveMinutes: perFiveMinutes(cfg.Limits.LoginsPerAgent), StartsPerMinute: 3 * perMinute(cfg.Limits.VisitorMessages), MessagesPerMinute: perMinute(cfg.Limits.VisitorMessages),
 	})
-	h.jobs = jobs.NewRunner(h.store, jobs.Config{Node: h.node.Name, Log: log})
+	h.puller = h.desk.NewPuller(func(ctx context.Context, total int) (int, error) {
+		return h.member.Share(ctx, string(config.Channels), total)
+	})
+	h.jobs = jobs.NewRunner(h.store, jobs.Config{Node: h.node.Name, Lease: jobLease, Log: log})
 	h.desk.Register(h.jobs)
 	// There is no clean-shutdown shortcut: every start takes the path of a start after a crash.
 	if err := errors.Join(h.store.Abandon(ctx, h.node.Name), h.desk.Recover(ctx)); err != nil {
 		return nil, errors.Join(err, h.store.Close())
 	}
 	return h, nil
+}
+
+// jobLease is how long the work of a node that died waits for another one. Several nodes take over within ten seconds.
+const jobLease = 8 * time.Second
+
+// reach makes what goes between nodes: wake-ups through Redis where it is configured, else through PostgreSQL, and the
+// limits of all nodes together in Redis.
+func (h *house) reach() (err error) {
+	h.bus, h.limiter = bus.NewLocal(), limit.NewMemory(time.Now, 100_000)
+	switch {
+	case h.cfg.RedisURL.Set():
+		if h.remote, err = bus.NewRedis(bus.Options{URL: h.cfg.RedisURL.Clear(), Prefix: h.busName(), Log: h.log}); err != nil {
+			return err
+		}
+		client, err := redis.Open(h.cfg.RedisURL.Clear())
+		if err != nil {
+			return err
+		}
+		h.limiter = limit.NewRedis(client, h.limiter, limit.RedisOptions{Prefix: h.busName(), Log: h.log})
+		h.closers = append(h.closers, client)
+	case h.cfg.DatabaseURL.Set():
+		if h.remote, err = bus.NewPostgres(bus.Options{URL: h.cfg.DatabaseURL.Clear(), Prefix: h.busName(), Log: h.log}); err != nil {
+			return err
+		}
+	}
+	if h.remote != nil {
+		h.bus = h.remote
+	}
+	return nil
+}
+
+// busName keeps services apart that share a Redis: their keys differ, so their names do.
+func (h *house) busName() string { return "tributary-" + hex.EncodeToString(h.box.Key("bus")[:6]) }
+
+// cluster joins this node with the others.
+func (h *house) cluster(publicURL string) desk.Cluster {
+	roles := make([]string, len(h.cfg.Roles))
+	for n, r := range h.cfg.Roles {
+		roles[n] = string(r)
+	}
+	h.member = cluster.Join(h.store, cluster.Node{Name: h.node.Name, PublicURL: publicURL, Roles: roles, Version: version}, h.log)
+	kind := "local"
+	switch {
+	case h.cfg.RedisURL.Set():
+		kind = "redis"
+	case h.remote != nil:
+		kind = "postgres"
+	}
+	return desk.Cluster{Member: h.member, Bus: func() (string, bool) { return kind, h.remote == nil || h.remote.State().Connected }}
+}
+
+// close ends what the rooms hold open, after all parts have ended.
+func (h *house) close() error {
+	errs := []error{h.desk.Close(), h.store.Close()}
+	for _, c := range h.closers {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func perFiveMinutes(r config.Rate) int { return per(r, 5*time.Minute) }
@@ -217,8 +289,8 @@ func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Log
 	if err != nil {
 		return fmt.Errorf("the address %s cannot be listened on: %w", cfg.HTTP, err)
 	}
-	if cfg.RedisURL.Set() || cfg.SIPTrunk.On() || cfg.SIPPhone.On() {
-		log.WarnContext(ctx, "redis-url, sip-trunk and sip-phone are accepted, and not used by this version")
+	if cfg.SIPTrunk.On() || cfg.SIPPhone.On() {
+		log.WarnContext(ctx, "sip-trunk and sip-phone are accepted, and not used by this version")
 	}
 	public := cfg.PublicURL
 	if public == "" {
@@ -243,7 +315,7 @@ func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Log
 		return err
 	}
 	err = g.Run(ctx)
-	return errors.Join(err, h.desk.Close(), h.store.Close())
+	return errors.Join(err, h.close())
 }
 
 func newDoor(h *house) *door {
@@ -319,11 +391,18 @@ func charge(l limit.Limiter, c config.Limits) func(context.Context, *viewer.View
 // parts are what runs, by the node's roles.
 func (d *door) parts(g *run.Group, lis net.Listener) {
 	h := d.house
+	if h.remote != nil {
+		g.Add("bus", h.remote.Run)
+	}
+	g.Add("node", h.member.Run)
 	g.Add("log", h.tail.Run)
 	if h.cfg.Roles.Has(config.Worker) || h.cfg.Roles.Has(config.Channels) {
 		g.Add("jobs", h.jobs.Run)
 		g.Add("relay", h.relay.Run)
 		g.Add("sweep", run.Led(h.store.Lease("sweep", h.node.Name, 5*time.Second), h.sweep))
+	}
+	if h.cfg.Roles.Has(config.Channels) {
+		g.Add("pulls", h.puller.Run)
 	}
 	if h.cfg.Roles.Has(config.Router) {
 		g.Add("router", h.route)
@@ -517,7 +596,7 @@ func doctor(ctx context.Context, cfg *config.Config, out io.Writer, _ *slog.Logg
 		checks = append(checks, struct {
 			name string
 			f    func() error
-		}{"redis", func() error { return errors.New("this version runs on one node and does not use Redis yet") }})
+		}{"redis", func() error { return redisAnswers(ctx, cfg) }})
 	}
 	sick := 0
 	for _, c := range checks {
@@ -560,6 +639,14 @@ func databaseAnswers(ctx context.Context, cfg *config.Config) error {
 		}
 	}
 	return errors.Join(err, s.Integrity(ctx), s.Close())
+}
+
+func redisAnswers(ctx context.Context, cfg *config.Config) error {
+	client, err := redis.Open(cfg.RedisURL.Clear())
+	if err != nil {
+		return err
+	}
+	return errors.Join(client.Ping(ctx).Err(), client.Close())
 }
 
 func free(ctx context.Context, addr string) error {

@@ -127,7 +127,8 @@ func TestEveryFlagHasItsVariableAndKey(t *testing.T) {
 	values := map[string]string{
 		"data": "/d", "key-file": "/k", "http": "127.0.0.1:1", "public-url": "https://x.example", "behind-proxy": "true",
 		"trusted-proxy": "10.0.0.0/8,fd00::/8", "sip-trunk": "127.0.0.1:5060", "sip-phone": "127.0.0.1:5070",
-		"database-url": "postgres://u:pw@h/d", "redis-url": "redis://h:6379", "roles": "api,worker",
+		"database-url": "postgres://u:pw@h/d", "redis-url": "redis://h:6379", "blob-url": "s3://k:s@h/bucket", "peer": "127.0.0.1:5080",
+		"peer-secret": "a secret of all nodes", "roles": "api,worker",
 		"allow-dial": "mail=10.0.0.0/8:25,143;hook=fd00::/8", "log-level": "debug", "log-format": "json", "grace": "3s",
 		"budget-agent": "1@1", "budget-app": "2@2", "budget-bi": "3@3", "budget-visitor": "4@0.5",
 		"visitor-messages": "5/1m", "anonymous-queries": "6/1h", "logins-per-agent": "7/1m", "logins-per-address": "8/1m",

@@ -165,6 +165,43 @@ func (u URL) scheme() string {
 	return scheme
 }
 
+// Secret is a setting whose value is never printed.
+type Secret struct{ raw *string }
+
+// NewSecret wraps a value.
+func NewSecret(raw string) Secret { return Secret{&raw} }
+
+// UnmarshalText takes any text.
+func (s *Secret) UnmarshalText(text []byte) error {
+	*s = NewSecret(string(text))
+	return nil
+}
+
+// Clear is the value, empty where none is set.
+func (s Secret) Clear() string {
+	if s.raw == nil {
+		return ""
+	}
+	return *s.raw
+}
+
+// String says only whether there is a value.
+func (s Secret) String() string {
+	if s.Clear() == "" {
+		return ""
+	}
+	return "xxxxx"
+}
+
+// GoString is String quoted.
+func (s Secret) GoString() string { return strconv.Quote(s.String()) }
+
+// MarshalText is String.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// LogValue is String.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
 func decodePrefix(ctx *kong.DecodeContext, target reflect.Value) error {
 	var text string
 	if err := ctx.Scan.PopValueInto("CIDR", &text); err != nil {

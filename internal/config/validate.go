@@ -19,7 +19,7 @@ const leastAudit = 183 * day
 // validate refuses what single values cannot tell. Each check ends in one
 // sentence that says what to change.
 func (c *Config) validate(command Command) error {
-	checks := []func() error{c.checkData, c.checkHTTP, c.checkPublicURL, c.checkServers, c.checkRoles, c.checkDial, c.checkTimes}
+	checks := []func() error{c.checkData, c.checkHTTP, c.checkPublicURL, c.checkServers, c.checkPeer, c.checkRoles, c.checkDial, c.checkTimes}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err
@@ -78,8 +78,32 @@ func (c *Config) checkServers() error {
 	if c.DatabaseURL.Set() && !slices.Contains([]string{"postgres", "postgresql"}, c.DatabaseURL.scheme()) {
 		return errors.New("--database-url must begin with postgres://, the embedded database needs no address")
 	}
+	if c.BlobURL.Set() && c.BlobURL.scheme() != "s3" {
+		return errors.New("--blob-url must begin with s3://")
+	}
 	if c.RedisURL.Set() && !slices.Contains([]string{"redis", "rediss"}, c.RedisURL.scheme()) {
 		return errors.New("--redis-url must begin with redis:// or rediss://")
+	}
+	return nil
+}
+
+// leastSecret is how short a secret may be that nobody has to remember.
+const leastSecret = 16
+
+func (c *Config) checkPeer() error {
+	switch {
+	case !c.Peer.On() && c.PeerSecret.Clear() == "":
+		return nil
+	case !c.Peer.On():
+		return errors.New("--peer-secret has no meaning without --peer")
+	case len(c.PeerSecret.Clear()) < leastSecret:
+		return fmt.Errorf("--peer needs --peer-secret, the same on all nodes, of at least %d characters", leastSecret)
+	case !c.DatabaseURL.Set():
+		return errors.New("--peer needs --database-url: an embedded database serves one node")
+	}
+	host, _, _ := net.SplitHostPort(string(c.Peer))
+	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
+		return fmt.Errorf("--peer %s names no address that others could reach: say which of this machine's", c.Peer)
 	}
 	return nil
 }
