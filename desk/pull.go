@@ -60,14 +60,14 @@ func (w *work) listPulls(ctx context.Context, ch *ent.Channel) error {
 		case r == nil:
 			err = w.tx.Pull.Create().SetChannelID(ch.ID).SetStream(s).SetActive(ch.Enabled).Exec(ctx)
 		case r.Active != ch.Enabled:
-			err = w.tx.Pull.UpdateOneID(r.ID).SetActive(ch.Enabled).Exec(ctx)
+			err = w.switchPull(ctx, r, ch.Enabled)
 		}
 		if err != nil {
 			return fmt.Errorf("save pull: %w", err)
 		}
 	}
 	for _, r := range known { // kept with its place: the setting may come back
-		if err := w.tx.Pull.UpdateOneID(r.ID).SetActive(false).Exec(ctx); err != nil {
+		if err := w.switchPull(ctx, r, false); err != nil {
 			return fmt.Errorf("save pull: %w", err)
 		}
 	}
@@ -75,6 +75,11 @@ func (w *work) listPulls(ctx context.Context, ch *ent.Channel) error {
 		store.Announce(ctx, bus.Note{Topic: bus.Pulls, Workspace: ch.WorkspaceID})
 	}
 	return nil
+}
+
+// switchPull lets a stream be fetched, or takes it from whoever fetches it: what he reads from now on is not stored.
+func (w *work) switchPull(ctx context.Context, r *ent.Pull, on bool) error {
+	return w.tx.Pull.UpdateOneID(r.ID).SetActive(on).SetHolder("").SetWatching(false).SetExpiresAt(time.Unix(0, 0).UTC()).Exec(ctx)
 }
 
 // streamsOf are what is fetched from an opened channel.

@@ -329,9 +329,14 @@ var (
 		},
 		Indexes: []*schema.Index{
 			{
-				Name:    "arrival_message_id_channel_id",
+				Name:    "arrival_workspace_id_message_id_channel_id",
 				Unique:  true,
-				Columns: []*schema.Column{ArrivalsColumns[5], ArrivalsColumns[4]},
+				Columns: []*schema.Column{ArrivalsColumns[1], ArrivalsColumns[5], ArrivalsColumns[4]},
+			},
+			{
+				Name:    "arrival_message_id",
+				Unique:  false,
+				Columns: []*schema.Column{ArrivalsColumns[5]},
 			},
 			{
 				Name:    "arrival_channel_id",

@@ -56,7 +56,7 @@ func (Arrival) Edges() []ent.Edge {
 
 // Indexes of Arrival.
 func (Arrival) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("message_id", "channel_id").Unique(), index.Fields("channel_id")}
+	return []ent.Index{index.Fields("workspace_id", "message_id", "channel_id").Unique(), index.Fields("message_id"), index.Fields("channel_id")}
 }
 
 // ThreadRef says to which thread of a channel a message id belongs that answers may name: ids of mails that came, that

@@ -15,7 +15,7 @@ var withoutWorkspace = []string{"workspaces", "leases", "cluster_nodes"}
 
 // wide are unique over all workspaces on purpose.
 var wide = []string{
-	"leases: name",
+	"leases: name", "cluster_nodes: name",
 	// Rows of one workspace alone: the first column names a row that has one.
 	"messages: interaction_id, number", "agent_loads: agent_id", "team_members: agent_id, team_id", "agent_skills: agent_id, skill_id",
 	"consultants: interaction_id, agent_id", "followers: conversation_id, agent_id", "mentions: note_id, agent_id",

@@ -47,8 +47,10 @@ CREATE TABLE `apps` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version`
 CREATE INDEX `app_workspace_id_id` ON `apps` (`workspace_id`, `id`);
 -- create "arrivals" table
 CREATE TABLE `arrivals` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `external_id` text NOT NULL, `at` datetime NOT NULL, `channel_id` uuid NOT NULL, `message_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `arrivals_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE NO ACTION, CONSTRAINT `arrivals_messages_arrivals` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE NO ACTION);
--- create index "arrival_message_id_channel_id" to table: "arrivals"
-CREATE UNIQUE INDEX `arrival_message_id_channel_id` ON `arrivals` (`message_id`, `channel_id`);
+-- create index "arrival_workspace_id_message_id_channel_id" to table: "arrivals"
+CREATE UNIQUE INDEX `arrival_workspace_id_message_id_channel_id` ON `arrivals` (`workspace_id`, `message_id`, `channel_id`);
+-- create index "arrival_message_id" to table: "arrivals"
+CREATE INDEX `arrival_message_id` ON `arrivals` (`message_id`);
 -- create index "arrival_channel_id" to table: "arrivals"
 CREATE INDEX `arrival_channel_id` ON `arrivals` (`channel_id`);
 -- create "assignments" table
@@ -723,8 +725,10 @@ DROP INDEX `assignment_workspace_id_id`;
 DROP TABLE `assignments`;
 -- reverse: create index "arrival_channel_id" to table: "arrivals"
 DROP INDEX `arrival_channel_id`;
--- reverse: create index "arrival_message_id_channel_id" to table: "arrivals"
-DROP INDEX `arrival_message_id_channel_id`;
+-- reverse: create index "arrival_message_id" to table: "arrivals"
+DROP INDEX `arrival_message_id`;
+-- reverse: create index "arrival_workspace_id_message_id_channel_id" to table: "arrivals"
+DROP INDEX `arrival_workspace_id_message_id_channel_id`;
 -- reverse: create "arrivals" table
 DROP TABLE `arrivals`;
 -- reverse: create index "app_workspace_id_id" to table: "apps"

@@ -49,8 +49,10 @@ CREATE INDEX "app_workspace_id_id" ON "apps" ("workspace_id", "id");
 CREATE TABLE "arrivals" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "external_id" character varying NOT NULL, "at" timestamptz NOT NULL, "channel_id" uuid NOT NULL, "message_id" uuid NOT NULL, PRIMARY KEY ("id"));
 -- create index "arrival_channel_id" to table: "arrivals"
 CREATE INDEX "arrival_channel_id" ON "arrivals" ("channel_id");
--- create index "arrival_message_id_channel_id" to table: "arrivals"
-CREATE UNIQUE INDEX "arrival_message_id_channel_id" ON "arrivals" ("message_id", "channel_id");
+-- create index "arrival_message_id" to table: "arrivals"
+CREATE INDEX "arrival_message_id" ON "arrivals" ("message_id");
+-- create index "arrival_workspace_id_message_id_channel_id" to table: "arrivals"
+CREATE UNIQUE INDEX "arrival_workspace_id_message_id_channel_id" ON "arrivals" ("workspace_id", "message_id", "channel_id");
 -- create "assignments" table
 CREATE TABLE "assignments" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "kind" character varying NOT NULL, "reason" character varying NOT NULL, "started_at" timestamptz NOT NULL, "ended_at" timestamptz NULL, "agent_id" uuid NOT NULL, "queue_id" uuid NULL, "offer_id" uuid NULL, "interaction_id" uuid NOT NULL, PRIMARY KEY ("id"));
 -- create index "assignment_interaction_id_started_at" to table: "assignments"
@@ -873,8 +875,10 @@ DROP INDEX "assignment_workspace_id_agent_id_started_at";
 DROP INDEX "assignment_interaction_id_started_at";
 -- reverse: create "assignments" table
 DROP TABLE "assignments";
--- reverse: create index "arrival_message_id_channel_id" to table: "arrivals"
-DROP INDEX "arrival_message_id_channel_id";
+-- reverse: create index "arrival_workspace_id_message_id_channel_id" to table: "arrivals"
+DROP INDEX "arrival_workspace_id_message_id_channel_id";
+-- reverse: create index "arrival_message_id" to table: "arrivals"
+DROP INDEX "arrival_message_id";
 -- reverse: create index "arrival_channel_id" to table: "arrivals"
 DROP INDEX "arrival_channel_id";
 -- reverse: create "arrivals" table
