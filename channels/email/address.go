@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	maxName       = 200 // runes of a display name
+	maxShown      = 200 // runes of a display name
 	maxRecipients = 500 // addresses of one field
 	maxAddress    = 254 // bytes (RFC 5321 section 4.5.3.1.3)
 )
 
-// mailbox is one address of a field: what it is called and where it is.
-type mailbox struct{ name, address string }
+// party is one address of a field: what it is called and where it is.
+type party struct{ name, address string }
 
 // parseAddresses reads a field of addresses and never gives up: what is no
 // address is a name without one. Raw bytes and encoded words in names are
 // decoded after the field was taken apart, so that a comma in a name divides
 // nothing. Groups give their members.
-func parseAddresses(value []byte, locale string) []mailbox {
+func parseAddresses(value []byte, locale string) []party {
 	value = rawToUTF8(value, locale)
-	var list []mailbox
+	var list []party
 	for _, piece := range splitAddresses(value) {
 		if len(list) == maxRecipients {
 			break
@@ -97,14 +97,14 @@ func splitAddresses(value []byte) [][]byte {
 }
 
 // parseMailbox reads `Name <address>`, `address (Name)`, or what is left of them.
-func parseMailbox(piece []byte, locale string) mailbox {
+func parseMailbox(piece []byte, locale string) party {
 	piece = bytes.TrimSpace(piece)
 	if open := lastOutside(piece, '<'); open >= 0 {
 		name, rest := piece[:open], piece[open+1:]
 		if end := bytes.IndexByte(rest, '>'); end >= 0 {
 			rest = rest[:end]
 		}
-		return mailbox{name: displayName(name, locale), address: cleanAddress(rest)}
+		return party{name: displayName(name, locale), address: cleanAddress(rest)}
 	}
 	bare, comment := piece, []byte(nil)
 	if open := bytes.IndexByte(piece, '('); open >= 0 {
@@ -112,16 +112,16 @@ func parseMailbox(piece []byte, locale string) mailbox {
 		comment, _, _ = bytes.Cut(piece[open+1:], []byte(")"))
 	}
 	if a := cleanAddress(bare); a != "" {
-		return mailbox{name: displayName(comment, locale), address: a}
+		return party{name: displayName(comment, locale), address: a}
 	}
 	// `Name a@b`: the last word that looks like an address is one.
 	words := bytes.Fields(piece)
 	for i := len(words) - 1; i >= 0; i-- {
 		if a := cleanAddress(bytes.Trim(words[i], `<>()"',;`)); a != "" {
-			return mailbox{name: displayName(bytes.Join(words[:i], []byte(" ")), locale), address: a}
+			return party{name: displayName(bytes.Join(words[:i], []byte(" ")), locale), address: a}
 		}
 	}
-	return mailbox{name: displayName(piece, locale)}
+	return party{name: displayName(piece, locale)}
 }
 
 // lastOutside finds the last c outside of quotes and encoded words.
@@ -151,7 +151,7 @@ func displayName(raw []byte, locale string) string {
 	if len(raw) >= 2 && raw[0] == '"' && raw[len(raw)-1] == '"' {
 		raw = unquoteParam(raw)
 	}
-	name := clean.Line(decodeWords(raw, locale), maxName)
+	name := clean.Line(decodeWords(raw, locale), maxShown)
 	return strings.TrimSpace(strings.Trim(name, `"'`))
 }
 

@@ -132,6 +132,8 @@ func mostlyUTF8(b []byte) bool {
 	for len(b) > 0 {
 		r, n := utf8.DecodeRune(b)
 		switch {
+		case r == utf8.RuneError && n <= 1 && !utf8.FullRune(b): // cut off at the end
+			return good >= 3*bad && good > 0
 		case r == utf8.RuneError && n <= 1:
 			bad++
 		case r >= utf8.RuneSelf:
@@ -212,7 +214,7 @@ var candidates = []candidate{
 			case t < 0x41 || t == 0xff:
 				return wrong
 			case t >= 0xa1 && l >= 0xb0 && l <= 0xc8:
-				return 1.05 // Chinese has these pairs, too, but others beside them
+				return 1.2 // Chinese has these pairs, too, but others beside them
 			case t >= 0xa1 && l == 0xa1:
 				return 0.5
 			}
@@ -225,7 +227,9 @@ const wrong = -4 // a pair that the charset does not have
 
 func none(byte) float64 { return wrong }
 
-func within(low, high byte) func(byte) bool { return func(c byte) bool { return c >= low && c <= high } }
+func within(low, high byte) func(byte) bool {
+	return func(c byte) bool { return c >= low && c <= high }
+}
 
 // guessed picks the charset that explains the bytes best. A score of zero or
 // less means that none does: then the bytes are letters of the language's

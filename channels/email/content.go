@@ -36,7 +36,7 @@ func repair(text []byte, label, locale string, isHTML bool) (repaired []byte, ch
 	}
 	s, known := toUTF8(text, label, locale)
 	label = charsetName(label)
-	if known || !token.MatchString(label) {
+	if known || !mediaWord.MatchString(label) {
 		return []byte(s), "utf-8"
 	}
 	return text, label
@@ -46,7 +46,7 @@ func repair(text []byte, label, locale string, isHTML bool) (repaired []byte, ch
 // what to say where that does not know the label either.
 func byParser(b []byte, label, otherwise string) string {
 	label = charsetName(label)
-	if !token.MatchString(label) {
+	if !mediaWord.MatchString(label) {
 		return otherwise
 	}
 	var mail bytes.Buffer

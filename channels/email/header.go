@@ -11,8 +11,8 @@ import (
 
 const maxLine = 1000 // runes of a header field that is shown
 
-// field is one header field as it came, unfolded but not decoded.
-type field struct {
+// headerField is one header field as it came, unfolded but not decoded.
+type headerField struct {
 	name  string // lower case
 	value []byte
 }
@@ -20,7 +20,7 @@ type field struct {
 // header is the fields of a mail or a part in their order, which matters: what
 // our own servers wrote stands above what came from outside.
 type header struct {
-	fields []field
+	fields []headerField
 	locale string
 }
 
@@ -36,7 +36,7 @@ func parseHeader(block []byte, locale string) header {
 		case len(bytes.TrimSpace(line)) == 0, len(h.fields) == 0 && isEnvelope(line):
 		case line[0] != ' ' && line[0] != '\t' && ok && isName(name):
 			value = bytes.TrimSpace(value)
-			h.fields = append(h.fields, field{strings.ToLower(string(name)), value[:len(value):len(value)]}) // what is appended goes elsewhere
+			h.fields = append(h.fields, headerField{strings.ToLower(string(name)), value[:len(value):len(value)]}) // what is appended goes elsewhere
 		case len(h.fields) > 0:
 			last := &h.fields[len(h.fields)-1]
 			last.value = append(append(last.value, ' '), bytes.TrimSpace(line)...)

@@ -81,7 +81,7 @@ var (
 	hidden     = map[atom.Atom]bool{atom.Script: true, atom.Style: true, atom.Title: true, atom.Template: true, atom.Svg: true, atom.Select: true, atom.Textarea: true}
 	void       = map[atom.Atom]bool{atom.Br: true, atom.Img: true, atom.Hr: true, atom.Input: true, atom.Meta: true, atom.Link: true, atom.Wbr: true, atom.Col: true}
 	paragraphs = map[atom.Atom]bool{atom.P: true, atom.H1: true, atom.H2: true, atom.H3: true, atom.H4: true, atom.H5: true, atom.H6: true, atom.Ul: true, atom.Ol: true, atom.Table: true, atom.Blockquote: true, atom.Pre: true, atom.Hr: true}
-	lines      = map[atom.Atom]bool{atom.Div: true, atom.Tr: true, atom.Li: true, atom.Dt: true, atom.Dd: true, atom.Section: true, atom.Article: true, atom.Center: true}
+	lineBlocks = map[atom.Atom]bool{atom.Div: true, atom.Tr: true, atom.Li: true, atom.Dt: true, atom.Dd: true, atom.Section: true, atom.Article: true, atom.Center: true}
 )
 
 func (t *htmlText) start(tag html.Token, strip bool) {
@@ -102,7 +102,7 @@ func (t *htmlText) start(tag html.Token, strip bool) {
 	switch {
 	case paragraphs[tag.DataAtom]:
 		f.breakLine(2)
-	case lines[tag.DataAtom]:
+	case lineBlocks[tag.DataAtom]:
 		f.breakLine(1)
 	case tag.DataAtom == atom.Br:
 		f.newLine()
@@ -163,7 +163,7 @@ func (t *htmlText) end(tag html.Token) {
 		f.breakLine(2)
 	case paragraphs[tag.DataAtom]:
 		f.breakLine(2)
-	case lines[tag.DataAtom]:
+	case lineBlocks[tag.DataAtom]:
 		f.breakLine(1)
 	}
 	if t.within != "" && tag.Data == t.within {

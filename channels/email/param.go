@@ -14,7 +14,7 @@ type media struct {
 	params map[string]string
 }
 
-var token = regexp.MustCompile(`^[a-z0-9!#$&^_.+*'-]+(/[a-z0-9!#$&^_.+*'-]+)?$`)
+var mediaWord = regexp.MustCompile(`^[a-z0-9!#$&^_.+*'-]+(/[a-z0-9!#$&^_.+*'-]+)?$`)
 
 // parseMedia reads a parameterised field. It knows what the parser does not: a
 // parameter in pieces and in any charset (RFC 2231), raw bytes, encoded words,
@@ -22,7 +22,7 @@ var token = regexp.MustCompile(`^[a-z0-9!#$&^_.+*'-]+(/[a-z0-9!#$&^_.+*'-]+)?$`)
 func parseMedia(value []byte, locale string) media {
 	pieces := splitQuoted(value, ';')
 	m := media{params: map[string]string{}}
-	if name := strings.ToLower(strings.TrimSpace(string(pieces[0]))); token.MatchString(name) && len(name) <= 200 {
+	if name := strings.ToLower(strings.TrimSpace(string(pieces[0]))); mediaWord.MatchString(name) && len(name) <= 200 {
 		m.name = name
 	}
 	long := map[string][]segment{}

@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	maxText       = 1 << 20   // bytes of one text that are kept
-	maxTexts      = 2 << 20   // of all of them
-	maxHead       = 64 << 10  // bytes of a report or of a mail within the mail that are read
-	maxHeads      = 512 << 10 // of all of them
+	maxBody       = 1 << 20   // bytes of one text that are kept
+	maxBodies     = 2 << 20   // of all of them
+	maxInner      = 64 << 10  // bytes of a report or of a mail within the mail that are read
+	maxInners     = 512 << 10 // of all of them
 	maxAllHeaders = 1 << 20   // bytes of the headers of all parts
 )
 
@@ -154,14 +154,14 @@ func (c *collector) inReport() bool {
 
 // text keeps a body, up to its bounds.
 func (c *collector) text(p *piece, content io.Reader) (err error) {
-	p.text, p.cut, err = readUpTo(content, min(maxText, maxTexts-c.texts))
+	p.text, p.cut, err = readUpTo(content, min(maxBody, maxBodies-c.texts))
 	c.texts += len(p.text)
 	return err
 }
 
 // report keeps the beginning of a machine's report, or of the mail it is about.
 func (c *collector) report(p *piece, content io.Reader) (err error) {
-	p.head, _, err = readUpTo(content, min(maxHead, maxHeads-c.heads))
+	p.head, _, err = readUpTo(content, min(maxInner, maxInners-c.heads))
 	c.heads += len(p.head)
 	return err
 }
@@ -169,7 +169,7 @@ func (c *collector) report(p *piece, content io.Reader) (err error) {
 // file streams a file into the store.
 func (c *collector) file(p *piece, content io.Reader) error {
 	if isMail(p.media.name) {
-		kept := &prefix{in: content, room: min(maxHead, maxHeads-c.heads)}
+		kept := &prefix{in: content, room: min(maxInner, maxInners-c.heads)}
 		defer func() { p.head, c.heads = kept.head, c.heads+len(kept.head) }()
 		content = kept
 	}
@@ -236,7 +236,7 @@ func (c *collector) outside(what between, line []byte) error {
 		return nil
 	}
 	m := &c.open[len(c.open)-1]
-	m.preamble = append(m.preamble, line[:max(0, min(len(line), maxHead-len(m.preamble)))]...)
+	m.preamble = append(m.preamble, line[:max(0, min(len(line), maxInner-len(m.preamble)))]...)
 	return nil
 }
 
@@ -245,7 +245,7 @@ func (c *collector) end(parts int, closed bool) error {
 	m := c.open[len(c.open)-1]
 	if parts == 0 {
 		c.noParts = true
-		p := &piece{media: media{name: "text/plain"}, body: true, text: m.preamble[:max(0, min(len(m.preamble), maxTexts-c.texts))]}
+		p := &piece{media: media{name: "text/plain"}, body: true, text: m.preamble[:max(0, min(len(m.preamble), maxBodies-c.texts))]}
 		c.texts += len(p.text)
 		c.pieces = append(c.pieces, p)
 		c.put(p)

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxMail    = 100 << 20 // bytes that are read (MODEL 10)
+	maxRaw     = 100 << 20 // bytes that are read (MODEL 10)
 	maxRawRow  = 256 << 10 // bytes that are kept with the event; beyond, in the file store
 	mailType   = "message/rfc822"
 	binaryType = "application/octet-stream"
@@ -39,7 +39,7 @@ type original struct {
 }
 
 func newOriginal(ctx context.Context, blob channels.Blob, mail io.Reader) *original {
-	return &original{ctx: ctx, blob: blob, in: io.LimitReader(mail, maxMail), sum: sha256.New()}
+	return &original{ctx: ctx, blob: blob, in: io.LimitReader(mail, maxRaw), sum: sha256.New()}
 }
 
 // Read implements io.Reader.

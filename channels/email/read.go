@@ -64,7 +64,7 @@ func (r *reader) read(ctx context.Context, mail io.Reader, size int64, received 
 	if err != nil {
 		return channels.Inbound{}, err
 	}
-	c.lost = c.lost || beyond > 0 || size > maxMail
+	c.lost = c.lost || beyond > 0 || size > maxRaw
 	m := &message{r: r, c: c, body: [sha256.Size]byte(body.Sum(nil)), received: received, in: channels.Inbound{Kind: channels.InboundMessage, Raw: raw}}
 	if broken == nil {
 		broken = guard(m.fill)
@@ -99,7 +99,7 @@ type message struct {
 	body     [sha256.Size]byte
 	received time.Time
 	in       channels.Inbound
-	from     mailbox
+	from     party
 }
 
 // fill makes the event of the pieces.
@@ -126,7 +126,7 @@ func (m *message) name() {
 	h, in := m.c.top, &m.in
 	in.ExternalID, in.RefID = identify(h, m.body)
 	in.SameID = in.ExternalID
-	in.References, in.InReplyTo = references(h)
+	in.References, in.InReplyTo = ancestors(h)
 	switch {
 	case len(in.References) > 0:
 		in.ThreadKey = in.References[0]
@@ -167,9 +167,9 @@ func (m *message) address() {
 }
 
 // sender is who the mail says it is from; several tells that it names more than one.
-func (m *message) sender() (from mailbox, several bool) {
+func (m *message) sender() (from party, several bool) {
 	h := m.c.top
-	var named mailbox
+	var named party
 	addresses := map[string]bool{}
 	for _, value := range h.all("from") {
 		for _, b := range parseAddresses(value, m.r.locale) {

@@ -15,19 +15,19 @@ import (
 	"tributary/channels/channeltest"
 )
 
-// received is when the test's mails arrived.
-var received = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
+// arrivedAt is when the test's mails arrived.
+var arrivedAt = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
 
-// store is a channels.Blob in memory. A key is the hash of the content, so that
+// shelf is a channels.Blob in memory. A key is the hash of the content, so that
 // what is stored twice is the same.
-type store struct {
+type shelf struct {
 	mu    sync.Mutex
 	files map[string][]byte
 	fail  func(contentType string) error
 }
 
 // Put implements channels.Blob.
-func (s *store) Put(_ context.Context, r io.Reader, contentType string) (string, int64, error) {
+func (s *shelf) Put(_ context.Context, r io.Reader, contentType string) (string, int64, error) {
 	if s.fail != nil {
 		if err := s.fail(contentType); err != nil {
 			return "", 0, err
@@ -49,7 +49,7 @@ func (s *store) Put(_ context.Context, r io.Reader, contentType string) (string,
 }
 
 // Get implements channels.Blob.
-func (s *store) Get(_ context.Context, key string) (io.ReadCloser, error) {
+func (s *shelf) Get(_ context.Context, key string) (io.ReadCloser, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, ok := s.files[key]
@@ -59,28 +59,28 @@ func (s *store) Get(_ context.Context, key string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(b)), nil
 }
 
-func (s *store) file(t *testing.T, ref *channels.MediaRef) string {
+func (s *shelf) file(t *testing.T, ref *channels.MediaRef) string {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, ok := s.files[ref.Blob]
 	if !ok {
-		t.Fatalf("%s is not in the store", ref.Name)
+		t.Fatalf("%s is not in the shelf", ref.Name)
 	}
 	return string(b)
 }
 
-func newReader() (*reader, *store) {
-	s := &store{}
+func newReader() (*reader, *shelf) {
+	s := &shelf{}
 	return &reader{
 		own:   []string{"support@example.com", "hilfe@example.com"},
 		marks: true, authserv: []string{"mx.example.com"}, locale: "zh-CN",
-		blob: s, clock: channeltest.NewClock(received.Add(time.Minute)),
+		blob: s, clock: channeltest.NewClock(arrivedAt.Add(time.Minute)),
 	}, s
 }
 
 // crlf gives a mail the line ends it has on the wire.
-func wire(mail string) string {
+func onWire(mail string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(mail, "\r\n", "\n"), "\n", "\r\n")
 }
 
@@ -92,7 +92,7 @@ func readMail(t *testing.T, mail string) channels.Inbound {
 
 func readBy(t *testing.T, r *reader, mail string) channels.Inbound {
 	t.Helper()
-	in, err := r.read(t.Context(), strings.NewReader(mail), int64(len(mail)), received)
+	in, err := r.read(t.Context(), strings.NewReader(mail), int64(len(mail)), arrivedAt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func textIn(in channels.Inbound) string {
 	return in.Parts[0].Text
 }
 
-const simple = `From: "Wang Fang" <Wang.Fang@customer.example>
+const simpleMail = `From: "Wang Fang" <Wang.Fang@customer.example>
 To: Support <support@example.com>, other@example.org
 Cc: third@example.net
 Subject: =?utf-8?B?6YCA6LSn?= please
@@ -148,7 +148,7 @@ JVBERi0xLjQK
 func TestSimple(t *testing.T) {
 	t.Parallel()
 	r, s := newReader()
-	in := readBy(t, r, wire(simple))
+	in := readBy(t, r, onWire(simpleMail))
 	if in.Kind != channels.InboundMessage || in.Unreadable != "" {
 		t.Errorf("kind %s, unreadable %q", in.Kind, in.Unreadable)
 	}
@@ -183,7 +183,7 @@ func TestSimple(t *testing.T) {
 	if pdf.Type != channels.PartFile || pdf.Media.ContentID != "" || pdf.Media.Name != "order 7.pdf" || s.file(t, pdf.Media) != "%PDF-1.4\n" || pdf.Media.ContentType != "application/pdf" {
 		t.Errorf("file %+v", pdf.Media)
 	}
-	if string(in.Raw.Bytes) != wire(simple) || in.Raw.ContentType != "message/rfc822" || in.Raw.Size != int64(len(wire(simple))) || len(in.Raw.SHA256) != 64 {
+	if string(in.Raw.Bytes) != onWire(simpleMail) || in.Raw.ContentType != "message/rfc822" || in.Raw.Size != int64(len(onWire(simpleMail))) || len(in.Raw.SHA256) != 64 {
 		t.Errorf("raw %s %d", in.Raw.ContentType, in.Raw.Size)
 	}
 }

@@ -55,8 +55,8 @@ const maxMessageID = address.MaxID - 1 - bodyHash
 // bodyHash is how many hex digits of the body's hash stand in an external id.
 const bodyHash = 16
 
-// references are the ids of a mail's ancestors, oldest first, the one it answers last.
-func references(h header) (chain []string, inReplyTo string) {
+// ancestors are the ids of a mail's ancestors, oldest first, the one it answers last.
+func ancestors(h header) (chain []string, inReplyTo string) {
 	for _, value := range h.all("references") {
 		chain = append(chain, messageIDs(value)...)
 	}
