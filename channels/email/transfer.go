@@ -104,7 +104,8 @@ func (d *quotedReader) Read(p []byte) (int, error) {
 		line, d.err = d.in.ReadSlice('\n')
 		whole := d.err == nil
 		if d.err == bufio.ErrBufferFull { //nolint:errorlint // ReadSlice returns this very value
-			line, d.err = d.keepCode(line), nil
+			d.err = nil
+			line, whole = d.complete(line)
 		}
 		d.out = unquote(line, whole || d.err != nil)
 	}
@@ -113,27 +114,24 @@ func (d *quotedReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// keepCode gives back the beginning of a code that the buffer's end has cut.
-func (d *quotedReader) keepCode(line []byte) []byte {
-	for i := 1; i <= 2; i++ {
-		if line[len(line)-i] != '=' {
-			continue
+// complete adds to a full buffer what belongs to the code at its end. last tells
+// that nothing comes behind it.
+func (d *quotedReader) complete(line []byte) (whole []byte, last bool) {
+	whole = line
+	for n := range 64 {
+		if end := bytes.LastIndexByte(whole[max(0, len(whole)-2):], '='); end < 0 || whole[len(whole)-1] == '\n' {
+			break
 		}
-		// A full buffer has room again after its bytes were read: take the rest by hand.
-		whole := append([]byte(nil), line...)
-		for range 3 - i {
-			c, err := d.in.ReadByte()
-			if err != nil {
-				break
-			}
-			whole = append(whole, c)
-			if c == '\n' {
-				break
-			}
+		if n == 0 {
+			whole = append([]byte(nil), line...) // reading on moves the buffer
 		}
-		return whole
+		c, err := d.in.ReadByte()
+		if err != nil {
+			return whole, true
+		}
+		whole = append(whole, c)
 	}
-	return line
+	return whole, false
 }
 
 // unquote decodes one line in place; whole tells that its end is the line's.
