@@ -1,8 +1,6 @@
 package email
 
-import (
-	"strings"
-)
+import "strings"
 
 // machines are local parts that no person writes from.
 var machines = map[string]bool{
@@ -15,7 +13,10 @@ var machines = map[string]bool{
 func automatic(h header, from string) bool {
 	local, _, _ := strings.Cut(from, "@")
 	local, _, _ = strings.Cut(local, "+")
-	submitted, _, _ := strings.Cut(h.plain("auto-submitted"), ";")
+	submitted := h.plain("auto-submitted")
+	if end := strings.IndexAny(submitted, ";("); end >= 0 { // parameters and comments
+		submitted = submitted[:end]
+	}
 	switch {
 	case h.has("auto-submitted") && !strings.EqualFold(strings.TrimSpace(submitted), "no"),
 		h.has("x-autoreply"), h.has("x-autorespond"), h.has("list-id"), h.has("list-unsubscribe"),

@@ -19,8 +19,9 @@ type bounce struct {
 
 // readBounce finds a delivery report: a status part of either name, and the mail
 // that comes back, whole or its header, of either name. The parser's own reader
-// of reports finds no original in one for SMTPUTF8, and none out of order.
-func (c *collector) readBounce() (bounce, bool) {
+// of reports finds no original in one for SMTPUTF8, and none out of order. machine
+// tells that no person wrote the mail.
+func (c *collector) readBounce(machine bool) (bounce, bool) {
 	var b bounce
 	found := false
 	for _, p := range c.pieces {
@@ -37,7 +38,7 @@ func (c *collector) readBounce() (bounce, bool) {
 			}
 		}
 	}
-	if !found && c.top.has("x-failed-recipients") {
+	if !found && machine && c.top.has("x-failed-recipients") { // a server without reports
 		return bounce{state: channels.DeliveryFailed, reason: c.top.text("x-failed-recipients"), target: b.target}, true
 	}
 	return b, found

@@ -113,7 +113,7 @@ func (m *message) fill() error {
 	}
 	m.show(content)
 	m.in.Automatic = automatic(m.c.top, m.from.address)
-	if b, ok := m.c.readBounce(); ok {
+	if b, ok := m.c.readBounce(m.in.Automatic); ok {
 		m.in.Kind, m.in.Automatic = channels.InboundDelivery, true
 		m.in.State, m.in.Reason, m.in.TargetID = b.state, b.reason, b.target
 	}
