@@ -66,8 +66,8 @@ func utf16(s string) (b []byte) {
 }
 
 var (
-	inline = regexp.MustCompile(`^(cid:a@x$|data:image/(png|jpeg|gif|webp);base64,)`)
-	linked = regexp.MustCompile(`^(https?|mailto|tel):`)
+	inline     = regexp.MustCompile(`^(cid:a@x$|data:image/(png|jpeg|gif|webp);base64,)`)
+	linkScheme = regexp.MustCompile(`^(https?|mailto|tel):`)
 )
 
 // inert reads HTML as a browser does.
@@ -87,7 +87,7 @@ func inert(t *testing.T, from, out string) {
 		}
 		for _, a := range n.Attr {
 			if strings.HasPrefix(a.Key, "on") || a.Key == "style" || a.Key == "srcset" || a.Key == "background" ||
-				a.Key == "src" && !inline.MatchString(a.Val) || a.Key == "href" && !linked.MatchString(a.Val) {
+				a.Key == "src" && !inline.MatchString(a.Val) || a.Key == "href" && !linkScheme.MatchString(a.Val) {
 				t.Errorf("%q gives %q: %s=%q", from, out, a.Key, a.Val)
 			}
 		}

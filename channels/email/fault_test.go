@@ -44,13 +44,13 @@ func TestUnreadable(t *testing.T) {
 			if c.text != "" && textIn(in) != c.text {
 				t.Errorf("text %q", textIn(in))
 			}
-			whole(t, s, in, c.mail)
+			holdsMail(t, s, in, c.mail)
 		})
 	}
 }
 
-// whole proves that an event can be stored and holds its mail.
-func whole(t *testing.T, s *shelf, in channels.Inbound, mail string) {
+// holdsMail proves that an event can be stored and holds its mail.
+func holdsMail(t *testing.T, s *shelf, in channels.Inbound, mail string) {
 	t.Helper()
 	if in.ExternalID == "" || in.ThreadKey == "" || len(in.Sender) != 1 || in.OccurredAt.IsZero() {
 		t.Errorf("external id %q, thread %q, sender %v, at %v", in.ExternalID, in.ThreadKey, in.Sender, in.OccurredAt)
@@ -77,7 +77,7 @@ func TestBreakdown(t *testing.T) {
 		if !in.OccurredAt.Equal(arrivedAt) {
 			t.Errorf("at %v", in.OccurredAt)
 		}
-		whole(t, s, in, mail)
+		holdsMail(t, s, in, mail)
 	}
 }
 

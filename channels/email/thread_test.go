@@ -110,7 +110,7 @@ func TestLongIDMeets(t *testing.T) {
 	}
 }
 
-func TestMarks(t *testing.T) {
+func TestMarksFound(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ header, want string }{
 		"none":                   {"To: support@example.com", ""},
