@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -145,7 +146,8 @@ func bigFile(name string) string {
 	return "\r\n--b\r\nContent-Type: application/zip\r\nContent-Disposition: attachment; filename=" + name + "\r\nContent-Transfer-Encoding: base64\r\n\r\n"
 }
 
-// TestBigMails streams mails of 100 MiB. It measures, so it runs alone.
+// TestBigMails streams mails of 100 MiB: files and texts always, the odder ones
+// with TEST_LONG=1. It measures, so it runs alone.
 func TestBigMails(t *testing.T) { //nolint:paralleltest // measures memory
 	if testing.Short() {
 		t.Skip("reads some hundred MiB")
@@ -171,6 +173,7 @@ func TestBigMails(t *testing.T) { //nolint:paralleltest // measures memory
 		}
 		return io.MultiReader(append(readers, strings.NewReader("\r\n--b--\r\n"))...)
 	}
+	quick := map[string]bool{"files": true, "text": true, "html of open tags": true}
 	for _, c := range []struct {
 		name  string
 		mail  func() io.Reader
@@ -207,6 +210,9 @@ func TestBigMails(t *testing.T) { //nolint:paralleltest // measures memory
 			}
 		}},
 	} {
+		if os.Getenv("TEST_LONG") != "1" && !quick[c.name] {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			r := &reader{own: []string{"support@example.com"}, locale: "zh-CN", blob: &sums{}, clock: channeltest.NewClock(arrivedAt)}
 			var in channels.Inbound

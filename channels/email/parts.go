@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -39,14 +40,14 @@ type piece struct {
 // file store. What is left is small: it becomes the skeleton, a clean mail of
 // the same shape with texts in known charsets, which the parser reads.
 type collector struct {
-	ctx    context.Context //nolint:containedctx // lives as long as one call of read
+	ctx    context.Context // of one call of read
 	blob   channels.Blob
 	locale string
 
 	top      header
 	pieces   []*piece
 	skeleton bytes.Buffer
-	open     []multipart
+	open     []container
 	next     *piece // whose body comes
 
 	texts, heads, headers   int // bytes so far
@@ -54,8 +55,8 @@ type collector struct {
 	storeErr                error
 }
 
-// multipart is one that has begun and not ended.
-type multipart struct {
+// container is a multipart that has begun and not ended.
+type container struct {
 	kind     string // "mixed"
 	report   bool   // a delivery report
 	boundary string // in the skeleton
@@ -74,7 +75,7 @@ func (c *collector) begin(block []byte, cut bool, depth int) (division, error) {
 	p := c.describe(h)
 	c.pieces = append(c.pieces, p)
 	if kind, ok := strings.CutPrefix(p.media.name, "multipart/"); ok && depth < maxDepth && len(c.pieces) <= maxParts {
-		m := multipart{kind: kind, boundary: "=_" + strconv.Itoa(len(c.pieces))}
+		m := container{kind: kind, boundary: "=_" + strconv.Itoa(len(c.pieces))}
 		m.report = kind == "report" && strings.EqualFold(p.media.params["report-type"], "delivery-status")
 		c.partLine()
 		fmt.Fprintf(&c.skeleton, "Content-Type: multipart/%s; boundary=%q\r\n\r\n", kind, m.boundary)
@@ -224,7 +225,7 @@ type watch struct {
 // Read implements io.Reader.
 func (w *watch) Read(b []byte) (int, error) {
 	n, err := w.in.Read(b)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.Readers return this very value
+	if err != nil && !errors.Is(err, io.EOF) {
 		w.err = err
 	}
 	return n, err

@@ -24,7 +24,7 @@ const (
 // into the file store, which reads it from a goroutine of its own. finish or
 // abort ends that, and must be called.
 type original struct {
-	ctx  context.Context //nolint:containedctx // lives as long as one call of read
+	ctx  context.Context // of one call of read
 	blob channels.Blob
 	in   io.Reader
 	sum  hash.Hash

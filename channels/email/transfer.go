@@ -3,6 +3,7 @@ package email
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"strings"
 )
@@ -103,7 +104,7 @@ func (d *quotedReader) Read(p []byte) (int, error) {
 		var line []byte
 		line, d.err = d.in.ReadSlice('\n')
 		whole := d.err == nil
-		if d.err == bufio.ErrBufferFull { //nolint:errorlint // ReadSlice returns this very value
+		if errors.Is(d.err, bufio.ErrBufferFull) {
 			d.err = nil
 			line, whole = d.complete(line)
 		}
@@ -190,7 +191,7 @@ func (d *uuReader) Read(p []byte) (int, error) {
 		}
 		var line []byte
 		line, d.err = d.in.ReadSlice('\n')
-		if d.err == bufio.ErrBufferFull { //nolint:errorlint // ReadSlice returns this very value
+		if errors.Is(d.err, bufio.ErrBufferFull) {
 			d.err = nil
 		}
 		line = bytes.TrimRight(line, "\r\n")
