@@ -226,10 +226,9 @@ func (s *session) ask(ctx context.Context, uid imap.UID, section *imap.FetchItem
 					continue
 				}
 				there = true
-				if err := pour(data.Literal, use); err != nil {
-					// The rest is not wanted, and the decoder waits until it is read.
-					s.wire.cut()
-					_ = answer.Close() // Nothing but that it was cut.
+				if err := s.pour(data.Literal, use); err != nil {
+					// The answer is not closed: that would read the literal again,
+					// beside the decoder that has gone on. The session ends.
 					return err
 				}
 			}
@@ -240,31 +239,41 @@ func (s *session) ask(ctx context.Context, uid imap.UID, section *imap.FetchItem
 }
 
 // pour hands a literal on and proves that all of it came: for the library a
-// literal that breaks off ends like a whole one.
-func pour(literal imap.LiteralReader, use func(io.Reader, int64) error) error {
+// literal that breaks off ends like a whole one. When it fails the connection is
+// cut and the literal at its end, since the decoder waits for that.
+func (s *session) pour(literal imap.LiteralReader, use func(io.Reader, int64) error) error {
 	if literal == nil {
 		return use(strings.NewReader(""), 0)
 	}
-	r := &whole{Reader: literal, left: literal.Size()}
-	if err := use(r, literal.Size()); err != nil {
-		return err
+	r := &whole{literal: literal, left: literal.Size()}
+	err := use(r, literal.Size())
+	if err != nil {
+		s.wire.cut()
 	}
-	_, err := io.Copy(io.Discard, r)
+	if _, broken := io.Copy(io.Discard, r); err == nil {
+		err = broken
+	}
 	return err
 }
 
-// whole is a reader that must give so many bytes.
+// whole is a reader that must give so many bytes. After an error it does not
+// touch the literal again.
 type whole struct {
-	io.Reader
-	left int64
+	literal io.Reader
+	left    int64
+	err     error
 }
 
 // Read implements io.Reader.
 func (w *whole) Read(p []byte) (int, error) {
-	n, err := w.Reader.Read(p)
+	if w.err != nil {
+		return 0, w.err
+	}
+	n, err := w.literal.Read(p)
 	w.left -= int64(n)
 	if errors.Is(err, io.EOF) && w.left > 0 {
-		return n, io.ErrUnexpectedEOF
+		err = io.ErrUnexpectedEOF
 	}
+	w.err = err
 	return n, err
 }
