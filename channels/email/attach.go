@@ -45,7 +45,7 @@ func (l *letter) file(ctx context.Context, w *bufio.Writer, ref channels.MediaRe
 // or parts themselves may not be encoded (RFC 2046 section 5.2.1).
 func mediaType(claimed string) string {
 	kind, _, err := mime.ParseMediaType(claimed)
-	if err != nil || !strings.Contains(kind, "/") || strings.HasPrefix(kind, "multipart/") || strings.HasPrefix(kind, "message/") {
+	if err != nil || len(kind) > 100 || !strings.Contains(kind, "/") || strings.HasPrefix(kind, "multipart/") || strings.HasPrefix(kind, "message/") {
 		return "application/octet-stream"
 	}
 	return kind

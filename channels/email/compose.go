@@ -31,7 +31,8 @@ type letter struct {
 	text     string
 	html     string
 	files    []channels.MediaRef
-	boundary string
+	boundary string // between text and files
+	inner    string // between the forms of the text
 	blob     channels.Blob
 	size     int64 // set by measure
 }
@@ -46,7 +47,7 @@ const (
 
 // compose makes the mail. It fails with a class when it can never be one.
 func (m *mailbox) compose(out channels.Outbound) (*letter, error) {
-	l := &letter{at: out.At, blob: m.host.Blob, boundary: boundary(out.ID)}
+	l := &letter{at: out.At, blob: m.host.Blob, boundary: boundary("whole " + out.ID), inner: boundary("text " + out.ID)}
 	if l.at.IsZero() {
 		l.at = m.host.Clock.Now()
 	}
@@ -156,7 +157,8 @@ func references(ids []string) (kept []string) {
 	return kept
 }
 
-// token keeps what an id may hold where it stands without quotes.
+// token keeps what an id may hold where it stands without quotes, and ends it
+// before a line would be too long.
 func token(id string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -164,7 +166,7 @@ func token(id string) string {
 			return r
 		}
 		return -1
-	}, id)
+	}, id[:min(len(id), address.MaxID)])
 }
 
 // boundary is the same for all attempts. An equals sign before an underscore is
@@ -206,13 +208,12 @@ func (c *counter) Write(p []byte) (int, error) {
 func (l *letter) write(ctx context.Context, to io.Writer) error {
 	w := bufio.NewWriterSize(to, 16<<10)
 	_, _ = w.WriteString(l.fields.String()) // The writer keeps its error for Flush.
-	inner := l.boundary + ".a"
 	if len(l.files) == 0 {
-		l.alternative(w, l.boundary)
+		l.alternative(w)
 		return w.Flush()
 	}
 	_, _ = fmt.Fprintf(w, "Content-Type: multipart/mixed;\r\n boundary=%q\r\n\r\n--%s\r\n", l.boundary, l.boundary)
-	l.alternative(w, inner)
+	l.alternative(w)
 	for _, file := range l.files {
 		_, _ = fmt.Fprintf(w, "--%s\r\n", l.boundary)
 		if err := l.file(ctx, w, file); err != nil {
@@ -225,11 +226,11 @@ func (l *letter) write(ctx context.Context, to io.Writer) error {
 
 // alternative writes the text in its two forms, the better one last (RFC 2046
 // section 5.1.4).
-func (l *letter) alternative(w *bufio.Writer, boundary string) {
-	_, _ = fmt.Fprintf(w, "Content-Type: multipart/alternative;\r\n boundary=%q\r\n\r\n", boundary)
+func (l *letter) alternative(w *bufio.Writer) {
+	_, _ = fmt.Fprintf(w, "Content-Type: multipart/alternative;\r\n boundary=%q\r\n\r\n", l.inner)
 	for _, form := range []struct{ kind, text string }{{"text/plain", l.text}, {"text/html", l.html}} {
-		_, _ = fmt.Fprintf(w, "--%s\r\nContent-Type: %s; charset=utf-8\r\n", boundary, form.kind)
+		_, _ = fmt.Fprintf(w, "--%s\r\nContent-Type: %s; charset=utf-8\r\n", l.inner, form.kind)
 		encodeText(w, form.text)
 	}
-	_, _ = fmt.Fprintf(w, "--%s--\r\n", boundary)
+	_, _ = fmt.Fprintf(w, "--%s--\r\n", l.inner)
 }

@@ -268,18 +268,20 @@ func TestFetchCutInsideAMail(t *testing.T) {
 func TestFetchASilentServer(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"LOGIN", "EXAMINE", "UID SEARCH", "UID FETCH", "literal"} {
-		block := make(chan struct{})
+		block, silent := make(chan struct{}), make(chan struct{}, 10)
 		t.Cleanup(func() { close(block) })
 		f := folder{sizes: []int64{300}, body: func(uid int, w io.Writer) (string, error) {
 			if at == "literal" {
 				fmt.Fprint(w, "* 1 FETCH (UID 1 BODY[] {300}\r\nFrom: a")
 				_ = w.(interface{ Flush() error }).Flush()
+				silent <- struct{}{}
 				<-block
 			}
 			return "pass", nil
 		}}
 		d := newScript(t, func(command string, w io.Writer) (string, error) {
 			if strings.HasPrefix(command, at) {
+				silent <- struct{}{}
 				<-block
 			}
 			return f.answer(command, w)
@@ -289,7 +291,7 @@ func TestFetchASilentServer(t *testing.T) {
 			_, err := as[channels.Fetcher](t, d.channel).Fetch(t.Context(), channels.Cursor{})
 			done <- err
 		}()
-		if err := d.pass(t, done, patience+time.Second); !errors.Is(err, errSilent) {
+		if err := d.pass(t, silent, done, patience+time.Second); !errors.Is(err, errSilent) {
 			t.Errorf("silent at %s: %v", at, err)
 		}
 	}

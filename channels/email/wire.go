@@ -88,9 +88,12 @@ func (w *wire) watch(timer <-chan time.Time, stop <-chan struct{}) {
 		}
 	}
 	w.mu.Lock()
-	w.late = true
+	w.late = w.limit > 0 // Else nobody waits any more.
+	late := w.late
 	w.mu.Unlock()
-	w.cut()
+	if late {
+		w.cut()
+	}
 }
 
 // Read implements net.Conn.

@@ -361,9 +361,14 @@ func (d *desk) send(t *testing.T, out channels.Outbound) (channels.Receipt, erro
 	return as[channels.Sender](t, d.channel).Send(t.Context(), out)
 }
 
-// pass moves the clock on until done, for what waits on it in other goroutines.
-func (d *desk) pass(t *testing.T, done <-chan error, step time.Duration) error {
+// pass moves the clock on until done, once the peer has come to its silence.
+func (d *desk) pass(t *testing.T, silent <-chan struct{}, done <-chan error, step time.Duration) error {
 	t.Helper()
+	select {
+	case <-silent:
+	case err := <-done:
+		return err
+	}
 	for {
 		select {
 		case err := <-done:
@@ -374,6 +379,33 @@ func (d *desk) pass(t *testing.T, done <-chan error, step time.Duration) error {
 			t.Fatal("it never ended")
 		}
 	}
+}
+
+// spy tells when a span is waited for.
+type spy struct {
+	*channeltest.Clock
+	span time.Duration
+	seen chan struct{}
+}
+
+func (s *spy) After(d time.Duration) <-chan time.Time {
+	timer := s.Clock.After(d)
+	if d == s.span {
+		s.seen <- struct{}{}
+	}
+	return timer
+}
+
+// spyOn makes the channel's clock tell.
+func (d *desk) spyOn(span time.Duration) <-chan struct{} {
+	s := &spy{d.clock, span, make(chan struct{}, 1000)}
+	switch m := d.channel.(type) {
+	case *mailbox:
+		m.host.Clock = s
+	case keeper:
+		m.host.Clock = s
+	}
+	return s.seen
 }
 
 func as[T any](t *testing.T, c channels.Channel) T {
