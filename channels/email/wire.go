@@ -35,12 +35,13 @@ type wire struct {
 	clock channels.Clock
 	owner *wires
 
-	mu     sync.Mutex
-	limit  time.Duration // 0: nobody waits for anything
-	stop   chan struct{} // ends the timer that runs
-	closed bool
-	late   bool
-	timers sync.WaitGroup
+	mu       sync.Mutex
+	limit    time.Duration // 0: nobody waits for anything
+	deadline time.Time     // of the timer that runs
+	stop     chan struct{} // ends that timer
+	closed   bool
+	late     bool
+	timers   sync.WaitGroup
 }
 
 // expect starts to wait: from here to rest the peer must not be silent for limit.
@@ -54,44 +55,45 @@ func (w *wire) expect(limit time.Duration) {
 // rest ends the waiting. What the peer sends is still read.
 func (w *wire) rest() { w.expect(0) }
 
+// touch begins the wait anew, unless it was over: the timer may be about to say
+// so.
 func (w *wire) touch() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.limit > 0 {
+	switch {
+	case w.limit == 0 || w.late:
+	case !w.clock.Now().Before(w.deadline):
+		w.late = true
+		w.cut()
+	default:
 		w.arm()
 	}
 }
 
-// arm starts the timer anew. The new one runs before the old one ends, so that a
-// clock that is moved in between fires one of them.
+// arm puts a new timer in the place of the one that runs.
 func (w *wire) arm() {
-	old := w.stop
-	w.stop = nil
-	if w.limit > 0 && !w.closed {
-		timer, stop := w.clock.After(w.limit), make(chan struct{})
-		w.stop = stop
-		w.timers.Go(func() { w.watch(timer, stop) })
+	if w.stop != nil {
+		close(w.stop)
+		w.stop = nil
 	}
-	if old != nil {
-		close(old)
+	if w.limit == 0 || w.closed {
+		return
 	}
+	timer, stop := w.clock.After(w.limit), make(chan struct{})
+	w.deadline, w.stop = w.clock.Now().Add(w.limit), stop
+	w.timers.Go(func() { w.watch(timer, stop) })
 }
 
-func (w *wire) watch(timer <-chan time.Time, stop <-chan struct{}) {
+func (w *wire) watch(timer <-chan time.Time, stop chan struct{}) {
 	select {
 	case <-timer:
 	case <-stop:
-		select {
-		case <-timer: // It had fired before it was stopped.
-		default:
-			return
-		}
+		return
 	}
 	w.mu.Lock()
-	w.late = w.limit > 0 // Else nobody waits any more.
-	late := w.late
-	w.mu.Unlock()
-	if late {
+	defer w.mu.Unlock()
+	if w.stop == stop { // Else another timer runs, or none.
+		w.late = true
 		w.cut()
 	}
 }
