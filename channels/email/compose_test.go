@@ -216,6 +216,16 @@ func TestHeaderInjection(t *testing.T) {
 	}
 }
 
+// TestFieldsAreTheLastDoor for what their callers have cleaned already.
+func TestFieldsAreTheLastDoor(t *testing.T) {
+	t.Parallel()
+	var f fields
+	f.add("Subject", "good", "x\r\nBcc:", "x\nBcc:", "x\rBcc:", "x\x00", "words")
+	if got := f.String(); got != "Subject: good words\r\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestHTML(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

@@ -3,6 +3,7 @@ package email
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -419,36 +420,115 @@ func (b *watchingBlob) Get(context.Context, string) (io.ReadCloser, error) {
 // TestFetchAMailOverTheLimit: header and text come, and people are told.
 func TestFetchAMailOverTheLimit(t *testing.T) {
 	t.Parallel()
-	const size = 120 << 20
-	f := folder{sizes: []int64{size}}
-	piece := func(w io.Writer, section, text string) {
-		fmt.Fprintf(w, "* 1 FETCH (UID 1 BODY[%s] {%d}\r\n%s)\r\n", section, len(text), text)
+	const head = "From: a@example.com\r\nSubject: films\r\nMessage-ID: <1@example.com>\r\n"
+	for name, c := range map[string]struct {
+		structure, head string
+		texts           map[string]string // by section
+		want            string
+	}{
+		"several parts": {
+			`(("TEXT" "PLAIN" ("CHARSET" "utf-8") NIL NIL "7BIT" 9 1)("VIDEO" "MP4" NIL NIL NIL "BASE64" 99000000) "MIXED")`,
+			head + "Content-Type: multipart/mixed;\r\n boundary=x\r\n\r\n",
+			map[string]string{"1.MIME": "Content-Type: text/plain; charset=utf-8\r\n\r\n", "1": "Look here"}, "Look here",
+		},
+		"the text is deep": {
+			`(("VIDEO" "MP4" NIL NIL NIL "BASE64" 99000000)(("TEXT" "HTML" NIL NIL NIL "7BIT" 9 1)("TEXT" "PLAIN" NIL NIL NIL "7BIT" 9 1) "ALTERNATIVE") "MIXED")`,
+			head + "Content-Type: multipart/mixed;\r\n boundary=x\r\n\r\n",
+			map[string]string{"2.2.MIME": "Content-Type: text/plain\r\n\r\n", "2.2": "Look here"}, "Look here",
+		},
+		"one text": {`("TEXT" "PLAIN" NIL NIL NIL "7BIT" 125829120 9)`, head + "\r\n", map[string]string{"TEXT": "Look here"}, "Look here"},
+		"no text": {
+			`(("VIDEO" "MP4" NIL NIL NIL "BASE64" 99000000)("VIDEO" "MP4" NIL NIL NIL "BASE64" 99000000) "MIXED")`,
+			head + "Content-Type: multipart/mixed;\r\n boundary=x\r\n\r\n", nil, "",
+		},
+		"one film":     {`("VIDEO" "MP4" NIL NIL NIL "BASE64" 99000000)`, head + "Content-Type: video/mp4\r\n\r\n", nil, ""},
+		"bad answer":   {`((((`, head + "Content-Type: multipart/mixed;\r\n boundary=x\r\n\r\n", nil, ""},
+		"no structure": {"", head + "\r\n", nil, ""},
+	} {
+		f := folder{sizes: []int64{120 << 20, 300}}
+		s := newScript(t, func(command string, w io.Writer) (string, error) {
+			piece := func(section, text string) {
+				fmt.Fprintf(w, "* 1 FETCH (UID 1 BODY[%s] {%d}\r\n%s)\r\n", section, len(text), text)
+			}
+			_, section, _ := strings.Cut(command, "BODY.PEEK[")
+			section, _, _ = strings.Cut(section, "]")
+			switch {
+			case strings.Contains(command, "FETCH 1 (UID BODY)") && c.structure == "":
+				return "NO not this one", nil
+			case strings.Contains(command, "FETCH 1 (UID BODY)"):
+				fmt.Fprintf(w, "* 1 FETCH (UID 1 BODY %s)\r\n", c.structure)
+			case !strings.Contains(command, "FETCH 1 (UID BODY.PEEK["):
+				return f.answer(command, w)
+			case section == "":
+				t.Errorf("%s: the whole mail was asked for", name)
+			case section == "HEADER":
+				piece(section, c.head)
+			default:
+				piece(section, c.texts[section])
+			}
+			return "", nil
+		})
+		d := s.open(t)
+		var got []channels.Inbound
+		var from channels.Cursor
+		for range 3 { // A structure that breaks the connection costs a try.
+			batch, err := as[channels.Fetcher](t, d.channel).Fetch(t.Context(), from)
+			if err == nil {
+				got, from = append(got, batch.Events...), batch.Next
+			}
+		}
+		if !slices.Equal(subjects(got), []string{"films", "mail 2"}) || !slices.Contains(got[0].Warnings, channels.WarnCut) {
+			t.Errorf("%s: got %+v; asked %q", name, got, s.asked)
+			continue
+		}
+		parts := got[0].Parts
+		if last := parts[len(parts)-1]; last.Type != channels.PartUnsupported || !strings.Contains(last.Text, "120 MiB") {
+			t.Errorf("%s: people are told %+v", name, last)
+		}
+		if c.want != "" && !strings.Contains(parts[0].Text, c.want) {
+			t.Errorf("%s: the text is %q", name, parts[0].Text)
+		}
 	}
-	head := "From: a@example.com\r\nSubject: films\r\nContent-Type: multipart/mixed;\r\n boundary=x\r\nMessage-ID: <1@example.com>\r\n\r\n"
+}
+
+// TestFetchWithoutUIDNext: servers of an older standard leave it out.
+func TestFetchWithoutUIDNext(t *testing.T) {
+	t.Parallel()
+	f := folder{sizes: []int64{300, 300}}
+	s := newScript(t, func(command string, w io.Writer) (string, error) {
+		if strings.HasPrefix(command, "EXAMINE") {
+			fmt.Fprint(w, "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] v\r\n")
+			return "OK in", nil
+		}
+		return f.answer(command, w)
+	})
+	d := s.open(t, settings{"from": "now"})
+	_, end := d.all(t, channels.Cursor{})
+	f.sizes = append(f.sizes, 300)
+	if got, _ := d.all(t, end); !slices.Equal(subjects(got), []string{"mail 3"}) {
+		t.Errorf("got %q", subjects(got))
+	}
+}
+
+// TestFetchWithoutLogin: some servers take AUTHENTICATE only.
+func TestFetchWithoutLogin(t *testing.T) {
+	t.Parallel()
+	f := folder{sizes: []int64{300}}
 	s := newScript(t, func(command string, w io.Writer) (string, error) {
 		switch {
-		case strings.Contains(command, "BODY.PEEK[]"):
-			t.Error("the whole mail was asked for")
-		case strings.Contains(command, "BODY.PEEK[HEADER]"):
-			piece(w, "HEADER", head)
-		case strings.Contains(command, "BODY.PEEK[1.MIME]"):
-			piece(w, "1.MIME", "Content-Type: text/plain; charset=utf-8\r\n\r\n")
-		case strings.Contains(command, "BODY.PEEK[1]<0."):
-			piece(w, "1]<0>"[:1], "")
-		case strings.Contains(command, "(UID BODY)"):
-			fmt.Fprint(w, `* 1 FETCH (UID 1 BODY (("TEXT" "PLAIN" ("CHARSET" "utf-8") NIL NIL "7BIT" 9 1)("VIDEO" "MP4" NIL NIL NIL "BASE64" 99000000) "MIXED"))`+"\r\n")
-		default:
-			return f.answer(command, w)
+		case strings.HasPrefix(command, "CAPABILITY"):
+			fmt.Fprint(w, "* CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=PLAIN SASL-IR\r\n")
+			return "OK", nil
+		case strings.HasPrefix(command, "LOGIN"):
+			t.Error("LOGIN was sent")
+		case command == "AUTHENTICATE PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00"+us+"\x00"+secret)):
+			return "OK in", nil
 		}
-		return "", nil
+		return f.answer(command, w)
 	})
-	got, _ := s.open(t).all(t, channels.Cursor{})
-	if len(got) != 1 || got[0].Subject != "films" || !slices.Contains(got[0].Warnings, channels.WarnCut) {
-		t.Fatalf("got %+v; asked %q", got, s.asked)
-	}
-	last := got[0].Parts[len(got[0].Parts)-1]
-	if last.Type != channels.PartUnsupported || !strings.Contains(last.Text, "120 MiB") {
-		t.Errorf("people are told %+v", last)
+	s.greeting = "* OK ready\r\n"
+	if got, _ := s.open(t).all(t, channels.Cursor{}); len(got) != 1 {
+		t.Errorf("got %d mails", len(got))
 	}
 }
 
@@ -533,5 +613,23 @@ func TestFetchErrors(t *testing.T) {
 		if strings.Contains(err.Error(), secret) {
 			t.Errorf("the error holds the password: %v", err)
 		}
+	}
+}
+
+// TestWhole: a literal that breaks off is an error for who reads it, and is not
+// touched after it, since the decoder reads on then.
+func TestWhole(t *testing.T) {
+	t.Parallel()
+	literal := strings.NewReader("abc")
+	w := &whole{literal: literal, left: 5}
+	if got, err := io.ReadAll(w); string(got) != "abc" || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	literal.Reset("more")
+	if n, err := w.Read(make([]byte, 4)); n != 0 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("read %d bytes more, %v", n, err)
+	}
+	if got, err := io.ReadAll(&whole{literal: strings.NewReader("abc"), left: 3}); string(got) != "abc" || err != nil {
+		t.Errorf("got %q, %v", got, err)
 	}
 }

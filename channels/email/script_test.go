@@ -17,8 +17,9 @@ type script struct {
 	mu   sync.Mutex
 	// answer writes the untagged part of the answer to a command and returns the
 	// tagged part, "" for "OK done". An error ends the connection.
-	answer func(command string, w io.Writer) (string, error)
-	asked  []string
+	answer   func(command string, w io.Writer) (string, error)
+	asked    []string
+	greeting string
 }
 
 const greeting = "* OK [CAPABILITY IMAP4rev1 IDLE] ready\r\n"
@@ -42,7 +43,7 @@ func newScript(t *testing.T, answer func(command string, w io.Writer) (string, e
 func (s *script) talk(c net.Conn) {
 	defer c.Close()
 	w := bufio.NewWriterSize(c, 64<<10)
-	_, _ = w.WriteString(greeting)
+	_, _ = w.WriteString(first(s.greeting, greeting))
 	lines := bufio.NewReader(c)
 	for w.Flush() == nil {
 		line, err := lines.ReadString('\n')
