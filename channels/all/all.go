@@ -11,5 +11,6 @@ package all
 
 import (
 	_ "tributary/channels/custom"
+	_ "tributary/channels/email"
 	_ "tributary/channels/webchat"
 )

@@ -95,14 +95,16 @@ func TestKindNamesAreFound(t *testing.T) {
 	t.Parallel()
 	source := "package p\n\n// webchat is only a word here.\n" +
 		"var a = kind == \"webchat\"\nvar b = `custom`\nvar c = \"custom fields\"\n" +
-		"type d struct{ E int `json:\"custom\"` }\n"
+		"type d struct{ E int `json:\"custom\"` }\n" +
+		"var f = refuse(\"input\", \"custom\")\nvar g = equal(kind, \"custom\")\n"
 	found := kindNames("p.go", []byte(source), map[string]bool{"webchat": true, "custom": true})
-	if len(found) != 2 {
-		t.Errorf("found %v, want the two literals", found)
+	if len(found) != 3 {
+		t.Errorf("found %v, want the two literals and the argument", found)
 	}
 }
 
-// kindNames lists the places of string literals that are exactly a kind's name.
+// kindNames lists the places of string literals that are exactly a kind's name. What follows "input" among a call's
+// arguments is the path of a field of the contract, which may be called like a kind.
 func kindNames(path string, source []byte, names map[string]bool) []string {
 	files := token.NewFileSet()
 	file, err := parser.ParseFile(files, path, source, parser.SkipObjectResolution)
@@ -110,15 +112,30 @@ func kindNames(path string, source []byte, names map[string]bool) []string {
 		return nil // A file that does not compile fails elsewhere.
 	}
 	var found []string
+	paths := map[ast.Node]bool{}
 	ast.Inspect(file, func(n ast.Node) bool {
-		literal, ok := n.(*ast.BasicLit)
-		if !ok || literal.Kind != token.STRING {
-			return true
+		if call, is := n.(*ast.CallExpr); is {
+			for i, arg := range call.Args[:max(len(call.Args)-1, 0)] {
+				paths[call.Args[i+1]] = textOf(arg) == "input"
+			}
 		}
-		if text, err := strconv.Unquote(literal.Value); err == nil && names[text] {
-			found = append(found, files.Position(literal.Pos()).String())
+		if names[textOf(n)] && !paths[n] {
+			found = append(found, files.Position(n.Pos()).String())
 		}
 		return true
 	})
 	return found
+}
+
+// textOf is the value of a string literal; empty for every other node.
+func textOf(n ast.Node) string {
+	literal, ok := n.(*ast.BasicLit)
+	if !ok || literal.Kind != token.STRING {
+		return ""
+	}
+	text, err := strconv.Unquote(literal.Value)
+	if err != nil {
+		return ""
+	}
+	return text
 }

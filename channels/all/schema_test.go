@@ -26,28 +26,47 @@ func TestTheServedSchemaIsWhatDecides(t *testing.T) {
 		}
 		tried := 0
 		properties, _ := schema["properties"].(object)
+		need := required(schema)
 		for _, name := range slices.Sorted(maps.Keys(properties)) {
 			rule, _ := properties[name].(object)
 			for what, value := range wrong(rule) {
 				tried++
-				if got := refusedAt(t, k, object{name: value}); !strings.HasPrefix(got, name) {
+				if got := refusedAt(t, k, with(need, name, value)); !strings.HasPrefix(got, name) {
 					t.Errorf("%s: %s of %s is forbidden by the schema, the check names %q", k.Name, what, name, got)
 				}
 			}
 			for what, value := range right(rule) {
 				tried++
-				if got := refusedAt(t, k, object{name: value}); got == name {
+				if got := refusedAt(t, k, with(need, name, value)); got == name {
 					t.Errorf("%s: %s of %s is allowed by the schema and refused", k.Name, what, name)
 				}
 			}
 		}
-		if schema["additionalProperties"] != false || refusedAt(t, k, object{"surelyNoSetting": 1}) != "surelyNoSetting" {
+		if schema["additionalProperties"] != false || refusedAt(t, k, with(need, "surelyNoSetting", 1)) != "surelyNoSetting" {
 			t.Errorf("%s: an unknown setting passes", k.Name)
 		}
 		if tried < len(properties) {
 			t.Errorf("%s: %d values tried for %d settings", k.Name, tried, len(properties))
 		}
 	}
+}
+
+// required are texts for the settings that a schema asks for: without them the check would name those first.
+func required(schema object) object {
+	out := object{}
+	names, _ := schema["required"].([]any)
+	for _, name := range names {
+		if s, is := name.(string); is {
+			out[s] = "x"
+		}
+	}
+	return out
+}
+
+func with(config object, name string, value any) object {
+	config = maps.Clone(config)
+	config[name] = value
+	return config
 }
 
 // refusedAt is the setting that the check names; empty: it passes.

@@ -38,6 +38,8 @@ const (
 	IMAP Purpose = "imap"
 	SMTP Purpose = "smtp"
 	SMPP Purpose = "smpp"
+	// Mail is reading and sending of one mailbox: an operator opens his mail server with one rule.
+	Mail Purpose = "mail"
 )
 
 // Ports are the ports of public addresses that are open for a purpose without any rule.
@@ -49,6 +51,8 @@ func Ports(p Purpose) []uint16 {
 		return []uint16{25, 465, 587}
 	case SMPP:
 		return []uint16{2775, 3550}
+	case Mail:
+		return append(Ports(IMAP), Ports(SMTP)...)
 	}
 	return []uint16{80, 443}
 }

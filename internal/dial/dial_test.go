@@ -135,7 +135,7 @@ func TestHostileAddresses(t *testing.T) {
 func TestRuleOpensItsOwnPurpose(t *testing.T) {
 	t.Parallel()
 	d := listen(t)
-	rules, err := dial.ParseRules([]string{fmt.Sprintf("webhook=127.0.0.0/8:%d", d.port), "imap=127.0.0.1"})
+	rules, err := dial.ParseRules([]string{fmt.Sprintf("webhook=127.0.0.0/8:%d", d.port), "imap=127.0.0.1", fmt.Sprintf("mail=127.0.0.1:%d", d.port)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,6 +150,9 @@ func TestRuleOpensItsOwnPurpose(t *testing.T) {
 		{"webhook", at("private.test", d.port), true},
 		{"webhook", at("localhost", d.port), true},
 		{"imap", at("127.0.0.1", d.port), true}, // all ports
+		{"mail", at("localhost", d.port), true},
+		{"mail", at("127.0.0.2", d.port), false},
+		{"smtp", at("127.0.0.1", d.port), false}, // a rule for mail opens nothing for its parts
 		{"webhook", at("127.0.0.1", d.port^1), false},
 		{"webhook", at("0.0.0.0", d.port), false},
 		{"webhook", at("::1", d.port), false},
@@ -165,8 +168,8 @@ func TestRuleOpensItsOwnPurpose(t *testing.T) {
 			t.Errorf("%s to %s: %v", c.purpose, c.addr, err)
 		}
 	}
-	if n := d.entered.Load(); n != 5 {
-		t.Errorf("%d connections, want 5", n)
+	if n := d.entered.Load(); n != 6 {
+		t.Errorf("%d connections, want 6", n)
 	}
 }
 
@@ -215,6 +218,15 @@ func TestPublicPorts(t *testing.T) {
 		{"smtp", "8.8.8.8:587", true},
 		{"smtp", "8.8.8.8:25", true},
 		{"smtp", "8.8.8.8:993", false},
+		{"mail", "8.8.8.8:143", true},
+		{"mail", "[2606:4700::1]:993", true},
+		{"mail", "8.8.8.8:25", true},
+		{"mail", "8.8.8.8:465", true},
+		{"mail", "8.8.8.8:587", true},
+		{"mail", "8.8.8.8:443", false},
+		{"mail", "8.8.8.8:110", false},
+		{"mail", "10.0.0.1:993", false},
+		{"mail", "127.0.0.1:587", false},
 		{"smpp", "8.8.8.8:2775", true},
 		{"smpp", "8.8.8.8:80", false},
 	} {
