@@ -1,14 +1,17 @@
 // Package blob keeps files: attachments, recordings, raw mail, exports. A Store streams in under a hard byte cap and
 // streams out with seeking; what a file is was decided by its content when it came in, never by what the sender said.
 //
-// Folder is the implementation for one machine; an S3-compatible one fits the same interface. Signer makes and checks
-// the short-lived links by which a browser fetches or uploads without a token.
+// Folder is the implementation for one machine, S3 the one for several that share a bucket. Both write the same form, a
+// file's content with its description behind it, so what is in a folder can be copied into a bucket as it is. Signer
+// makes and checks the short-lived links by which a browser fetches or uploads without a token.
 //
-// Neighbours: desk and graph decide who may see a file and what its key is; internal/crypt gives the signing key. This
-// room knows no workspace and no right, and does not clean names: a key is made of ids by our own code.
+// Neighbours: desk and graph decide who may see a file and what its key is; internal/crypt gives the signing key;
+// internal/dial gives S3 its connections. This room knows no workspace and no right, and does not clean names: a key is
+// made of ids by our own code.
 //
 // Invariants: a reader sees a whole file or none, also after a crash; a file over its cap or on a full disk leaves
-// nothing behind; size, hash and type of a stored file never change, because they are part of it. No goroutines.
+// nothing behind; size, hash and type of a stored file never change, because they are part of it. No goroutines but
+// those of idle connections.
 package blob
 
 import (
@@ -40,7 +43,9 @@ type Store interface {
 	// Put stores what r gives, at most max bytes, and replaces what the key held. It returns when the file is durable.
 	// r must end when ctx does.
 	Put(ctx context.Context, key string, r io.Reader, max int64) (Info, error)
-	// Get opens the file; the caller closes it. A later Put or Delete does not disturb it.
+	// Get opens the file; the caller closes it. What was opened is never mixed with another file: after a later Put or
+	// Delete reading goes on with the old one (Folder always, S3 for small files) or fails with ErrNotFound. Reading ends
+	// when ctx does, where it needs the network.
 	Get(ctx context.Context, key string) (io.ReadSeekCloser, Info, error)
 	// Delete removes the file. Deleting what is not there succeeds, so that an erasure can be repeated.
 	Delete(ctx context.Context, key string) error
@@ -57,6 +62,9 @@ type Info struct {
 }
 
 const sniffed = 3072 // bytes that decide the type
+
+// prepareSniffing tells the library where the head is cut, or it takes the head of a long JSON file for broken JSON.
+func prepareSniffing() { mimetype.SetLimit(sniffed) }
 
 // sniff names the type of a file by its beginning.
 func sniff(head []byte) string { return mimetype.Detect(head).String() }

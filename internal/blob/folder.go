@@ -3,10 +3,6 @@ package blob
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,14 +12,11 @@ import (
 	"runtime"
 	"syscall"
 	"time"
-
-	"github.com/gabriel-vasile/mimetype"
 )
 
 // Folder is a Store in a directory of the local machine. Nothing in a key leads out of it, symbolic links included.
 //
-// Each file carries its description behind its content: one rename then makes both visible at once, which a second file
-// could not promise.
+// One rename makes content and description visible at once, which a second file could not promise.
 type Folder struct {
 	root *os.Root
 }
@@ -40,8 +33,7 @@ func OpenFolder(dir string) (*Folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open file store: %w", err)
 	}
-	// The library must know where the head was cut, or it takes the head of a long JSON file for broken JSON.
-	mimetype.SetLimit(sniffed)
+	prepareSniffing()
 	f := &Folder{root}
 	if err := f.sweep(); err != nil {
 		_ = root.Close()
@@ -76,7 +68,7 @@ func (f *Folder) put(ctx context.Context, key string, r io.Reader, max int64) (i
 			_ = f.root.Remove(name)
 		}
 	}()
-	if info, err = fill(ctx, temp, r, max); err != nil {
+	if info, err = fill(ctx, temp, r, max, nil); err != nil {
 		return Info{}, err
 	}
 	if err = temp.Sync(); err != nil {
@@ -98,50 +90,6 @@ func (f *Folder) put(ctx context.Context, key string, r io.Reader, max int64) (i
 		return Info{}, err
 	}
 	return info, f.syncDir(dir)
-}
-
-// fill streams r into w, then the description behind it.
-func fill(ctx context.Context, w io.Writer, r io.Reader, max int64) (Info, error) {
-	src := &counter{ctx: ctx, r: r, left: max}
-	head := make([]byte, sniffed)
-	n, err := io.ReadFull(src, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return Info{}, err
-	}
-	head = head[:n]
-	sum := sha256.New()
-	both := io.MultiWriter(w, sum)
-	if _, err := both.Write(head); err != nil {
-		return Info{}, err
-	}
-	if _, err := io.Copy(both, src); err != nil {
-		return Info{}, err
-	}
-	info := Info{Bytes: max - src.left, SHA256: hex.EncodeToString(sum.Sum(nil)), ContentType: sniff(head)}
-	_, err = w.Write(footer(info))
-	return info, err
-}
-
-// counter reads at most left bytes; one more is ErrTooLarge. It ends when ctx does.
-type counter struct {
-	ctx  context.Context // lives for one Put, like the counter itself
-	r    io.Reader
-	left int64
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	if int64(len(p)) > c.left { // room for one byte more than allowed shows whether there is one
-		p = p[:max(c.left, 0)+1]
-	}
-	n, err := c.r.Read(p)
-	if int64(n) > c.left {
-		return 0, ErrTooLarge
-	}
-	c.left -= int64(n)
-	return n, err
 }
 
 // Get implements Store.
@@ -210,24 +158,7 @@ func (f *Folder) open(ctx context.Context, key string) (*os.File, Info, error) {
 // absent reports whether err says that a path leads nowhere, also by passing through a file as if it were a folder.
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) }
 
-// The description: JSON, its length in four bytes, and eight bytes that say what this is.
-const (
-	magic    = "TRBFILE1"
-	tailSize = 4 + len(magic)
-)
-
-type meta struct {
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
-	Type   string `json:"type"`
-}
-
-func footer(i Info) []byte {
-	b, _ := json.Marshal(meta{i.Bytes, i.SHA256, i.ContentType}) // plain fields cannot fail
-	b = binary.BigEndian.AppendUint32(b, uint32(len(b)))
-	return append(b, magic...)
-}
-
+// describe reads the description at the end of an open file.
 func describe(file *os.File) (Info, error) {
 	stat, err := file.Stat()
 	if err != nil {
@@ -236,27 +167,11 @@ func describe(file *os.File) (Info, error) {
 	if stat.IsDir() {
 		return Info{}, ErrNotFound // a key that is the beginning of other keys
 	}
-	tail := make([]byte, tailSize)
-	at := stat.Size() - int64(tailSize)
-	if at < 0 {
-		return Info{}, ErrDamaged
-	}
-	if _, err := file.ReadAt(tail, at); err != nil {
+	tail := make([]byte, min(stat.Size(), maxTail))
+	if _, err := file.ReadAt(tail, stat.Size()-int64(len(tail))); err != nil {
 		return Info{}, err
 	}
-	size := int64(binary.BigEndian.Uint32(tail))
-	if string(tail[4:]) != magic || size > 4096 || size > at {
-		return Info{}, ErrDamaged
-	}
-	b := make([]byte, size)
-	if _, err := file.ReadAt(b, at-size); err != nil {
-		return Info{}, err
-	}
-	var m meta
-	if err := json.Unmarshal(b, &m); err != nil || m.Bytes != at-size {
-		return Info{}, ErrDamaged
-	}
-	return Info{Bytes: m.Bytes, SHA256: m.SHA256, ContentType: m.Type, ModTime: stat.ModTime().UTC()}, nil
+	return parseTail(tail, stat.Size(), stat.ModTime())
 }
 
 // create makes a locked file in incoming. The lock tells a sweep in another process that somebody still writes; a sweep
