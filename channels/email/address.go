@@ -161,11 +161,12 @@ func displayName(raw []byte, locale string) string {
 func cleanAddress(raw []byte) string {
 	a := strings.ToLower(strings.TrimSpace(string(raw)))
 	a = strings.TrimPrefix(strings.Trim(strings.ReplaceAll(a, `"`, ""), `<>' `), "mailto:")
+	a = strings.TrimRight(a, ".")
 	at := strings.LastIndexByte(a, '@')
 	if at <= 0 || at == len(a)-1 || len(a) > maxAddress || clean.Text(a) != a || strings.ContainsAny(a, " \t\n,;<>()\u00a0\uFFFD") || strings.ContainsAny(a[at:], `\:/`) {
 		return ""
 	}
-	return strings.TrimSuffix(a, ".")
+	return a
 }
 
 // domainOf is what stands behind the last at sign.

@@ -127,6 +127,7 @@ func TestCharsetTable(t *testing.T) {
 		"words of two charsets":       {subject("=?utf-8?B?6YCA?= =?gbk?B?u/U=?="), said{subject: "退货"}, false},
 		"RFC 2231 gbk":                {attached("attachment; filename*=gbk''%B6%A9%B5%A5.pdf"), said{file: "订单.pdf"}, true},
 		"RFC 2231 gbk in pieces":      {attached("attachment; filename*0*=gbk''%B6%A9%B5; filename*1*=%A5.pdf"), said{file: "订单.pdf"}, true},
+		"RFC 2231 koi8-r":             {attached("attachment; filename*=koi8-r'ru'%C4%CF%CB.pdf"), said{file: "док.pdf"}, true},
 		"RFC 2231 utf-8":              {attached("attachment; filename*=utf-8''%E8%AE%A2%E5%8D%95.pdf"), said{file: "订单.pdf"}, false},
 		"raw gbk filename":            {attached(`attachment; filename="` + in(t, gbk, "订单") + `.pdf"`), said{file: "订单.pdf"}, true},
 		"unquoted filename, space":    {attached("attachment; filename=订单 七.pdf"), said{file: "订单 七.pdf"}, false},

@@ -38,6 +38,7 @@ func TestVisible(t *testing.T) {
 		"quoted at the end":   {"", "Yes.\n> first\n> second", "Yes."},
 		"answered between":    {"", "On Mon, 5 Jan 2026 at 08:30, Support wrote:\n> one?\nYes.\n> two?\nNo.", "On Mon, 5 Jan 2026 at 08:30, Support wrote:\n> one?\nYes.\n> two?\nNo."},
 		"answered below":      {"", "On 5 Jan 2026 Support wrote:\n> one?\n\nYes.", "On 5 Jan 2026 Support wrote:\n> one?\n\nYes."},
+		"greeting, answered":  {"", "Hi,\n\nOn 5 Jan 2026 Support wrote:\n> one?\n\nYes.", "Hi,\n\nOn 5 Jan 2026 Support wrote:\n> one?\n\nYes."},
 		"signature below":     {"", "Yes.\n\nOn 5 Jan 2026 Support wrote:\n> one?\n\n-- \nLi", "Yes."},
 		"nothing but quotes":  {"", "On 5 Jan 2026 Support wrote:" + q, "On 5 Jan 2026 Support wrote:" + strings.TrimRight(q, "\n")},
 		"forwarded":           {"Fwd: s", "see\n\n-----Original Message-----\nFrom: x", "see\n\n-----Original Message-----\nFrom: x"},
