@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -40,7 +38,7 @@ import (
 	"tributary/internal/gid"
 	"tributary/internal/jobs"
 	"tributary/internal/limit"
-	"tributary/internal/redis"
+	"tributary/internal/peer"
 	"tributary/internal/relay"
 	"tributary/internal/run"
 	"tributary/internal/store"
@@ -106,7 +104,9 @@ type house struct {
 	puller *desk.Puller
 	// limiter counts tries and points; through Redis those of all nodes together.
 	limiter limit.Limiter
-	closers []io.Closer
+	closers []func() error
+	bucket  *blob.S3     // nil: files lie in a folder
+	peers   *peer.Server // nil: this node takes no requests of others
 }
 
 // offerLease is the leadership of the router.
@@ -148,18 +148,22 @@ func build(ctx context.Context, cfg *config.Config, publicURL string, log *slog.
 	if err := h.store.Migrate(ctx); err != nil {
 		return nil, errors.Join(err, h.store.Close())
 	}
-	files, err := blob.OpenFolder(cfg.Data + "/files")
+	guard := dial.New(cfg.DialRules)
+	files, err := h.openFiles(ctx, guard)
 	if err != nil {
 		return nil, errors.Join(err, h.store.Close())
 	}
-	guard := dial.New(cfg.DialRules)
+	together, err := h.cluster(publicURL)
+	if err != nil {
+		return nil, errors.Join(err, h.store.Close())
+	}
 	h.tokens = auth.NewSigner(h.box.Key("tokens"), time.Now)
 	h.events, h.tail = relay.NewLog(h.store), relay.NewTail(h.store)
 	h.relay = relay.New(h.store, relay.Config{Holder: h.node.Name, Log: log})
 	h.desk = desk.New(desk.Config{
 		Store: h.store, Events: h.events, Blob: files, Links: blob.NewSigner(h.box.Key("links"), time.Now), Tokens: h.tokens,
 		Limiter: h.limiter, Host: channels.Host{Clock: run.Clock{}, Dial: guard, Blob: blob.OfChannels{Store: files}},
-		Cluster: h.cluster(publicURL),
+		Cluster: together,
 		Log:     log, Node: h.node.Name, PublicURL: publicURL, OfferLease: offerLease,
 		LoginsPerFiveMinutes: perFiveMinutes(cfg.Limits.LoginsPerAgent), StartsPerMinute: 3 * perMinute(cfg.Limits.VisitorMessages), MessagesPerMinute: perMinute(cfg.Limits.VisitorMessages),
 	})
@@ -173,64 +177,6 @@ func build(ctx context.Context, cfg *config.Config, publicURL string, log *slog.
 		return nil, errors.Join(err, h.store.Close())
 	}
 	return h, nil
-}
-
-// jobLease is how long the work of a node that died waits for another one. Several nodes take over within ten seconds.
-const jobLease = 8 * time.Second
-
-// reach makes what goes between nodes: wake-ups through Redis where it is configured, else through PostgreSQL, and the
-// limits of all nodes together in Redis.
-func (h *house) reach() (err error) {
-	h.bus, h.limiter = bus.NewLocal(), limit.NewMemory(time.Now, 100_000)
-	switch {
-	case h.cfg.RedisURL.Set():
-		if h.remote, err = bus.NewRedis(bus.Options{URL: h.cfg.RedisURL.Clear(), Prefix: h.busName(), Log: h.log}); err != nil {
-			return err
-		}
-		client, err := redis.Open(h.cfg.RedisURL.Clear())
-		if err != nil {
-			return err
-		}
-		h.limiter = limit.NewRedis(client, h.limiter, limit.RedisOptions{Prefix: h.busName(), Log: h.log})
-		h.closers = append(h.closers, client)
-	case h.cfg.DatabaseURL.Set():
-		if h.remote, err = bus.NewPostgres(bus.Options{URL: h.cfg.DatabaseURL.Clear(), Prefix: h.busName(), Log: h.log}); err != nil {
-			return err
-		}
-	}
-	if h.remote != nil {
-		h.bus = h.remote
-	}
-	return nil
-}
-
-// busName keeps services apart that share a Redis: their keys differ, so their names do.
-func (h *house) busName() string { return "tributary-" + hex.EncodeToString(h.box.Key("bus")[:6]) }
-
-// cluster joins this node with the others.
-func (h *house) cluster(publicURL string) desk.Cluster {
-	roles := make([]string, len(h.cfg.Roles))
-	for n, r := range h.cfg.Roles {
-		roles[n] = string(r)
-	}
-	h.member = cluster.Join(h.store, cluster.Node{Name: h.node.Name, PublicURL: publicURL, Roles: roles, Version: version}, h.log)
-	kind := "local"
-	switch {
-	case h.cfg.RedisURL.Set():
-		kind = "redis"
-	case h.remote != nil:
-		kind = "postgres"
-	}
-	return desk.Cluster{Member: h.member, Bus: func() (string, bool) { return kind, h.remote == nil || h.remote.State().Connected }}
-}
-
-// close ends what the rooms hold open, after all parts have ended.
-func (h *house) close() error {
-	errs := []error{h.desk.Close(), h.store.Close()}
-	for _, c := range h.closers {
-		errs = append(errs, c.Close())
-	}
-	return errors.Join(errs...)
 }
 
 func perFiveMinutes(r config.Rate) int { return per(r, 5*time.Minute) }
@@ -395,10 +341,16 @@ func (d *door) parts(g *run.Group, lis net.Listener) {
 		g.Add("bus", h.remote.Run)
 	}
 	g.Add("node", h.member.Run)
+	if h.peers != nil {
+		g.Add("peer", h.answerPeers)
+	}
 	g.Add("log", h.tail.Run)
 	if h.cfg.Roles.Has(config.Worker) || h.cfg.Roles.Has(config.Channels) {
 		g.Add("jobs", h.jobs.Run)
 		g.Add("relay", h.relay.Run)
+		if h.bucket != nil {
+			g.Add("bucket", h.sweepBucket)
+		}
 		g.Add("sweep", run.Led(h.store.Lease("sweep", h.node.Name, 5*time.Second), h.sweep))
 	}
 	if h.cfg.Roles.Has(config.Channels) {
@@ -577,82 +529,4 @@ A customer writes:
 	}
 	_, err := io.WriteString(out, text)
 	return err
-}
-
-// doctor checks what a start needs, and says it line by line. Its error is that something is amiss.
-func doctor(ctx context.Context, cfg *config.Config, out io.Writer, _ *slog.Logger) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	checks := []struct {
-		name string
-		f    func() error
-	}{
-		{"data folder " + cfg.Data, func() error { return writable(cfg.Data) }},
-		{"keys " + cfg.KeyPath(), func() error { _, err := keys(cfg); return err }},
-		{"database", func() error { return databaseAnswers(ctx, cfg) }},
-		{"http " + cfg.HTTP, func() error { return free(ctx, cfg.HTTP) }},
-	}
-	if cfg.RedisURL.Set() {
-		checks = append(checks, struct {
-			name string
-			f    func() error
-		}{"redis", func() error { return redisAnswers(ctx, cfg) }})
-	}
-	sick := 0
-	for _, c := range checks {
-		line := "ok    " + c.name
-		if err := c.f(); err != nil {
-			line, sick = "FAIL  "+c.name+": "+err.Error(), sick+1
-		}
-		if _, err := fmt.Fprintln(out, line); err != nil {
-			return err
-		}
-	}
-	if sick > 0 {
-		return fmt.Errorf("%d of %d checks failed", sick, len(checks))
-	}
-	return nil
-}
-
-func writable(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	path := filepath.Join(dir, ".doctor")
-	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
-		return err
-	}
-	return os.Remove(path)
-}
-
-func databaseAnswers(ctx context.Context, cfg *config.Config) error {
-	s, err := openStore(ctx, cfg, nil)
-	if err != nil {
-		return err
-	}
-	migrations, err := s.MigrationStatus(ctx)
-	if err == nil {
-		for _, m := range migrations {
-			if !m.Applied {
-				err = errors.New("its form is older than this version's: run migrate, or serve")
-			}
-		}
-	}
-	return errors.Join(err, s.Integrity(ctx), s.Close())
-}
-
-func redisAnswers(ctx context.Context, cfg *config.Config) error {
-	client, err := redis.Open(cfg.RedisURL.Clear())
-	if err != nil {
-		return err
-	}
-	return errors.Join(client.Ping(ctx).Err(), client.Close())
-}
-
-func free(ctx context.Context, addr string) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }

@@ -68,6 +68,9 @@ func (h *HostPort) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Address is what to listen on, empty for off.
+func (h HostPort) Address() string { return string(h) }
+
 // On tells if there is something to listen at.
 func (h HostPort) On() bool { return h != "" }
 

@@ -78,8 +78,8 @@ func (c *Config) checkServers() error {
 	if c.DatabaseURL.Set() && !slices.Contains([]string{"postgres", "postgresql"}, c.DatabaseURL.scheme()) {
 		return errors.New("--database-url must begin with postgres://, the embedded database needs no address")
 	}
-	if c.BlobURL.Set() && c.BlobURL.scheme() != "s3" {
-		return errors.New("--blob-url must begin with s3://")
+	if _, err := c.Bucket(); err != nil {
+		return err
 	}
 	if c.RedisURL.Set() && !slices.Contains([]string{"redis", "rediss"}, c.RedisURL.scheme()) {
 		return errors.New("--redis-url must begin with redis:// or rediss://")
