@@ -38,6 +38,9 @@ func (k keeper) Query(ctx context.Context, messageID string) (channels.DeliveryA
 // sent looks for a message in the open folder. The search is for a part of the
 // field (RFC 9051 section 6.4.4), and our ids all have one length.
 func (s *session) sent(ctx context.Context, messageID string) (bool, error) {
+	if token(messageID) == "" {
+		return false, nil // Every mail has that.
+	}
 	found, err := s.search(ctx, &imap.SearchCriteria{
 		Header: []imap.SearchCriteriaHeaderField{{Key: headerMessage, Value: token(messageID)}},
 	})

@@ -145,15 +145,24 @@ func number(text string) (n int) {
 	return n
 }
 
-// writeMail writes a mail of exactly so many bytes without holding it.
+// writeMail writes a mail of exactly so many bytes without holding it: a text,
+// and a file in a large one.
 func writeMail(w io.Writer, uid int, size int64) {
-	head := fmt.Sprintf("From: a@example.com\r\nSubject: mail %d\r\nMessage-ID: <%d@example.com>\r\n\r\n", uid, uid)
+	head := fmt.Sprintf("From: a@example.com\r\nSubject: mail %d\r\nMessage-ID: <%d@example.com>\r\n", uid, uid)
+	tail := ""
+	if size < 1<<20 {
+		head += "\r\n"
+	} else {
+		head += "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nSee the file.\r\n--b\r\n" +
+			"Content-Type: application/zip; name=a.zip\r\nContent-Disposition: attachment; filename=a.zip\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+		tail = "\r\n--b--\r\n"
+	}
 	_, _ = io.WriteString(w, head)
-	line := strings.Repeat("x", 76) + "\r\n"
-	left := size - int64(len(head))
+	line := strings.Repeat("abcd", 19) + "\r\n"
+	left := size - int64(len(head)+len(tail))
 	for left > int64(len(line)) {
 		_, _ = io.WriteString(w, line)
 		left -= int64(len(line))
 	}
-	_, _ = io.WriteString(w, line[:left])
+	_, _ = io.WriteString(w, line[:left]+tail)
 }
