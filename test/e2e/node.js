@@ -53,7 +53,7 @@ async function freePort() {
 
 /** A running program. */
 export class Node {
-  static async start({ databaseURL, command = ['serve'] } = {}) {
+  static async start({ databaseURL, command = ['serve'], more = [] } = {}) {
     const node = new Node();
     node.bin = await binary();
     node.data = folder('tributary-data-');
@@ -65,6 +65,7 @@ export class Node {
       '--anonymous-queries', '1000000/1m', '--budget-agent', '100000000@10000000', '--budget-visitor', '100000000@10000000',
       '--allow-dial', 'callback=127.0.0.0/8', '--allow-dial', 'media=127.0.0.0/8'];
     if (databaseURL) node.args.push('--database-url', databaseURL);
+    node.args.push(...more);
     node.log = '';
     node.printed = '';
     await node.launch();
@@ -102,7 +103,8 @@ export class Node {
 
   /** What the command `token` prints on this machine. */
   async operatorToken() {
-    return (await run(this.bin, ['token', '--data', this.data])).stdout.trim();
+    const keys = this.args.indexOf('--key-file');
+    return (await run(this.bin, ['token', '--data', this.data, ...(keys < 0 ? [] : this.args.slice(keys, keys + 2))])).stdout.trim();
   }
 
   /** Asks it to stop, as an operator does. */
@@ -116,6 +118,12 @@ export class Node {
   }
 }
 
+/** An address nobody listens at. */
+export const freeAddress = async () => `127.0.0.1:${await freePort()}`;
+
+/** A folder that goes when the test ends. */
+export const scratch = (name) => folder(name);
+
 /** A new PostgreSQL database beside that of the URL, dropped by the function that comes with it. */
 export function postgres(url) {
   const name = `tributary_e2e_${process.pid}_${Date.now().toString(36)}`;
@@ -128,7 +136,9 @@ export function postgres(url) {
     sql(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
   };
   databases.add(drop);
-  return { url: own.href, drop };
+  /** What only time does otherwise. */
+  const query = (text) => execFileSync('psql', ['-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-d', own.href, '-c', text], { encoding: 'utf8' }).trim();
+  return { url: own.href, drop, query };
 }
 
 /** Why PostgreSQL cannot be used here; empty if it can. */
