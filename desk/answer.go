@@ -146,8 +146,12 @@ func (d *Desk) Composer(ctx context.Context, i *ent.Interaction) (*Composer, err
 		return nil, fmt.Errorf("read channel: %w", err)
 	}
 	o, err := d.runningChannel(sys, ch)
-	if err != nil || !o.capabilities().Recipients {
-		return nil, nil //nolint:nilerr // a channel whose settings do not work carries no answer
+	if err != nil { // its settings do not work: no answer goes by it
+		d.Log.DebugContext(ctx, "compose", "channel", ch.ID, "error", err)
+		return nil, nil //nolint:nilerr // shown in the channel's health, and when somebody sends
+	}
+	if !o.capabilities().Recipients {
+		return nil, nil
 	}
 	a, err := d.answerTo(sys, d.db, i)
 	if err != nil {

@@ -61,14 +61,14 @@ type Config struct {
 	SIPTrunk HostPort `name:"sip-trunk" default:"off" placeholder:"HOST:PORT" help:"Address where SIP trunks reach us, or off."`
 	SIPPhone HostPort `name:"sip-phone" default:"off" placeholder:"HOST:PORT" help:"Address where desk phones register, or off."`
 
-	DatabaseURL URL     `name:"database-url" placeholder:"URL" help:"PostgreSQL address. Empty: an embedded database in --data."`
-	RedisURL    URL     `name:"redis-url" placeholder:"URL" help:"Redis address: wake-ups and limits of several nodes go through it. Empty: through PostgreSQL."`
-	BlobURL     URL     `name:"blob-url" placeholder:"URL" help:"S3-compatible store of files: s3://KEY:SECRET@HOST[:PORT]/BUCKET[/PREFIX][?region=R&tls=off]; needed by several nodes. Empty: a folder in --data."`
+	DatabaseURL URL `name:"database-url" placeholder:"URL" help:"PostgreSQL address. Empty: an embedded database in --data."`
+	RedisURL    URL `name:"redis-url" placeholder:"URL" help:"Redis address: wake-ups and limits of several nodes go through it. Empty: through PostgreSQL."`
+	BlobURL     URL `name:"blob-url" placeholder:"URL" help:"S3-compatible store of files: s3://KEY:SECRET@HOST[:PORT]/BUCKET[/PREFIX][?region=R&tls=off]; needed by several nodes. Empty: a folder in --data."`
 
 	Peer       HostPort `name:"peer" default:"off" placeholder:"HOST:PORT" help:"Address where this node takes requests of others, as they reach it, or off."`
 	PeerSecret Secret   `name:"peer-secret" placeholder:"TEXT" help:"What all nodes of one service share, at least 16 characters. Better in the environment or the file than on the command line."`
 
-	Roles       RoleSet `name:"roles" default:"api,channels,telephony,worker,router" placeholder:"ROLE" help:"What this node does: api, channels, telephony, worker, router."`
+	Roles RoleSet `name:"roles" default:"api,channels,telephony,worker,router" placeholder:"ROLE" help:"What this node does: api, channels, telephony, worker, router."`
 
 	AllowDial []string `name:"allow-dial" sep:";" placeholder:"PURPOSE=CIDR[:PORTS]" help:"Addresses beyond the usual ones that connections of one purpose may reach; repeatable. In the environment several are separated by semicolons."`
 
