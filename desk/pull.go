@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +97,7 @@ func streamsOf(o *opened) []string {
 	return []string{""}
 }
 
-// PullNow reads a stream until there is no more, and tells whether a connection can be watched.
+// PullNow reads a stream until there is no more.
 func (d *Desk) PullNow(ctx context.Context, h store.Held) error {
 	ctx = within(viewer.System(ctx, h.Workspace))
 	for ctx.Err() == nil {
@@ -140,7 +141,9 @@ func (d *Desk) pullBatch(ctx context.Context, h store.Held) (more bool, err erro
 		}
 		return nil
 	})
-	return batch.More, err
+	// A kind that promises more and gives nothing would be asked for ever.
+	stuck := len(batch.Events) == 0 && bytes.Equal(batch.Next.Position, after.Position)
+	return batch.More && !stuck, err
 }
 
 func (d *Desk) fetcher(ctx context.Context, h store.Held) (*ent.Channel, channels.Fetcher, error) {
@@ -225,7 +228,7 @@ func (d *Desk) activePulls(ctx context.Context) (int, error) {
 
 // Pulls of all channels of the workspace that are fetched from, by channel, in one statement.
 func (d *Desk) Pulls(ctx context.Context) (map[gid.ID][]*ent.Pull, error) {
-	if err := need(ctx, viewer.ChannelRead); err != nil {
+	if err := need(ctx, viewer.ConversationRead); err != nil {
 		return nil, err
 	}
 	rows, err := d.db.Pull.Query().Order(ent.Asc(pull.FieldStream)).All(within(ctx))

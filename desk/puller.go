@@ -88,7 +88,9 @@ func (p *Puller) round(ctx context.Context, renewed *time.Time) error {
 		return err
 	}
 	*renewed = began
-	p.keep(ours)
+	for _, h := range p.keep(ours) {
+		p.begin(ctx, h)
+	}
 	share, err := p.share(ctx, total)
 	if err != nil {
 		return err
@@ -125,20 +127,25 @@ func (p *Puller) changed(notes map[bus.Key]int64, missed bool) {
 	}
 }
 
-// keep ends every stream that is not among ours, and begins those that are and do not run.
-func (p *Puller) keep(ours []store.Held) {
+// keep ends every stream that is not among ours, and tells which of ours do not run: they were ended while the database
+// did not answer.
+func (p *Puller) keep(ours []store.Held) (idle []store.Held) {
 	still := map[gid.ID]int64{}
-	for _, h := range ours {
-		still[h.ID] = h.Epoch
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, h := range ours {
+		still[h.ID] = h.Epoch
+		if x := p.held[h.ID]; x == nil || x.Epoch != h.Epoch {
+			idle = append(idle, h)
+		}
+	}
 	for id, x := range p.held {
 		if still[id] != x.Epoch {
 			x.stop()
 			delete(p.held, id)
 		}
 	}
+	return idle
 }
 
 func (p *Puller) begin(ctx context.Context, h store.Held) {

@@ -11,7 +11,6 @@ import (
 	"tributary/ent"
 	"tributary/graph/model"
 	"tributary/internal/gid"
-	"tributary/internal/viewer"
 )
 
 // deleted is the outcome of a deletion: the id of what is gone.
@@ -46,13 +45,17 @@ func (r *Resolver) health(ctx context.Context, c *ent.Channel) (*model.ChannelHe
 		}
 		h.BacklogIn, h.BacklogOut, h.DeadLetters = b.In, b.Out, b.Dead
 	}
-	h.Pulls = []*ent.Pull{}
-	if asked["pulls"] && me(ctx).Has(viewer.ChannelRead) {
+	if asked["pulls"] || asked["state"] {
 		all, err := once(ctx, r, pullsMemo, r.Desk.Pulls)
 		if err != nil {
 			return nil, err
 		}
-		h.Pulls = append(h.Pulls, all[c.ID]...)
+		h.Pulls = append([]*ent.Pull{}, all[c.ID]...)
+	}
+	for _, p := range h.Pulls {
+		if h.State == model.HealthStateOk && p.Error != nil {
+			h.State = model.HealthStateDegraded
+		}
 	}
 	return h, nil
 }
