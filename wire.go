@@ -129,6 +129,9 @@ func (h *house) sweepBucket(ctx context.Context) error {
 
 // close ends what the rooms hold open, after all parts have ended.
 func (h *house) close() error {
+	if err := h.member.Leave(context.Background()); err != nil { //nolint:forbidigo // after the end of all contexts
+		h.log.Warn("leave", "error", err)
+	}
 	errs := []error{h.desk.Close(), h.store.Close()}
 	for _, c := range h.closers {
 		errs = append(errs, c())

@@ -32,17 +32,17 @@ type addressee struct {
 	name string
 }
 
-// answerTo computes recipients, subject and references of an answer from the last message of the customer's side
-// (MODEL 1): to who wrote it or where he asks answers to go, to all: everybody it was addressed to but us.
-func (d *Desk) answerTo(ctx context.Context, db *ent.Client, i *ent.Interaction) (answer, error) {
+// answerTo computes recipients, subject and references of an answer (MODEL 1): to who wrote the answered message or where
+// he asks answers to go, to all: everybody it was addressed to but us. Answered is the one that is named, else the last one
+// that a person wrote, else the last.
+func (d *Desk) answerTo(ctx context.Context, db *ent.Client, i *ent.Interaction, named *gid.ID) (answer, error) {
 	var out answer
-	in, err := db.Message.Query().Where(message.InteractionID(i.ID), message.DirectionEQ(message.DirectionINBOUND)).
-		Order(ent.Desc(message.FieldNumber)).WithSender().WithRecipients(func(q *ent.RecipientQuery) { q.WithIdentity().Order(ent.Asc(recipient.FieldID)) }).First(ctx)
-	if ent.IsNotFound(err) {
-		return d.firstWord(ctx, db, i)
-	}
+	in, err := answered(ctx, db, i, named)
 	if err != nil {
 		return out, fmt.Errorf("read what is answered: %w", err)
+	}
+	if in == nil {
+		return d.firstWord(ctx, db, i)
 	}
 	out.warnings, out.inReplyToID = in.Warnings, &in.ID
 	out.refs = slices.Clone(in.Refs)
@@ -70,6 +70,24 @@ func (d *Desk) answerTo(ctx context.Context, db *ent.Client, i *ent.Interaction)
 		}
 	}
 	return out, nil
+}
+
+// answered is the message of the customer's side that an answer goes by; nil where there is none.
+func answered(ctx context.Context, db *ent.Client, i *ent.Interaction, named *gid.ID) (*ent.Message, error) {
+	q := db.Message.Query().Where(message.InteractionID(i.ID), message.DirectionEQ(message.DirectionINBOUND)).
+		Order(ent.Asc(message.FieldAutomatic), ent.Desc(message.FieldNumber)).
+		WithSender().WithRecipients(func(q *ent.RecipientQuery) { q.WithIdentity().Order(ent.Asc(recipient.FieldID)) })
+	if named != nil {
+		m, err := q.Clone().Where(message.ID(*named)).Only(ctx)
+		if err == nil || !ent.IsNotFound(err) { // else one of ours, or of another contact: the thread goes by its last
+			return m, err
+		}
+	}
+	m, err := q.First(ctx)
+	if ent.IsNotFound(err) {
+		return nil, nil
+	}
+	return m, err
 }
 
 // firstWord is the answer where nobody has written: to the contact's own address.
@@ -153,7 +171,7 @@ func (d *Desk) Composer(ctx context.Context, i *ent.Interaction) (*Composer, err
 	if !o.capabilities().Recipients {
 		return nil, nil
 	}
-	a, err := d.answerTo(sys, d.db, i)
+	a, err := d.answerTo(sys, d.db, i, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -172,17 +190,23 @@ func (d *Desk) Composer(ctx context.Context, i *ent.Interaction) (*Composer, err
 // have no recipients.
 func (w *work) answering(ctx context.Context, i *ent.Interaction, in MessageInput, can channels.Capabilities) (*answer, error) {
 	if !can.Recipients {
-		if len(in.To)+len(in.Cc) > 0 {
+		if len(in.To)+len(in.Cc) > 0 || deref(in.ReplyAll, false) {
 			return nil, refuse(Invalid, "messages of this channel have one recipient", "input", "to")
+		}
+		if in.Subject != nil && !can.Subject {
+			return nil, refuse(Invalid, "messages of this channel have no subject", "input", "subject")
 		}
 		return nil, nil
 	}
+	if len(in.To)+len(in.Cc) > maxAddressed {
+		return nil, refuse(LimitReached, fmt.Sprintf("a message has at most %d recipients", maxAddressed), "input", "cc")
+	}
 	sys := asSystem(ctx)
-	a, err := w.answerTo(sys, w.tx.Client(), i)
+	a, err := w.answerTo(sys, w.tx.Client(), i, in.InReplyToID)
 	if err != nil {
 		return nil, err
 	}
-	if in.ReplyAll == nil || !*in.ReplyAll {
+	if !deref(in.ReplyAll, false) {
 		a.all = nil
 	}
 	for _, list := range []struct {
@@ -197,11 +221,9 @@ func (w *work) answering(ctx context.Context, i *ent.Interaction, in MessageInpu
 			return nil, err
 		}
 	}
-	switch {
-	case len(a.to) == 0:
+	a.all = slices.DeleteFunc(a.all, func(x addressee) bool { return hasAddress(a.to, x.who) })
+	if len(a.to) == 0 {
 		return nil, refuse(IdentityUnreachable, "there is no address to send to", "input", "to")
-	case len(a.to)+len(a.all) > maxAddressed:
-		return nil, refuse(LimitReached, fmt.Sprintf("a message has at most %d recipients", maxAddressed), "input", "cc")
 	}
 	if in.Subject != nil {
 		a.subject = clean.Line(*in.Subject, maxSubject)

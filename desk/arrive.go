@@ -5,6 +5,7 @@ import (
 	stdsql "database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tributary/channels"
@@ -105,8 +106,12 @@ func (w *work) inboundMessage(ctx context.Context, c *ent.Conversation, i *ent.I
 func (w *work) lettered(row *ent.MessageCreate, a arrival) {
 	row.SetNillableSubject(some(a.in.Subject)).SetNillableHTML(some(a.in.HTML)).SetNillableQuoted(some(a.in.Quoted)).
 		SetNillableUnreadable(some(a.in.Unreadable)).SetNillableRefID(some(a.in.RefID))
-	if len(a.in.Warnings) > 0 {
-		row.SetWarnings(a.in.Warnings)
+	warnings := a.in.Warnings
+	if len(a.in.To)+len(a.in.Cc)+len(a.in.ReplyTo) > maxAddressed {
+		warnings = append(slices.Clone(warnings), channels.WarnCut)
+	}
+	if len(warnings) > 0 {
+		row.SetWarnings(warnings)
 	}
 	if len(a.in.References) > 0 {
 		row.SetRefs(a.in.References)

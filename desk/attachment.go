@@ -27,7 +27,9 @@ const (
 	unusedLife = time.Hour // a file that belongs to no message
 
 	fetchTimeout = 2 * time.Minute
-	sendTimeout  = 30 * time.Second
+	// sendTimeout is for the slowest kind: a mail server may take ten minutes for its last word (RFC 5321, 4.5.3.2.6). Kinds
+	// bound their own calls.
+	sendTimeout = 12 * time.Minute
 )
 
 // Upload is where to put an announced file.

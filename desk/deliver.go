@@ -185,7 +185,11 @@ func (d *Desk) addressLetter(ctx context.Context, m *ent.Message, out *channels.
 // outcome notes what the provider's answer means.
 func (d *Desk) outcome(ctx context.Context, c *jobs.Claim, o *opened, ch *ent.Channel, m *ent.Message, r channels.Receipt, sendErr error) error {
 	if sendErr == nil {
-		return d.finish(ctx, c, m, message.DeliverySENT, nil, r)
+		err := d.finish(ctx, c, m, message.DeliverySENT, nil, r)
+		if errors.Is(err, jobs.ErrLost) { // somebody else has the job, and nobody but us the provider's word
+			return errors.Join(err, d.taken(ctx, m, r))
+		}
+		return err
 	}
 	why := deliveryError(sendErr)
 	switch class := channels.ClassOf(sendErr); class {
@@ -249,6 +253,23 @@ func (d *Desk) finish(ctx context.Context, c *jobs.Claim, m *ent.Message, to mes
 			}
 		}
 		return c.Complete(ctx, w.tx)
+	})
+}
+
+// taken notes that the provider has a message, whoever has its job by now: that is true, and settles an UNCERTAIN one.
+func (d *Desk) taken(ctx context.Context, m *ent.Message, r channels.Receipt) error {
+	return d.do(ctx, nil, func(ctx context.Context, w *work) error {
+		now, err := w.tx.Message.Get(ctx, m.ID)
+		if err != nil {
+			return fmt.Errorf("read message: %w", err)
+		}
+		if rank[now.Delivery] >= rank[message.DeliverySENT] {
+			return nil
+		}
+		_, err = w.delivered(ctx, now, message.DeliverySENT, nil, func(u *ent.MessageUpdateOne) {
+			u.SetNillableExternalID(some(r.ExternalID)).SetNillableRefID(some(r.RefID))
+		})
+		return ignoreRefusal(err)
 	})
 }
 

@@ -78,7 +78,7 @@ func New(cfg Config) *Desk {
 		cfg.MessagesPerMinute = 20
 	}
 	d := &Desk{Config: cfg, db: cfg.Store.Ent, pg: cfg.Store.Dialect == dialect.Postgres}
-	d.open.byID = map[gid.ID]*opened{}
+	d.open.byID, d.open.retired = map[gid.ID]*opened{}, map[*time.Timer]*opened{}
 	d.live.count = map[gid.ID]*connection{}
 	d.viewer.byToken = map[gid.ID]cachedViewer{}
 	d.sight()
@@ -90,8 +90,9 @@ func (d *Desk) now() time.Time { return d.Now().UTC().Truncate(time.Microsecond)
 
 // openChannels are the running channels of this node, by row version: a changed row is opened anew.
 type openChannels struct {
-	mu   sync.Mutex
-	byID map[gid.ID]*opened
+	mu      sync.Mutex
+	byID    map[gid.ID]*opened
+	retired map[*time.Timer]*opened // to be closed when the timer fires
 }
 
 type opened struct {
@@ -106,7 +107,8 @@ func (d *Desk) runningChannel(ctx context.Context, row *ent.Channel) (*opened, e
 	d.open.mu.Lock()
 	defer d.open.mu.Unlock()
 	now := d.now()
-	if o := d.open.byID[row.ID]; o != nil && o.version == row.Version && (o.until.IsZero() || now.Before(o.until)) {
+	// Who read the row before it was changed works with the newer settings: opening the old ones would close those.
+	if o := d.open.byID[row.ID]; o != nil && o.version >= row.Version && (o.until.IsZero() || now.Before(o.until)) {
 		return o, nil
 	}
 	o, err := d.openUnshared(row)
@@ -114,12 +116,29 @@ func (d *Desk) runningChannel(ctx context.Context, row *ent.Channel) (*opened, e
 		return nil, err
 	}
 	if old := d.open.byID[row.ID]; old != nil {
-		if err := old.channel.Close(); err != nil {
-			d.Log.WarnContext(ctx, "close channel", "channel", row.ID, "error", err)
-		}
+		d.retire(ctx, row.ID, old)
 	}
 	d.open.byID[row.ID] = o
 	return o, nil
+}
+
+// retireAfter is longer than any call of a channel takes.
+const retireAfter = sendTimeout + time.Minute
+
+// retire closes a channel that was opened anew, once what runs on it has ended: a change of its name must not cut a mail
+// that is being handed in.
+func (d *Desk) retire(ctx context.Context, id gid.ID, old *opened) {
+	ctx = context.WithoutCancel(ctx)
+	var t *time.Timer
+	t = time.AfterFunc(retireAfter, func() {
+		d.open.mu.Lock()
+		delete(d.open.retired, t)
+		d.open.mu.Unlock()
+		if err := old.channel.Close(); err != nil {
+			d.Log.WarnContext(ctx, "close channel", "channel", id, "error", err)
+		}
+	})
+	d.open.retired[t] = old
 }
 
 // openUnshared opens a channel as its row says, for the caller alone, who closes it.
@@ -153,6 +172,15 @@ func (d *Desk) Close() error {
 			return fmt.Errorf("close channel %s: %w", id, err)
 		}
 		delete(d.open.byID, id)
+	}
+	for t, o := range d.open.retired {
+		if !t.Stop() {
+			continue // it closes by itself
+		}
+		if err := o.channel.Close(); err != nil {
+			return fmt.Errorf("close channel: %w", err)
+		}
+		delete(d.open.retired, t)
 	}
 	return nil
 }

@@ -12,8 +12,6 @@ import (
 	"tributary/ent/customermerge"
 	"tributary/ent/customermergepart"
 	"tributary/ent/identity"
-	"tributary/ent/message"
-	"tributary/ent/recipient"
 	"tributary/internal/gid"
 	"tributary/internal/jobs"
 	"tributary/internal/personal"
@@ -65,32 +63,39 @@ func (w *work) sender(ctx context.Context, ch *ent.Channel, in channels.Inbound)
 	return known[0], nil
 }
 
-// vouched raises a sender whom our own mark proves (MODEL 5): it was sent to this address alone, and it comes back from
-// there. That nobody vouched before does not matter then; that the address's domain says no does.
-func (w *work) vouched(ctx context.Context, ch *ent.Channel, in channels.Inbound) (channels.Inbound, error) {
-	if len(in.Sender) == 0 || in.Proof.Kind != channels.ProofNone || slices.Contains(in.Warnings, channels.WarnSenderForged) {
-		return in, nil
+// vouched raises a sender whom our own mark proves (MODEL 5): the mark of a message that went to this address alone comes
+// back from there. That nobody vouched before does not matter then; that the address's domain says no does. What went to
+// several proves none of them: each knows the mark. The second result is the claimed identity that is proved by it.
+func (w *work) vouched(ctx context.Context, ch *ent.Channel, in channels.Inbound) (channels.Inbound, *gid.ID, error) {
+	if len(in.Sender) != 1 || in.Proof.Kind != channels.ProofNone || slices.Contains(in.Warnings, channels.WarnSenderForged) {
+		return in, nil, nil
 	}
-	i, err := w.marked(ctx, ch, in.Marks)
-	if err != nil || i == nil {
-		return in, err
+	m, err := w.messageOfMark(ctx, ch, in.Marks)
+	if m == nil || err != nil {
+		return in, nil, err
 	}
-	known, err := w.tx.Identity.Query().Where(identity.Kind(in.Sender[0].Kind), identity.ValueBlind(blind(ch.WorkspaceID, in.Sender[0].Value)), identity.Claim(""),
-		identity.HasSentToWith(recipient.HasMessageWith(message.ConversationID(i.ConversationID), message.DirectionEQ(message.DirectionOUTBOUND)))).First(ctx)
-	if ent.IsNotFound(err) {
-		return in, nil
-	}
+	to, err := m.QueryRecipients().WithIdentity().All(ctx)
 	if err != nil {
-		return in, fmt.Errorf("find who a mark was sent to: %w", err)
+		return in, nil, fmt.Errorf("read who a mark was sent to: %w", err)
 	}
 	key := in.Sender[0]
+	if len(to) != 1 || to[0].Edges.Identity == nil {
+		return in, nil, nil
+	}
+	known := to[0].Edges.Identity
+	if known.Kind != key.Kind || known.Claim != "" || known.ValueBlind != blind(ch.WorkspaceID, key.Value) {
+		return in, nil, nil
+	}
 	key.Level = channels.ChannelProved
-	before := key
-	before.Scope = known.Scope
-	in.Sender = append([]channels.IdentityKey{key, before}, in.Sender[1:]...)
+	in.Sender = []channels.IdentityKey{key}
+	if known.Scope != key.Scope { // as it was known: the customer is the same
+		before := key
+		before.Scope = known.Scope
+		in.Sender = append(in.Sender, before)
+	}
 	in.Proof = channels.Proof{Kind: channels.ProofToken, Scheme: "mark"}
 	in.Warnings = slices.DeleteFunc(slices.Clone(in.Warnings), func(s string) bool { return s == channels.WarnSenderUnproved })
-	return in, w.tx.Identity.Update().Where(identity.ID(known.ID), identity.VerificationEQ(identity.VerificationCLAIMED)).SetVerification(identity.VerificationCHANNEL_PROVED).Exec(ctx)
+	return in, &known.ID, nil
 }
 
 // addProved gives the customer the proved values that are new, but those that say he is somebody else, and the name that

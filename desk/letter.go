@@ -27,7 +27,7 @@ func (w *work) addressed(ctx context.Context, c *ent.Conversation, m *ent.Messag
 	for _, list := range []struct {
 		role      recipient.Role
 		addresses []channels.Address
-	}{{recipient.RoleTO, in.To}, {recipient.RoleCC, in.Cc}, {recipient.RoleREPLY_TO, in.ReplyTo}} {
+	}{{recipient.RoleREPLY_TO, in.ReplyTo}, {recipient.RoleTO, in.To}, {recipient.RoleCC, in.Cc}} {
 		for _, a := range list.addresses {
 			if a.Own || a.Value == "" || left == 0 {
 				continue
@@ -43,7 +43,11 @@ func (w *work) addressed(ctx context.Context, c *ent.Conversation, m *ent.Messag
 			if list.role == recipient.RoleREPLY_TO {
 				continue
 			}
-			if err := w.takesPart(ctx, c, who, participant.RoleCC); err != nil {
+			role := participant.RoleCC
+			if who.CustomerID == c.CustomerID {
+				role = participant.RoleCUSTOMER
+			}
+			if err := w.takesPart(ctx, c, who, role); err != nil {
 				return err
 			}
 		}
@@ -62,8 +66,12 @@ func (w *work) address(ctx context.Context, m *ent.Message, who *ent.Identity, r
 // identityOf is the identity of an address that was only named: the proved one of this value, else that of this channel,
 // else a new one, of a customer of his own.
 func (w *work) identityOf(ctx context.Context, ch *ent.Channel, a channels.Address) (*ent.Identity, error) {
-	rows, err := w.tx.Identity.Query().Where(identity.Kind(a.Kind), identity.ScopeIn(channels.ScopeWorkspace, ch.ID.String()),
-		identity.ValueBlind(blind(ch.WorkspaceID, a.Value)), identity.Claim("")).Order(ent.Asc(identity.FieldScope)).All(ctx)
+	q := w.tx.Identity.Query().Where(identity.Kind(a.Kind), identity.ScopeIn(channels.ScopeWorkspace, ch.ID.String()),
+		identity.ValueBlind(blind(ch.WorkspaceID, a.Value)), identity.Claim("")).Order(ent.Asc(identity.FieldScope))
+	if w.pg { // its customer must not be merged away before this is committed
+		q.ForShare()
+	}
+	rows, err := q.All(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("find identity: %w", err)
 	}

@@ -169,7 +169,7 @@ func TestWhoWroteALetter(t *testing.T) {
 		other := p.Arrives(p.Mail("m4", "y@c.test", "Hi", "four"))
 		out := answerIn(t, w, p, a, other.InteractionID, desk.MessageInput{})
 		back := p.Mail("m5", "y@c.test", "Re: Hi", "five")
-		back.Marks = []string{out.Marks.Conversation}
+		back.Marks = []string{out.Marks.Message, out.Marks.Conversation}
 		m := p.Arrives(back)
 		if m.ConversationID != other.ConversationID || *m.CustomerID != *other.CustomerID {
 			t.Error("the answer is not the same customer's")

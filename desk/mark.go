@@ -69,56 +69,68 @@ func markedMessage(workspace gid.ID, marks []string, letter byte) (gid.ID, bool)
 	return gid.ID{}, false
 }
 
-// marked is the last contact of the conversation that the first good mark names, where it can be on this channel; nil
-// when none names any.
-func (w *work) marked(ctx context.Context, ch *ent.Channel, marks []string) (*ent.Interaction, error) {
-	for _, text := range marks {
-		name, ok := unmark(ch.WorkspaceID, text)
+// markedContact is the contact of the message that a good mark names; nil when none does.
+func (w *work) markedContact(ctx context.Context, ch *ent.Channel, marks []string) (*ent.Interaction, error) {
+	m, err := w.messageOfMark(ctx, ch, marks)
+	if m == nil || err != nil {
+		return nil, err
+	}
+	i, err := w.tx.Interaction.Query().Where(interaction.ID(m.InteractionID)).WithConversation().Only(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read what a mark names: %w", err)
+	}
+	if i.ThreadKey == "" {
+		return nil, nil
+	}
+	return i, nil
+}
+
+// messageOfMark is the message of ours that a good mark names; nil when none does.
+func (w *work) messageOfMark(ctx context.Context, ch *ent.Channel, marks []string) (*ent.Message, error) {
+	for _, letter := range []byte{markMessage, markDelivery} {
+		id, ok := markedMessage(ch.WorkspaceID, marks, letter)
 		if !ok {
 			continue
 		}
-		id, err := w.conversationOfMark(ctx, name)
+		m, err := w.tx.Message.Query().Where(message.ID(id), message.DirectionEQ(message.DirectionOUTBOUND)).Only(ctx)
+		if err == nil {
+			return m, nil
+		}
+		if !ent.IsNotFound(err) {
+			return nil, fmt.Errorf("read what a mark names: %w", err)
+		}
+	}
+	return nil, nil
+}
+
+// marked is the last contact of the conversation that the first good mark names, on this channel where it has one there;
+// nil when none names any.
+func (w *work) marked(ctx context.Context, ch *ent.Channel, marks []string) (*ent.Interaction, error) {
+	for _, text := range marks {
+		name, ok := unmark(ch.WorkspaceID, text)
+		if !ok || name[0] != markConversation {
+			continue
+		}
+		n, err := strconv.Atoi(name[1:])
+		if err != nil {
+			continue
+		}
+		c, err := w.tx.Conversation.Query().Where(conversation.Number(n)).Only(ctx)
+		for err == nil && c.MergedIntoID != nil {
+			c, err = w.tx.Conversation.Get(ctx, *c.MergedIntoID)
+		}
 		if ent.IsNotFound(err) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read what a mark names: %w", err)
 		}
-		i, err := w.lastContact(ctx, id, ch.ID)
+		i, err := w.lastContact(ctx, c.ID, ch.ID)
 		if i != nil || err != nil {
 			return i, err
 		}
 	}
 	return nil, nil
-}
-
-func (w *work) conversationOfMark(ctx context.Context, name string) (gid.ID, error) {
-	switch name[0] {
-	case markConversation:
-		n, err := strconv.Atoi(name[1:])
-		if err != nil {
-			return gid.ID{}, &ent.NotFoundError{}
-		}
-		c, err := w.tx.Conversation.Query().Where(conversation.Number(n)).Only(ctx)
-		for err == nil && c.MergedIntoID != nil {
-			c, err = w.tx.Conversation.Get(ctx, *c.MergedIntoID)
-		}
-		if err != nil {
-			return gid.ID{}, err
-		}
-		return c.ID, nil
-	case markMessage, markDelivery:
-		id, err := gid.Parse(messagePrefix + name[1:])
-		if err != nil {
-			return gid.ID{}, &ent.NotFoundError{}
-		}
-		m, err := w.tx.Message.Query().Where(message.ID(id)).Only(ctx)
-		if err != nil {
-			return gid.ID{}, err
-		}
-		return m.ConversationID, nil
-	}
-	return gid.ID{}, &ent.NotFoundError{}
 }
 
 // lastContact is the newest contact of a conversation, of this channel before all others.

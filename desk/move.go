@@ -16,6 +16,7 @@ import (
 	"tributary/ent/offer"
 	"tributary/ent/participant"
 	"tributary/ent/predicate"
+	"tributary/ent/recipient"
 	"tributary/ent/timelineitem"
 	"tributary/internal/gid"
 )
@@ -159,7 +160,7 @@ func (w *work) moveParticipant(ctx context.Context, p *ent.Participant, to *ent.
 	return nil
 }
 
-// speakers are the identities that some interactions belong to or that spoke in them.
+// speakers are the identities that some interactions belong to, that spoke in them or were addressed.
 func (w *work) speakers(ctx context.Context, which predicate.Interaction) ([]gid.ID, error) {
 	var by, spoke []gid.ID
 	err := w.tx.Interaction.Query().Where(which, interaction.IdentityIDNotNil()).Unique(true).Select(interaction.FieldIdentityID).Scan(ctx, &by)
@@ -170,7 +171,13 @@ func (w *work) speakers(ctx context.Context, which predicate.Interaction) ([]gid
 	if err != nil {
 		return nil, fmt.Errorf("read who spoke: %w", err)
 	}
-	return unique(append(by, spoke...)), nil
+	var told []gid.ID
+	err = w.tx.Recipient.Query().Where(recipient.HasMessageWith(message.HasInteractionWith(which)), recipient.RoleNEQ(recipient.RoleREPLY_TO)).
+		Unique(true).Select(recipient.FieldIdentityID).Scan(ctx, &told)
+	if err != nil {
+		return nil, fmt.Errorf("read who was addressed: %w", err)
+	}
+	return unique(append(append(by, spoke...), told...)), nil
 }
 
 // sightKey is an access row: who sees by what.

@@ -3,6 +3,8 @@ package desk
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -31,13 +33,40 @@ type pulling struct {
 	store.Held
 	stop context.CancelFunc
 	done chan struct{}
-	wake chan struct{}
+	// wake is pulled when there may be something; force when settings may work now that did not, also in the pause after a
+	// failure.
+	wake, force chan struct{}
+
+	mu      sync.Mutex
+	unwatch context.CancelFunc // ends the watching connection, which has old settings
 }
 
-// poke makes the stream look at once.
-func (x *pulling) poke() {
+// ended reports whether the stream's goroutines have ended, by themselves or by a fault.
+func (x *pulling) ended() bool {
 	select {
-	case x.wake <- struct{}{}:
+	case <-x.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// poke makes the stream look at once, unless it rests after a failure.
+func (x *pulling) poke() { signal(x.wake) }
+
+// renew makes the stream look at once, with new settings.
+func (x *pulling) renew() {
+	x.mu.Lock()
+	if x.unwatch != nil {
+		x.unwatch()
+	}
+	x.mu.Unlock()
+	signal(x.force)
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -74,8 +103,8 @@ func (p *Puller) Run(ctx context.Context) error {
 
 // round renews what is held, ends what was lost, and brings the number to this node's share.
 func (p *Puller) round(ctx context.Context, renewed *time.Time) error {
-	total, err := p.desk.activePulls(ctx)
-	if err == nil && total+p.count() == 0 {
+	total, counted := p.desk.activePulls(ctx)
+	if counted == nil && total+p.count() == 0 {
 		return nil
 	}
 	began := time.Now()
@@ -90,6 +119,9 @@ func (p *Puller) round(ctx context.Context, renewed *time.Time) error {
 	*renewed = began
 	for _, h := range p.keep(ours) {
 		p.begin(ctx, h)
+	}
+	if counted != nil {
+		return counted
 	}
 	share, err := p.share(ctx, total)
 	if err != nil {
@@ -122,20 +154,20 @@ func (p *Puller) changed(notes map[bus.Key]int64, missed bool) {
 	defer p.mu.Unlock()
 	for _, x := range p.held {
 		if _, heard := notes[bus.Key{Topic: bus.Pulls, Workspace: x.Workspace}]; heard || missed {
-			x.poke()
+			x.renew()
 		}
 	}
 }
 
 // keep ends every stream that is not among ours, and tells which of ours do not run: they were ended while the database
-// did not answer.
+// did not answer, or by a fault.
 func (p *Puller) keep(ours []store.Held) (idle []store.Held) {
 	still := map[gid.ID]int64{}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, h := range ours {
 		still[h.ID] = h.Epoch
-		if x := p.held[h.ID]; x == nil || x.Epoch != h.Epoch {
+		if x := p.held[h.ID]; x == nil || x.Epoch != h.Epoch || x.ended() {
 			idle = append(idle, h)
 		}
 	}
@@ -150,7 +182,7 @@ func (p *Puller) keep(ours []store.Held) (idle []store.Held) {
 
 func (p *Puller) begin(ctx context.Context, h store.Held) {
 	ctx, stop := context.WithCancel(ctx)
-	x := &pulling{Held: h, stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	x := &pulling{Held: h, stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1), force: make(chan struct{}, 1)}
 	p.mu.Lock()
 	p.held[h.ID] = x
 	p.mu.Unlock()
@@ -176,15 +208,24 @@ func (p *Puller) give(ctx context.Context, n int) error {
 	return p.end(ctx, out)
 }
 
-// end stops streams, waits for what is being stored, and gives them back.
+// endFor is how long a stream may take to end before it is given back all the same: what it still stores is fenced.
+const endFor = PullLease / 3
+
+// end stops streams, waits a while for what is being stored, and gives them back.
 func (p *Puller) end(ctx context.Context, all []*pulling) error {
 	given := make([]store.Held, len(all))
 	for n, x := range all {
 		x.stop()
 		given[n] = x.Held
 	}
+	late := time.NewTimer(endFor)
+	defer late.Stop()
 	for _, x := range all {
-		<-x.done
+		select {
+		case <-x.done:
+		case <-late.C:
+			return p.holds.Release(ctx, given...)
+		}
 	}
 	return p.holds.Release(ctx, given...)
 }
@@ -205,21 +246,32 @@ func (p *Puller) leave(ctx context.Context) {
 	}
 }
 
-// fetch reads one stream for as long as it is ours: at once, when it is woken, and after a pause in any case.
+// fetch reads one stream for as long as it is ours: at once, when it is woken, and after a pause in any case. After the
+// first good look a connection is watched.
 func (p *Puller) fetch(ctx context.Context, x *pulling) {
+	defer p.fault(ctx, x)
 	var watching sync.WaitGroup
 	defer watching.Wait()
-	watching.Go(func() { p.watch(ctx, x) })
+	ctx, stop := context.WithCancel(ctx) // ends the watching, too, when this ends by a fault
+	defer stop()
+	watch := sync.OnceFunc(func() {
+		watching.Go(func() {
+			defer p.fault(ctx, x)
+			defer stop()
+			p.watch(ctx, x)
+		})
+	})
 	pause := pullFirst
 	for ctx.Err() == nil {
-		wait := pullPoll
+		wait, wake := pullPoll, x.wake
 		switch err := p.desk.PullNow(ctx, x.Held); {
 		case err == nil:
 			pause = pullFirst
+			watch()
 		case ctx.Err() != nil || errors.Is(err, errNotOurs):
 			return
 		default:
-			wait = max(pause, channels.RetryAfterOf(err))
+			wait, wake = max(pause, channels.RetryAfterOf(err)), nil
 			pause = min(2*pause, pullLast)
 			p.failed(ctx, x, err)
 		}
@@ -227,9 +279,19 @@ func (p *Puller) fetch(ctx context.Context, x *pulling) {
 		select {
 		case <-ctx.Done():
 		case <-t.C:
-		case <-x.wake:
+		case <-wake:
+		case <-x.force:
+			pause = pullFirst
 		}
 		t.Stop()
+	}
+}
+
+// fault keeps a panic in a kind from ending the program; the stream is begun anew at the next look.
+func (p *Puller) fault(ctx context.Context, x *pulling) {
+	if r := recover(); r != nil {
+		p.desk.Log.ErrorContext(ctx, "a kind of channel failed", "channel", x.Channel, "panic", r, "stack", string(debug.Stack()))
+		p.failed(context.WithoutCancel(ctx), x, fmt.Errorf("panic: %v", r))
 	}
 }
 
@@ -240,28 +302,24 @@ func (p *Puller) failed(ctx context.Context, x *pulling, err error) {
 	}
 }
 
-// watch holds the connection that wakes, and makes it again when it breaks. Where a kind cannot watch, the stream is
-// looked at more often.
+// watch holds the connection that wakes, and makes it again when it breaks or has old settings. Where a kind cannot watch,
+// the stream is looked at more often.
 func (p *Puller) watch(ctx context.Context, x *pulling) {
 	pause := pullFirst
 	for ctx.Err() == nil {
-		began, connected := time.Now(), sync.OnceFunc(func() { p.watches(ctx, x, true) })
-		can, err := p.desk.watch(ctx, x.Held, func() { connected(); x.poke() })
+		began := time.Now()
+		can, err := p.watchOnce(ctx, x)
 		if ctx.Err() != nil || errors.Is(err, errNotOurs) {
 			return
 		}
-		if can {
-			p.watches(ctx, x, false)
-			if err != nil {
-				p.desk.Log.InfoContext(ctx, "watch a channel", "channel", x.Channel, "error", err)
-			}
-		}
-		if time.Since(began) > time.Minute {
-			pause = pullFirst
-		}
 		wait := pause
-		if !can {
+		switch {
+		case !can:
 			wait = pullBlind
+		case errors.Is(err, context.Canceled): // new settings
+			wait, pause = 0, pullFirst
+		case time.Since(began) > time.Minute:
+			pause = pullFirst
 		}
 		t := time.NewTimer(wait)
 		select {
@@ -272,6 +330,27 @@ func (p *Puller) watch(ctx context.Context, x *pulling) {
 		pause = min(2*pause, pullLast)
 		x.poke() // what came while nobody watched
 	}
+}
+
+// watchOnce watches until the connection breaks.
+func (p *Puller) watchOnce(ctx context.Context, x *pulling) (can bool, err error) {
+	wctx, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	x.mu.Lock()
+	x.unwatch = unwatch
+	x.mu.Unlock()
+	connected := sync.OnceFunc(func() { p.watches(ctx, x, true) })
+	can, err = p.desk.watch(wctx, x.Held, func() { connected(); x.poke() })
+	if can && ctx.Err() == nil {
+		p.watches(ctx, x, false)
+	}
+	if wctx.Err() != nil {
+		return can, context.Canceled
+	}
+	if can && err != nil {
+		p.desk.Log.InfoContext(ctx, "watch a channel", "channel", x.Channel, "error", err)
+	}
+	return can, err
 }
 
 func (p *Puller) watches(ctx context.Context, x *pulling, on bool) {

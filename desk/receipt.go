@@ -41,7 +41,15 @@ func (w *work) receipt(ctx context.Context, ch *ent.Channel, in channels.Inbound
 		if m.Delivery == message.DeliveryDELIVERED || m.Delivery == message.DeliveryREAD || m.Delivery == message.DeliveryFAILED {
 			return nil, nil
 		}
-		return w.delivered(ctx, m, to, &schema.DeliveryError{Code: "receipt", Message: orText(in.Reason, "the provider reports a failure"), Permanent: true}, nil)
+		why := &schema.DeliveryError{Code: "receipt", Message: orText(in.Reason, "the provider reports a failure"), Permanent: true}
+		several, err := m.QueryRecipients().Limit(2).Count(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("count recipients: %w", err)
+		}
+		if several > 1 { // the others have it, and sending it again would give it to them twice
+			to, why.Permanent = m.Delivery, false
+		}
+		return w.delivered(ctx, m, to, why, nil)
 	}
 	if rank[to] <= rank[m.Delivery] {
 		return nil, nil
@@ -149,7 +157,7 @@ func (w *work) amend(ctx context.Context, ch *ent.Channel, in channels.Inbound) 
 	}
 	u := w.tx.Message.UpdateOneID(m.ID).AddVersion(1).SetUpdatedAt(w.at)
 	if in.Kind == channels.InboundRecall {
-		u.SetRecalledAt(at).ClearText().ClearHTML()
+		u.SetRecalledAt(at).ClearText().ClearHTML().ClearSubject().ClearQuoted().ClearUnreadable()
 	} else {
 		u.SetEditedAt(at).SetText(textOf(in.Parts))
 	}

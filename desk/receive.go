@@ -9,6 +9,7 @@ import (
 	"tributary/channels"
 	"tributary/ent"
 	"tributary/ent/channel"
+	"tributary/ent/identity"
 	"tributary/ent/rawinbound"
 	"tributary/internal/blob"
 	"tributary/internal/crypt"
@@ -89,23 +90,17 @@ func (d *Desk) store(ctx context.Context, ch *ent.Channel, events []channels.Inb
 // storeWith is store with something that is stored in the same transaction.
 func (d *Desk) storeWith(ctx context.Context, ch *ent.Channel, events []channels.Inbound, more func(context.Context, *work) error) error {
 	ids, parcels := make([]string, len(events)), make([]parcel, len(events))
+	fresh, err := map[gid.ID]bool{}, error(nil)
+	defer func() { d.dropUnstored(ctx, parcels, fresh, err) }()
 	for n, e := range events {
-		ids[n] = e.ExternalID
-		var err error
+		ids[n], parcels[n] = e.ExternalID, parcel{event: e}
+	}
+	for n, e := range events {
 		if parcels[n], err = d.pack(ctx, e); err != nil {
 			return err
 		}
 	}
-	stored := map[gid.ID]bool{}
-	defer func() {
-		for _, p := range parcels {
-			if !stored[p.id] {
-				d.drop(ctx, p)
-			}
-		}
-	}()
-	fresh := map[gid.ID]bool{}
-	err := d.do(ctx, nil, func(ctx context.Context, w *work) error {
+	err = d.do(ctx, nil, func(ctx context.Context, w *work) error {
 		clear(fresh)
 		if more != nil {
 			if err := more(ctx, w); err != nil {
@@ -135,10 +130,35 @@ func (d *Desk) storeWith(ctx context.Context, ch *ent.Channel, events []channels
 		}
 		return w.touchChannel(ctx, ch)
 	})
-	if err == nil {
-		stored = fresh
-	}
 	return err
+}
+
+// dropUnstored deletes what was put for events that are not stored. A commit whose answer was lost may have stored them:
+// then their rows say so, and where nobody can tell, waste is better than loss.
+func (d *Desk) dropUnstored(ctx context.Context, parcels []parcel, fresh map[gid.ID]bool, failed error) {
+	stored := fresh
+	if failed != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		ids := make([]gid.ID, len(parcels))
+		for n, p := range parcels {
+			ids[n] = p.id
+		}
+		there, err := d.db.RawInbound.Query().Where(rawinbound.IDIn(ids...)).IDs(ctx)
+		if err != nil {
+			d.Log.WarnContext(ctx, "keep files of events that may be stored", "error", err)
+			return
+		}
+		stored = map[gid.ID]bool{}
+		for _, id := range there {
+			stored[id] = true
+		}
+	}
+	for _, p := range parcels {
+		if !stored[p.id] {
+			d.drop(ctx, p)
+		}
+	}
 }
 
 // touchChannel notes that something came in, once a minute: the row is shared by all that comes in.
@@ -154,12 +174,15 @@ func (w *work) touchChannel(ctx context.Context, ch *ent.Channel) error {
 }
 
 func (w *work) storeOne(ctx context.Context, ch *ent.Channel, p parcel) error {
-	err := w.tx.RawInbound.Create().SetID(p.id).SetChannelID(ch.ID).SetExternalID(p.event.ExternalID).SetKind(string(p.event.Kind)).
-		SetPayload(p.row).SetBlobKey(p.blob).SetFiles(p.files()).SetReceivedAt(w.at).Exec(ctx)
-	if err != nil {
+	row := w.tx.RawInbound.Create().SetID(p.id).SetChannelID(ch.ID).SetExternalID(p.event.ExternalID).SetKind(string(p.event.Kind)).
+		SetPayload(p.row).SetBlobKey(p.blob).SetReceivedAt(w.at)
+	if keys := p.files(); len(keys) > 0 { // an empty list would be no NULL
+		row.SetFiles(keys)
+	}
+	if err := row.Exec(ctx); err != nil {
 		return fmt.Errorf("store event: %w", err)
 	}
-	_, _, err = jobs.Enqueue(ctx, w.tx, jobs.New{
+	_, _, err := jobs.Enqueue(ctx, w.tx, jobs.New{
 		Kind: jobIngest, Group: ingestGroup(ch, p.event), Unique: p.id.String(), Args: ingestArgs{p.id}, Subject: p.id, Channel: ch.ID,
 	})
 	return err
@@ -238,7 +261,8 @@ func (w *work) takeMessage(ctx context.Context, ch *ent.Channel, in channels.Inb
 	if err != nil {
 		return nil, err
 	}
-	if in, err = w.vouched(ctx, ch, in); err != nil {
+	in, proved, err := w.vouched(ctx, ch, in)
+	if err != nil {
 		return nil, err
 	}
 	who, err := w.sender(ctx, ch, in)
@@ -249,12 +273,17 @@ func (w *work) takeMessage(ctx context.Context, ch *ent.Channel, in channels.Inb
 	if err != nil {
 		return nil, err
 	}
+	if proved != nil { // after the conversation's lock, as every change of an identity
+		if err := w.tx.Identity.Update().Where(identity.ID(*proved), identity.VerificationEQ(identity.VerificationCLAIMED)).SetVerification(identity.VerificationCHANNEL_PROVED).Exec(ctx); err != nil {
+			return nil, fmt.Errorf("raise identity: %w", err)
+		}
+	}
 	if in.SameID != "" {
 		if _, err := w.arrived(ctx, m, ch, in); err != nil {
 			return nil, err
 		}
 	}
-	return m, w.remember(ctx, ch, th.key, in)
+	return m, w.remember(ctx, m, in)
 }
 
 // filesOf describes what came with an event and lies in the file store.

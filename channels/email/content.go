@@ -178,6 +178,10 @@ func (m *message) show(content content) {
 	text, in.Quoted = content.visible(in.Subject)
 	var shown map[string]bool
 	in.HTML, shown = safeHTML(content.html(), func(cid string) bool { return cids[cid] })
+	if len(in.HTML) > maxSafeHTML { // cleaning writes out what was short: a page of & is five times as long
+		in.HTML, shown = "", map[string]bool{}
+		in.Warnings = append(in.Warnings, channels.WarnCut)
+	}
 	files := m.c.files(shown)
 	if text != "" || len(files) == 0 {
 		in.Parts = append(in.Parts, channels.Part{Type: channels.PartText, Text: text})

@@ -245,6 +245,9 @@ var (
 	metaLabel  = regexp.MustCompile(`(?i)<meta[^>]{0,300}charset\s*=\s*["']?\s*([a-z0-9_:.-]{1,40})`)
 )
 
+// maxSafeHTML is the longest HTML of a mail, in bytes, once it is cleaned; of a longer one the text is shown.
+const maxSafeHTML = 2 << 20
+
 // safeHTML is the HTML that may be shown: sanitised, and of pictures in the
 // mail only those that are there. It returns which ones it shows.
 func safeHTML(body string, has func(cid string) bool) (safe string, shown map[string]bool) {

@@ -459,6 +459,14 @@ var (
 				Unique:  false,
 				Columns: []*schema.Column{AttachmentsColumns[1], AttachmentsColumns[8], AttachmentsColumns[13]},
 			},
+			{
+				Name:    "attachment_blob_key",
+				Unique:  false,
+				Columns: []*schema.Column{AttachmentsColumns[10]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "blob_key <> ''",
+				},
+			},
 		},
 	}
 	// CapacityProfilesColumns holds the columns for the "capacity_profiles" table.

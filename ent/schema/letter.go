@@ -59,8 +59,8 @@ func (Arrival) Indexes() []ent.Index {
 	return []ent.Index{index.Fields("workspace_id", "message_id", "channel_id").Unique(), index.Fields("message_id"), index.Fields("channel_id")}
 }
 
-// ThreadRef says to which thread of a channel a message id belongs that answers may name: ids of mails that came, that
-// went out, and of those they named. ref and thread_key are blind.
+// ThreadRef says to which thread of a channel a message id belongs that answers may name: ids of mails that came, and of
+// those they named; our own carry marks. ref and thread_key are blind.
 type ThreadRef struct{ ent.Schema }
 
 // Mixin of ThreadRef.

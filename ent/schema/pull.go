@@ -22,7 +22,7 @@ type Pull struct{ ent.Schema }
 // Mixin of Pull.
 func (Pull) Mixin() []ent.Mixin { return []ent.Mixin{rowOwned{}} }
 
-// Fields of Pull. position is the kind's own; wanted rises when somebody asks to look at once.
+// Fields of Pull. position is the kind's own.
 func (Pull) Fields() []ent.Field {
 	return []ent.Field{
 		key(gid.Other), refOnce("channel_id"), field.String("stream").Immutable(), field.Bool("active").Default(true),

@@ -75,10 +75,10 @@ func (ec *executionContext) _Addressee_identity(ctx context.Context, field graph
 			return next
 		},
 		func(ctx context.Context, selections ast.SelectionSet, v *ent.Identity) graphql.Marshaler {
-			return ec.marshalNIdentity2ᚖtributaryᚋentᚐIdentity(ctx, selections, v)
+			return ec.marshalOIdentity2ᚖtributaryᚋentᚐIdentity(ctx, selections, v)
 		},
 		true,
-		true,
+		false,
 	)
 }
 func (ec *executionContext) fieldContext_Addressee_identity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
@@ -2689,7 +2689,7 @@ func (ec *executionContext) _Addressee(ctx context.Context, sel ast.SelectionSet
 			out.Values[i] = graphql.MarshalString("Addressee")
 		case "identity":
 			out.Values[i] = ec._Addressee_identity(ctx, field, obj)
-			if out.Values[i] == graphql.Null {
+			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
 		case "role":

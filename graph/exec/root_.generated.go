@@ -1452,7 +1452,7 @@ type Interaction implements Versioned & Node @requires(scope: CONVERSATION_READ)
   "The customer left before anybody served."
   abandoned: Boolean!
   "How an answer would be addressed and called; null where messages have one recipient and no subject, or the contact is withheld."
-  composer: Composer @cost(points: 5)
+  composer: Composer @cost(points: 20)
   "Of a restricted queue whose member the viewer is not: a placeholder without messages, notes and reasons."
   withheld: Boolean!
 }
@@ -2831,8 +2831,8 @@ type Arrival {
 
 "One to whom a message would go."
 type Addressee {
-  "By which address."
-  identity: Identity!
+  "By which address; null where the viewer may not see it."
+  identity: Identity
   "How it is addressed to him."
   role: RecipientRole!
   "How he is called; a claim."

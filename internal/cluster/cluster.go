@@ -58,14 +58,15 @@ func (m *Member) Self() Node {
 	return n
 }
 
-// Drain says that this node takes no new work. The row follows at once, or with the next beat.
+// Drain says that this node takes no new work: it is about to end.
 func (m *Member) Drain(ctx context.Context) error {
 	m.drain.Store(true)
 	return m.Beat(ctx)
 }
 
-// Run beats until ctx ends, and then takes the row away.
+// Run beats until ctx ends; then the node drains. Leave ends its row.
 func (m *Member) Run(ctx context.Context) error {
+	m.forget(ctx)
 	t := time.NewTicker(Lease / 4)
 	defer t.Stop()
 	for {
@@ -74,7 +75,10 @@ func (m *Member) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return m.leave(ctx)
+			if err := m.Drain(context.WithoutCancel(ctx)); err != nil {
+				m.log.WarnContext(ctx, "say that this node ends", "error", err)
+			}
+			return nil
 		case <-t.C:
 		}
 	}
@@ -107,13 +111,23 @@ func (m *Member) time(t time.Time) any {
 	return t.Format("2006-01-02 15:04:05.999999999-07:00")
 }
 
-func (m *Member) leave(ctx context.Context) error {
+// Leave takes the row away, when all else of the node has ended.
+func (m *Member) Leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), Lease/2)
 	defer cancel()
 	if _, err := m.store.DB.ExecContext(ctx, m.store.SQL("DELETE FROM cluster_nodes WHERE name = $1"), m.self.Name); err != nil {
-		m.log.WarnContext(ctx, "take this node's row away", "error", err)
+		return fmt.Errorf("take this node's row away: %w", err)
 	}
 	return nil
+}
+
+// forgetAfter is when the row of a node that never came back is of no more use to anybody.
+const forgetAfter = 24 * time.Hour
+
+func (m *Member) forget(ctx context.Context) {
+	if _, err := m.store.DB.ExecContext(ctx, m.store.SQL("DELETE FROM cluster_nodes WHERE expires_at < "+m.store.At(-forgetAfter))); err != nil && ctx.Err() == nil {
+		m.log.WarnContext(ctx, "forget nodes that never came back", "error", err)
+	}
 }
 
 // Live are the nodes that are believed to live, by name.

@@ -84,6 +84,10 @@ func TestANodeGoes(t *testing.T) {
 		gone("both live", 2, 20*time.Second)
 		stop()
 		ok(t, <-done)
+		if all, err := watcher.Live(t.Context()); err != nil || !all[1].Draining {
+			t.Errorf("it does not drain: %+v (%v)", all, err)
+		}
+		ok(t, ends.Leave(t.Context()))
 		if got := names(t, watcher); len(got) != 1 {
 			t.Errorf("after its end live are %v", got)
 		}

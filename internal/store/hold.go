@@ -24,7 +24,7 @@ type Holds struct {
 // Holds names who takes pulls. A crashed holder is followed after ttl at the latest.
 func (s *Store) Holds(holder string, ttl time.Duration) *Holds { return &Holds{s, holder, ttl} }
 
-// Held is a pull that is ours until Until, by our clock as it was before the statement.
+// Held is a pull that is ours.
 type Held struct {
 	ID, Workspace, Channel gid.ID
 	Stream                 string

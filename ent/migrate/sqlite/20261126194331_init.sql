@@ -71,6 +71,8 @@ CREATE INDEX `attachment_message_id` ON `attachments` (`message_id`);
 CREATE INDEX `attachment_creator_id` ON `attachments` (`creator_id`);
 -- create index "attachment_workspace_id_state_created_at" to table: "attachments"
 CREATE INDEX `attachment_workspace_id_state_created_at` ON `attachments` (`workspace_id`, `state`, `created_at`);
+-- create index "attachment_blob_key" to table: "attachments"
+CREATE INDEX `attachment_blob_key` ON `attachments` (`blob_key`) WHERE blob_key <> '';
 -- create "capacity_profiles" table
 CREATE TABLE `capacity_profiles` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `units` integer NOT NULL DEFAULT (4), `rules` json NOT NULL, `built_in` bool NOT NULL DEFAULT (false), PRIMARY KEY (`id`));
 -- create index "capacityprofile_workspace_id_id" to table: "capacity_profiles"
@@ -705,6 +707,8 @@ DROP INDEX `capacityprofile_workspace_id_name`;
 DROP INDEX `capacityprofile_workspace_id_id`;
 -- reverse: create "capacity_profiles" table
 DROP TABLE `capacity_profiles`;
+-- reverse: create index "attachment_blob_key" to table: "attachments"
+DROP INDEX `attachment_blob_key`;
 -- reverse: create index "attachment_workspace_id_state_created_at" to table: "attachments"
 DROP INDEX `attachment_workspace_id_state_created_at`;
 -- reverse: create index "attachment_creator_id" to table: "attachments"

@@ -63,6 +63,8 @@ CREATE INDEX "assignment_workspace_id_agent_id_started_at" ON "assignments" ("wo
 CREATE INDEX "assignment_workspace_id_id" ON "assignments" ("workspace_id", "id");
 -- create "attachments" table
 CREATE TABLE "attachments" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "creator_id" uuid NULL, "name" character varying NOT NULL, "content_type" character varying NOT NULL DEFAULT 'application/octet-stream', "kind" character varying NOT NULL DEFAULT 'FILE', "bytes" bigint NOT NULL DEFAULT 0, "sha256" character varying NOT NULL DEFAULT '', "state" character varying NOT NULL DEFAULT 'EXPECTED', "error" text NULL, "blob_key" character varying NOT NULL DEFAULT '', "content_id" character varying NOT NULL DEFAULT '', "media" jsonb NULL, "created_at" timestamptz NOT NULL, "message_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "attachment_blob_key" to table: "attachments"
+CREATE INDEX "attachment_blob_key" ON "attachments" ("blob_key") WHERE ((blob_key)::text <> ''::text);
 -- create index "attachment_creator_id" to table: "attachments"
 CREATE INDEX "attachment_creator_id" ON "attachments" ("creator_id");
 -- create index "attachment_message_id" to table: "attachments"
@@ -865,6 +867,8 @@ DROP INDEX "attachment_workspace_id_id";
 DROP INDEX "attachment_message_id";
 -- reverse: create index "attachment_creator_id" to table: "attachments"
 DROP INDEX "attachment_creator_id";
+-- reverse: create index "attachment_blob_key" to table: "attachments"
+DROP INDEX "attachment_blob_key";
 -- reverse: create "attachments" table
 DROP TABLE "attachments";
 -- reverse: create index "assignment_workspace_id_id" to table: "assignments"
