@@ -163,13 +163,9 @@ func (d *Desk) Composer(ctx context.Context, i *ent.Interaction) (*Composer, err
 	if err != nil {
 		return nil, fmt.Errorf("read channel: %w", err)
 	}
-	o, err := d.runningChannel(sys, ch)
-	if err != nil { // its settings do not work: no answer goes by it
-		d.Log.DebugContext(ctx, "compose", "channel", ch.ID, "error", err)
-		return nil, nil //nolint:nilerr // shown in the channel's health, and when somebody sends
-	}
-	if !o.capabilities().Recipients {
-		return nil, nil
+	// Settings that do not work are shown in the channel's health, and to who sends.
+	if o, err := d.runningChannel(sys, ch); err != nil || !o.capabilities().Recipients {
+		return nil, nil //nolint:nilerr // no answer goes by it
 	}
 	a, err := d.answerTo(sys, d.db, i, nil)
 	if err != nil {

@@ -203,4 +203,3 @@ func TestWhoReadsAlongGoesWithTheContact(t *testing.T) {
 		}
 	})
 }
-

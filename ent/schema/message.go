@@ -124,7 +124,8 @@ func (Attachment) Edges() []ent.Edge {
 
 // Indexes of Attachment.
 func (Attachment) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("message_id"), index.Fields("creator_id"), index.Fields("workspace_id", "state", "created_at"),
+	return []ent.Index{
+		index.Fields("message_id"), index.Fields("creator_id"), index.Fields("workspace_id", "state", "created_at"),
 		index.Fields("blob_key").Annotations(entsql.IndexWhere("blob_key <> ''")),
 	}
 }
