@@ -155,7 +155,7 @@ func (d *Desk) Composer(ctx context.Context, i *ent.Interaction) (*Composer, err
 	if err := need(ctx, viewer.ConversationRead); err != nil {
 		return nil, err
 	}
-	if i.ChannelID == nil || withheld(ctx, i) != nil {
+	if i.ChannelID == nil || viewer.From(ctx).Withholds(i.QueueID) {
 		return nil, nil
 	}
 	sys := within(asSystem(ctx))
