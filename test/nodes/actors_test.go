@@ -131,7 +131,7 @@ func (a *agent) reply(ctx context.Context, rng *rand.Rand) {
 		switch refused := sent.At("userErrors", 0, "code").String(); refused {
 		case "":
 			a.world.journal.Said(key, ledger.Said{Message: sent.At("message", "id").String(), Interaction: id, Text: text})
-		case "WRONG_STATE", "NOT_FOUND", "FORBIDDEN": // it went back to its queue, perhaps to another
+		case "WRONG_STATE", "SERVED_BY_OTHERS", "NOT_FOUND": // it went back to its queue, perhaps to another
 			a.world.journal.Count(&a.world.journal.Refusals)
 			a.drop(id)
 		default:

@@ -98,6 +98,11 @@ type assignment struct {
 	from, to         time.Time // to: zero while it goes on
 }
 
+// String is for people.
+func (a assignment) String() string {
+	return fmt.Sprintf("%s of %s from %s to %s", a.id, a.agent, a.from.Format("04:05.000"), a.to.Format("04:05.000"))
+}
+
 // assignments reads who served each interaction, oldest first.
 func (w *world) assignments(p *ledger.Picture) (map[string][]assignment, error) {
 	out := map[string][]assignment{}
@@ -156,7 +161,7 @@ func onlyOneAtATime(r *ledger.Report, log []ledger.Event, served map[string][]as
 	for id, list := range served {
 		for n := 1; n < len(list); n++ {
 			if was := list[n-1]; was.to.IsZero() || was.to.After(list[n].from) {
-				r.Add(twoServers, "interaction %s: %+v and %+v", id, was, list[n])
+				r.Add(twoServers, "interaction %s: %s and %s", id, was, list[n])
 			}
 		}
 	}

@@ -50,6 +50,7 @@ type world struct {
 	watch   sync.WaitGroup // who follows it
 	halt    context.CancelFunc
 	await   await
+	echo    echo
 }
 
 const (
@@ -60,6 +61,14 @@ const (
 
 // open builds the installation and its people, and lets them begin.
 func open(t testing.TB, m mood, s site) *world {
+	t.Helper()
+	w := lay(t, m, s)
+	w.begin()
+	return w
+}
+
+// lay builds the installation and its people.
+func lay(t testing.TB, m mood, s site) *world {
 	t.Helper()
 	w := &world{seed: ledger.Seed(t), mood: m, pair: build(t, s), journal: ledger.NewJournal()}
 	w.bridge = ledger.NewBridge(t, w.seed)
@@ -72,13 +81,14 @@ func open(t testing.TB, m mood, s site) *world {
 	w.start = must(t)(w.checker.Ask(context.Background(), `{eventCursor}`, nil)).At("eventCursor").String()
 	for n := range 2 {
 		w.streams = append(w.streams, &stream{world: w, name: fmt.Sprintf("Watcher%d", n), login: w.login(work, fmt.Sprintf("Watcher%d", n), "admin"), scope: "ALL", node: n})
+		w.streams[n].heard = func(e rig.Value) {
+			w.await.saw(e)
+			w.echo.saw(n, e)
+		}
 	}
-	w.streams[0].heard = w.await.saw
-	w.streams[1].heard = w.await.saw
 	for n := range staff {
 		w.agents = append(w.agents, newAgent(w, work, n))
 	}
-	w.begin()
 	return w
 }
 
