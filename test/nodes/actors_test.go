@@ -114,7 +114,7 @@ func (a *agent) drop(id string) {
 // reply writes until there is no more traffic.
 func (a *agent) reply(ctx context.Context, rng *rand.Rand) {
 	for n := 0; !a.world.stop.Load() && ctx.Err() == nil; {
-		rig.Pause(ctx, time.Duration(rng.Int64N(int64(80*time.Millisecond))))
+		rig.Pause(ctx, time.Duration(rng.Int64N(int64(a.world.rest))))
 		id := a.pick(rng)
 		if id == "" {
 			continue
@@ -155,7 +155,7 @@ func (p *provider) work(ctx context.Context) {
 	defer p.again.Wait()
 	for !p.world.stop.Load() && ctx.Err() == nil {
 		p.one(ctx)
-		rig.Pause(ctx, time.Duration(p.rng.Int64N(int64(80*time.Millisecond))))
+		rig.Pause(ctx, time.Duration(p.rng.Int64N(int64(p.world.rest))))
 	}
 }
 

@@ -29,6 +29,7 @@ type site struct {
 	database, redis string // empty: of the shared servers
 	binary          string // empty: the program as it is
 	args            []string
+	calm            int // how many times the usual everybody rests; 0: once
 }
 
 // build starts both nodes.

@@ -83,7 +83,8 @@ func (s *stream) moved(ctx context.Context, from int, sub *rig.Subscription) {
 }
 
 func (s *stream) take(payload rig.Value) {
-	if e := payload.At("errors"); !e.Nil() {
+	// While the database is away what an event is about cannot be read; that it happened is told all the same.
+	if e := payload.At("errors"); !e.Nil() && (s.world.mood != outage || payload.At("data", "events").Nil()) {
 		s.world.journal.Note(s.name + ": an error in the stream: " + e.JSON())
 		return
 	}

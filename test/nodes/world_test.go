@@ -33,6 +33,7 @@ type world struct {
 	*pair
 	seed    uint64
 	mood    mood
+	rest    time.Duration // the longest of those who make traffic
 	hooks   [2]*rig.Bridge
 	bridge  *ledger.Bridge
 	journal *ledger.Journal
@@ -70,7 +71,7 @@ func open(t testing.TB, m mood, s site) *world {
 // lay builds the installation and its people.
 func lay(t testing.TB, m mood, s site) *world {
 	t.Helper()
-	w := &world{seed: ledger.Seed(t), mood: m, pair: build(t, s), journal: ledger.NewJournal()}
+	w := &world{rest: 80 * time.Millisecond * time.Duration(max(s.calm, 1)), seed: ledger.Seed(t), mood: m, pair: build(t, s), journal: ledger.NewJournal()}
 	w.bridge = ledger.NewBridge(t, w.seed)
 	work := w.nodes[0].NewWorkspace(t)
 	w.checker = w.login(work, "Checker", "admin")
