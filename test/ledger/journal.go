@@ -33,14 +33,14 @@ func NewJournal() *Journal {
 	return &Journal{Inbound: map[string]Heard{}, Outbound: map[string]Said{}}
 }
 
-// Heard: a message was acknowledged to the provider.
+// Heard notes that a message was acknowledged to the provider.
 func (j *Journal) Heard(id string, h Heard) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.Inbound[id] = h
 }
 
-// Said: a reply was acknowledged to the agent.
+// Said notes that a reply was acknowledged to the agent.
 func (j *Journal) Said(key string, s Said) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -7,15 +7,18 @@ import (
 	"tributary/test/rig"
 )
 
-// message, interaction, event: what the API shows, cut to what is checked.
+// What the API shows, cut to what is checked.
 type (
+	// Message is one in a timeline.
 	Message struct {
 		ID, Interaction, Direction, Delivery, ExternalID, Text, Key string
 		Number, Version                                             int
 	}
+	// Interaction is a contact.
 	Interaction struct {
 		ID, State, Agent, Offer, Offered string
 	}
+	// Event is one of the log.
 	Event struct {
 		ID, Cursor, Type, Subject, Interaction, Agent string // the agent is an offer's
 		Version                                       int

@@ -134,8 +134,8 @@ func (x *post) shown() map[string][]string {
 // arrive waits until every mail that was handed in is there from every mailbox, once, and tells how long that took.
 func (x *post) arrive(what string) time.Duration {
 	x.t.Helper()
-	began, missing := time.Now(), ""
-	for missing = x.missing(); missing != ""; missing = x.missing() {
+	began := time.Now()
+	for missing := x.missing(); missing != ""; missing = x.missing() {
 		if time.Since(began) > slack*takeover {
 			x.t.Fatalf("%s: after %s %s", what, slack*takeover, missing)
 		}
