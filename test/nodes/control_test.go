@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,42 +16,88 @@ import (
 	"tributary/internal/testdb"
 )
 
-// change is one text of the program's source that a control takes away.
+// change is one text of the program's source in whose place a control puts another; without a text the file is new.
 type change struct{ file, text, instead string }
 
-// Both nodes believe to lead: the router's leadership is one of each node alone, and no commit asks for it.
-var bothLead = []change{
+// unsafeCommit is a program whose two nodes both believe to lead: the router's leadership is one of each node alone, and
+// no commit asks for it. Where withoutCondition is set, the commit of a decision does not ask either whether the
+// interaction still waits: neither by what it reads under the lock, nor by the table of states, nor in the statement.
+var unsafeCommit = []change{
 	{"main.go", `h.store.Lease(offerLease, h.node.Name, 3*time.Second)`, `h.store.Lease(offerLease+h.node.Name, h.node.Name, 3*time.Second)`},
 	{"desk/floor.go", "if !held {", "if false && !held {"},
+	{"desk/offer.go", "if i.State != interaction.StateQUEUED {\n\t\treturn", "if withoutCondition {\n\t\ti.State = interaction.StateQUEUED\n\t}\n\tif i.State != interaction.StateQUEUED {\n\t\treturn"},
+	{"desk/state.go", ".Where(interaction.StateEQ(i.State)).SetState(n.to)", ".Where(still(i.State)).SetState(n.to)"},
+	{"desk/control.go", "", `package desk
+
+import (
+	"os"
+
+	"tributary/ent/interaction"
+	"tributary/ent/predicate"
+)
+
+var withoutCondition = os.Getenv("WITHOUT_CONDITION") != ""
+
+func still(s interaction.State) predicate.Interaction {
+	if withoutCondition {
+		return interaction.StateNEQ("")
+	}
+	return interaction.StateEQ(s)
+}
+`},
 }
 
-// The commit of a decision does not ask any more whether the interaction still waits: neither by what it reads under the
-// lock, nor by the table of states, nor in the statement.
-var noCondition = []change{
-	{"desk/offer.go", "if i.State != interaction.StateQUEUED {\n\t\treturn nil, refuse(WrongState, \"it waits no more\")\n\t}", "i.State = interaction.StateQUEUED"},
-	{"desk/state.go", ".Where(interaction.StateEQ(i.State)).SetState(n.to)", ".SetState(n.to)"},
+var unsafeProgram struct {
+	once   sync.Once
+	binary string
 }
 
-// changed builds the program with other texts in some files. A text that is not there exactly once fails the test: a
-// control that changes nothing proves nothing.
+// unsafeBinary builds that program, once for all tests of it.
+func unsafeBinary(t *testing.T) string {
+	t.Helper()
+	unsafeProgram.once.Do(func() { unsafeProgram.binary = changed(t, unsafeCommit...) })
+	if unsafeProgram.binary == "" {
+		t.Fatal("the changed program could not be built")
+	}
+	return unsafeProgram.binary
+}
+
+// apply is the file as it is to be compiled. A text that is not there exactly once fails the test: a control that changes
+// nothing proves nothing.
+func (c change) apply(t *testing.T, path string) []byte {
+	t.Helper()
+	source, err := os.ReadFile(path)
+	if c.text == "" {
+		if err == nil {
+			t.Fatalf("%s is there already: the control has to be fitted to it", c.file)
+		}
+		return []byte(c.instead)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(source), c.text); n != 1 {
+		t.Fatalf("%s holds %q %d times: the control has to be fitted to it", c.file, c.text, n)
+	}
+	return []byte(strings.Replace(string(source), c.text, c.instead, 1))
+}
+
+// changed builds the program with other texts in some files.
 func changed(t *testing.T, changes ...change) string {
 	t.Helper()
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, overlay := t.TempDir(), map[string]string{}
+	dir, err := os.MkdirTemp("", "tributary-control-") // it outlives this test
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := map[string]string{}
 	for _, c := range changes {
 		path := filepath.Join(root, c.file)
-		source, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(string(source), c.text); n != 1 {
-			t.Fatalf("%s holds %q %d times: the control has to be fitted to it", c.file, c.text, n)
-		}
 		copied := filepath.Join(dir, strings.ReplaceAll(c.file, "/", "_"))
-		if err := os.WriteFile(copied, []byte(strings.Replace(string(source), c.text, c.instead, 1)), 0o600); err != nil {
+		if err := os.WriteFile(copied, c.apply(t, path), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		overlay[path] = copied
@@ -65,7 +112,8 @@ func changed(t *testing.T, changes ...change) string {
 	}
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-overlay", file, "-o", binary, ".") //nolint:gosec // the program itself
 	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		t.Fatalf("build the changed program: %v\n%s", err, out)
 	}
 	return binary
@@ -74,7 +122,7 @@ func changed(t *testing.T, changes ...change) string {
 // TestTwoLeaders lets both nodes decide at once, with no fence between them: the conditional commit alone keeps every
 // interaction with one offer at a time.
 func TestTwoLeaders(t *testing.T) {
-	w := open(t, steady, site{binary: changed(t, bothLead...)})
+	w := open(t, steady, site{binary: unsafeBinary(t)})
 	time.Sleep(6 * time.Second)
 	w.finish()
 }
@@ -82,7 +130,6 @@ func TestTwoLeaders(t *testing.T) {
 // TestControlNoConditionalCommit takes the condition away, too: the checker has to see two servers at a time, and, where
 // the database's own index does not stand in for the condition, two offers.
 func TestControlNoConditionalCommit(t *testing.T) {
-	binary := changed(t, append(noCondition, bothLead...)...)
 	for name, c := range map[string]struct {
 		kind  string
 		first func(t *testing.T, database string)
@@ -92,7 +139,7 @@ func TestControlNoConditionalCommit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			database := testdb.PostgresURL(t)
-			w := lay(t, steady, site{binary: binary, database: database})
+			w := lay(t, steady, site{binary: unsafeBinary(t), database: database, env: []string{"WITHOUT_CONDITION=1"}})
 			c.first(t, database)
 			w.begin()
 			time.Sleep(5 * time.Second)

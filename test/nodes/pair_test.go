@@ -28,7 +28,7 @@ type pair struct {
 type site struct {
 	database, redis string // empty: of the shared servers
 	binary          string // empty: the program as it is
-	args            []string
+	args, env       []string
 	calm            int // how many times the usual everybody rests; 0: once
 }
 
@@ -42,7 +42,7 @@ func build(t testing.TB, s site) *pair {
 		s.redis = testdb.Redis(t)
 	}
 	p := &pair{t: t}
-	env := []string{"TRIBUTARY_KEY_FILE=" + filepath.Join(t.TempDir(), "keys.json")}
+	env := append([]string{"TRIBUTARY_KEY_FILE=" + filepath.Join(t.TempDir(), "keys.json")}, s.env...)
 	secret := rig.Unique("a secret of both nodes")
 	for n := range p.nodes {
 		p.nodes[n] = rig.Start(t, rig.Options{
@@ -114,4 +114,13 @@ func must(t testing.TB) func(rig.Value, error) rig.Value {
 		}
 		return v
 	}
+}
+
+// TestMain removes what outlives single tests.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if unsafeProgram.binary != "" {
+		_ = os.RemoveAll(filepath.Dir(unsafeProgram.binary))
+	}
+	os.Exit(code)
 }
