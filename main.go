@@ -378,7 +378,8 @@ func (h *house) route(ctx context.Context) error {
 	return loop.Run(ctx)
 }
 
-// listen serves until ctx ends, then drains: sockets are told to reconnect elsewhere, requests under way end.
+// listen serves until ctx ends, then drains: nobody new is let in, sockets are told to reconnect elsewhere, requests
+// under way end.
 func (d *door) listen(ctx context.Context, lis net.Listener) error {
 	srv := &http.Server{Handler: d.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10}
 	failed := make(chan error, 1)
@@ -389,10 +390,14 @@ func (d *door) listen(ctx context.Context, lis net.Listener) error {
 	case <-ctx.Done():
 	}
 	d.ready.Store(false)
-	close(d.draining)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.cfg.Grace)
 	defer cancel()
-	return errors.Join(d.graphql.Close(end), srv.Shutdown(end), d.live.Close(end))
+	// The door first: whoever is sent away must not come in again, and a client that is refused a connection tries another
+	// node, while one that is let in would meet a node that closes.
+	shut := make(chan error, 1)
+	go func() { shut <- srv.Shutdown(end) }()
+	close(d.draining)
+	return errors.Join(d.graphql.Close(end), <-shut, d.live.Close(end))
 }
 
 func (d *door) routes() http.Handler {

@@ -91,15 +91,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.refuse(w, r, http.StatusInternalServerError, &problem{code: codeInternal, message: textInternal})
 		}
 	}()
-	if h.draining() {
-		head.Set("Retry-After", "1")
-		h.refuse(w, r, http.StatusServiceUnavailable, &problem{code: codeInternal, message: "this node is closing"})
-		return
-	}
 	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		if h.draining() {
+			head.Set("Retry-After", "1")
+			h.refuse(w, r, http.StatusServiceUnavailable, &problem{code: codeInternal, message: "this node is closing"})
+			return
+		}
 		h.upgrade(w, r)
 		return
 	}
+	// A single request is answered even while this node drains: its connection was there before, and the server waits
+	// for it. Refusing it would show an error to a client who did nothing wrong.
 	h.cors(w, r)
 	switch r.Method {
 	case http.MethodGet, http.MethodPost:

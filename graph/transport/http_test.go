@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -372,10 +373,18 @@ func TestMay(t *testing.T) {
 	}
 }
 
-func TestDrainingRefuses(t *testing.T) {
+func TestDrainingRefusesSocketsAndAnswersTheRest(t *testing.T) {
 	w := newWorld(t, nil)
 	close(w.drain)
-	if a := w.post("agent", "{__typename}", nil); a.status != 503 || a.header.Get("Retry-After") == "" {
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/graphql", nil)
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	a := httptest.NewRecorder()
+	w.h.ServeHTTP(a, r)
+	if a.Code != 503 || a.Header().Get("Retry-After") == "" {
+		t.Error(a.Code, a.Body)
+	}
+	if a := w.post("agent", "{__typename}", nil); a.status != 200 {
 		t.Error(a.status, a.body)
 	}
 }

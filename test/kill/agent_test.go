@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"tributary/test/ledger"
 	"tributary/test/rig"
 )
 
@@ -37,7 +38,7 @@ func (f *floor) claim(ctx context.Context) {
 		f.run.leave()
 		if err != nil {
 			f.run.met(err)
-			pause(ctx, retryPause)
+			rig.Pause(ctx, retryPause)
 			continue
 		}
 		for _, i := range got.At("pool", "nodes").List() {
@@ -51,7 +52,7 @@ func (f *floor) claim(ctx context.Context) {
 			}
 			f.take(ctx, i.At("id").String(), fmt.Sprintf("claim-%d", n))
 		}
-		pause(ctx, claimRest)
+		rig.Pause(ctx, claimRest)
 	}
 }
 
@@ -59,7 +60,7 @@ func (f *floor) claim(ctx context.Context) {
 func (f *floor) take(ctx context.Context, id, key string) {
 	got, ok := f.insist(ctx, doClaim, rig.M{"i": id, "k": key})
 	if !ok || len(got.At("interactionClaim", "userErrors").List()) > 0 {
-		f.run.journal.count(&f.run.journal.refusals)
+		f.run.journal.Count(&f.run.journal.Refusals)
 		return
 	}
 	f.mu.Lock()
@@ -89,7 +90,7 @@ func (f *floor) reply(ctx context.Context, rng *rand.Rand, name string) {
 	for n := 0; !f.run.over() && ctx.Err() == nil; {
 		id := f.pick(rng)
 		if id == "" {
-			pause(ctx, 10*time.Millisecond)
+			rig.Pause(ctx, 10*time.Millisecond)
 			continue
 		}
 		n++
@@ -102,17 +103,17 @@ func (f *floor) reply(ctx context.Context, rng *rand.Rand, name string) {
 		sent := got.At("messageSend")
 		switch refused := sent.At("userErrors", 0, "code").String(); refused {
 		case "":
-			f.run.journal.said(key, said{sent.At("message", "id").String(), id, text})
+			f.run.journal.Said(key, ledger.Said{Message: sent.At("message", "id").String(), Interaction: id, Text: text})
 			if sent.At("message", "text").String() != text {
-				f.run.journal.note("key " + key + " answered with another message: " + sent.JSON())
+				f.run.journal.Note("key " + key + " answered with another message: " + sent.JSON())
 			}
 		case "WRONG_STATE": // it went back to its queue; the claimer takes it again
-			f.run.journal.count(&f.run.journal.refusals)
+			f.run.journal.Count(&f.run.journal.Refusals)
 			f.drop(id)
 		default:
-			f.run.journal.note("messageSend: " + sent.JSON())
+			f.run.journal.Note("messageSend: " + sent.JSON())
 		}
-		pause(ctx, time.Duration(rng.Int64N(int64(f.run.plan.muse)+1)))
+		rig.Pause(ctx, time.Duration(rng.Int64N(int64(f.run.plan.muse)+1)))
 	}
 }
 
@@ -127,7 +128,7 @@ func (f *floor) insist(ctx context.Context, mutation string, vars rig.M) (rig.Va
 			return got, true
 		}
 		f.run.met(err)
-		pause(ctx, retryPause)
+		rig.Pause(ctx, retryPause)
 	}
 	return rig.Value{}, false
 }
@@ -136,8 +137,8 @@ func (f *floor) insist(ctx context.Context, mutation string, vars rig.M) (rig.Va
 func (r *run) met(err error) {
 	var said *rig.AnswerError
 	if errors.As(err, &said) {
-		r.journal.note("answer: " + said.Text)
+		r.journal.Note("answer: " + said.Text)
 		return
 	}
-	r.journal.count(&r.journal.retries)
+	r.journal.Count(&r.journal.Retries)
 }

@@ -16,6 +16,7 @@ import (
 	_ "github.com/lib/pq"
 	_ "modernc.org/sqlite"
 
+	"tributary/test/ledger"
 	"tributary/test/rig"
 )
 
@@ -23,26 +24,26 @@ import (
 // stays green here would be worth nothing in TestKill.
 
 // controlled runs a plan of few kills and returns what the checker says.
-func controlled(t *testing.T, p plan, change func(*plan)) *report {
+func controlled(t *testing.T, p plan, change func(*plan)) *ledger.Report {
 	t.Helper()
-	p.seed, p.kills, p.limit, p.threads = seed(t), 5, 60, 20
+	p.seed, p.kills, p.limit, p.threads = ledger.Seed(t), 5, 60, 20
 	p.think, p.muse, p.patience = 20*time.Millisecond, 15*time.Millisecond, 3*time.Second
 	change(&p)
 	r := newRun(t, p)
 	r.drive()
-	pic, err := look(context.Background(), r.checker)
+	pic, err := ledger.Look(context.Background(), r.checker)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return check(pic, r.journal, r.bridge, r.follow)
+	return ledger.Check(pic, r.journal, r.bridge, r.follow)
 }
 
-func mustFind(t *testing.T, found *report, kind string) {
+func mustFind(t *testing.T, found *ledger.Report, kind string) {
 	t.Helper()
-	if found.counts[kind] == 0 {
+	if found.Counts[kind] == 0 {
 		t.Fatalf("the checker did not see %q: %s", kind, found)
 	}
-	t.Logf("red, as it must be: %v", found.counts)
+	t.Logf("red, as it must be: %v", found.Counts)
 }
 
 func eachDialect(t *testing.T, f func(t *testing.T, p plan)) {
@@ -58,9 +59,9 @@ func TestControlAcknowledgedBeforeCommit(t *testing.T) {
 		found := controlled(t, p, func(p *plan) {
 			p.proxied = true
 			p.hook = hasty
-			p.enough = func(r *run) bool { in, _ := r.journal.counts(); return in >= 100 }
+			p.enough = func(r *run) bool { in, _ := r.journal.Counts(); return in >= 100 }
 		})
-		mustFind(t, found, lost)
+		mustFind(t, found, ledger.Lost)
 	})
 }
 
@@ -107,12 +108,12 @@ func TestControlSenderResends(t *testing.T) {
 			p.breath = 4 // lives in which much is sent
 			p.enough = func(r *run) bool { return twice(r.bridge) }
 		})
-		mustFind(t, found, sentTwice)
+		mustFind(t, found, ledger.SentTwice)
 	})
 }
 
-func twice(b *bridge) bool {
-	took, _, _ := b.taken()
+func twice(b *ledger.Bridge) bool {
+	took, _, _ := b.Taken()
 	for _, n := range took {
 		if n > 1 {
 			return true
@@ -139,9 +140,9 @@ func TestControlNoUniqueIndex(t *testing.T) {
 				r.node.Launch()
 				r.node.Ready(time.Minute)
 			}
-			p.enough = func(r *run) bool { in, _ := r.journal.counts(); return in >= 200 }
+			p.enough = func(r *run) bool { in, _ := r.journal.Counts(); return in >= 200 }
 		})
-		mustFind(t, found, doubled)
+		mustFind(t, found, ledger.Doubled)
 	})
 }
 
@@ -176,9 +177,9 @@ func TestControlDoneBeforeItsTransaction(t *testing.T) {
 			}
 			p.enough = func(*run) bool { return marked > 0 }
 		})
-		mustFind(t, found, lost)
-		if int64(found.counts[lost]) > marked {
-			t.Errorf("%d lost, but only %d jobs were marked", found.counts[lost], marked)
+		mustFind(t, found, ledger.Lost)
+		if int64(found.Counts[ledger.Lost]) > marked {
+			t.Errorf("%d lost, but only %d jobs were marked", found.Counts[ledger.Lost], marked)
 		}
 	})
 }
@@ -186,23 +187,23 @@ func TestControlDoneBeforeItsTransaction(t *testing.T) {
 // TestControlUnreadable gives the reader what cannot be read: it must say so, not find nothing.
 func TestControlUnreadable(t *testing.T) {
 	eachDialect(t, func(t *testing.T, p plan) {
-		p.seed, p.threads = seed(t), 4
+		p.seed, p.threads = ledger.Seed(t), 4
 		r := newRun(t, p)
 		if code, body, err := r.hook.Deliver(context.Background(), rig.Text("e-t0-1", "t0", "u0", "word")); err != nil || code != http.StatusOK {
 			t.Fatal(code, body, err)
 		}
-		r.journal.heard("e-t0-1", heard{"t0", 1})
+		r.journal.Heard("e-t0-1", ledger.Heard{Thread: "t0", Seq: 1})
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		rig.Eventually(t, 20*time.Second, "the message is read", func() bool {
-			pic, err := look(ctx, r.checker)
-			return err == nil && len(pic.messages) == 1
+			pic, err := ledger.Look(ctx, r.checker)
+			return err == nil && len(pic.Messages) == 1
 		})
 		mustFail := func(what, want string, l *rig.Login) {
 			t.Helper()
-			pic, err := look(ctx, l)
+			pic, err := ledger.Look(ctx, l)
 			if err == nil {
-				t.Fatalf("%s: the reader says %d messages and no error", what, len(pic.messages))
+				t.Fatalf("%s: the reader says %d messages and no error", what, len(pic.Messages))
 			}
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v; want %q in it", what, err, want)
@@ -213,7 +214,7 @@ func TestControlUnreadable(t *testing.T) {
 		r.execute(t, "ALTER TABLE messages RENAME TO messages_away")
 		mustFail("a table is away", "INTERNAL", r.checker)
 		r.execute(t, "ALTER TABLE messages_away RENAME TO messages")
-		if _, err := look(ctx, r.checker); err != nil {
+		if _, err := ledger.Look(ctx, r.checker); err != nil {
 			t.Errorf("readable again, but: %v", err)
 		}
 		r.node.Kill()
@@ -235,7 +236,7 @@ func TestControlStrangeAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
 			defer srv.Close()
-			if pic, err := look(context.Background(), rig.LoginOf(srv.URL, "x")); err == nil {
+			if pic, err := ledger.Look(context.Background(), rig.LoginOf(srv.URL, "x")); err == nil {
 				t.Fatalf("read %+v from it", pic)
 			}
 		})

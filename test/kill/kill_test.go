@@ -8,34 +8,19 @@ package kill_test
 
 import (
 	"context"
-	"math/rand/v2"
 	"os"
-	"strconv"
 	"testing"
 	"time"
 
+	"tributary/test/ledger"
 	"tributary/test/rig"
 )
 
 var dialects = []string{"sqlite", "postgres"}
 
-// seed is KILL_SEED, or a new one.
-func seed(t testing.TB) uint64 {
-	t.Helper()
-	s := rand.Uint64() //nolint:gosec // a test's choice
-	if text := os.Getenv("KILL_SEED"); text != "" {
-		var err error
-		if s, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("KILL_SEED: %v", err)
-		}
-	}
-	t.Logf("KILL_SEED=%d", s)
-	return s
-}
-
 func formOf(t testing.TB, dialect string) plan {
 	p := plan{
-		dialect: dialect, seed: seed(t), kills: 60, limit: 400, inbound: 1200, outbound: 120, inFlight: 30, threads: 60,
+		dialect: dialect, seed: ledger.Seed(t), kills: 60, limit: 400, inbound: 1200, outbound: 120, inFlight: 30, threads: 60,
 		think: 30 * time.Millisecond, muse: 15 * time.Millisecond, breath: 4, patience: 45 * time.Second,
 	}
 	if os.Getenv("TEST_LONG") == "1" {
@@ -51,11 +36,11 @@ func TestKill(t *testing.T) {
 			r := newRun(t, formOf(t, dialect))
 			r.drive()
 			r.figures()
-			p, err := look(context.Background(), r.checker)
+			p, err := ledger.Look(context.Background(), r.checker)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if found := check(p, r.journal, r.bridge, r.follow); !found.clean() {
+			if found := ledger.Check(p, r.journal, r.bridge, r.follow); !found.Clean() {
 				t.Fatalf("KILL_SEED=%d: %s", r.plan.seed, found)
 			}
 			r.settle(p)
@@ -66,16 +51,16 @@ func TestKill(t *testing.T) {
 // figures are reported; whether they are good enough is not this test's to say, but what is ten times the aim is broken.
 func (r *run) figures() {
 	r.t.Helper()
-	in, out := r.journal.counts()
+	in, out := r.journal.Counts()
 	r.t.Logf("%s: %d kills in %s, %d with a send in flight; acknowledged %d inbound, %d outbound; %d replays, %d tries in vain, %d refusals",
-		r.plan.dialect, r.kills, time.Since(r.start).Round(time.Second), r.flying, in, out, r.journal.replays, r.journal.retries, r.journal.refusals)
-	r.t.Logf("restart to first accept: p50 %s, p99 %s; to ready: p50 %s", r.first.at(0.5), r.first.at(0.99), r.ready.at(0.5))
+		r.plan.dialect, r.kills, time.Since(r.start).Round(time.Second), r.flying, in, out, r.journal.Replays, r.journal.Retries, r.journal.Refusals)
+	r.t.Logf("restart to first accept: p50 %s, p99 %s; to ready: p50 %s", r.first.At(0.5), r.first.At(0.99), r.ready.At(0.5))
 	r.t.Logf("restart to every acknowledged message visible: p50 %s, most %s; to nothing waiting to be sent: p50 %s, most %s",
-		r.visible.at(0.5), r.visible.at(1), r.settled.at(0.5), r.settled.at(1))
-	if worst := r.visible.at(1); worst > 50*time.Second {
+		r.visible.At(0.5), r.visible.At(1), r.settled.At(0.5), r.settled.At(1))
+	if worst := r.visible.At(1); worst > 50*time.Second {
 		r.t.Errorf("an acknowledged message was visible only %s after a restart", worst)
 	}
-	if worst := r.first.at(0.99); worst > 5*time.Second {
+	if worst := r.first.At(0.99); worst > 5*time.Second {
 		r.t.Errorf("after a restart the first request was accepted only after %s", worst)
 	}
 }
@@ -87,34 +72,34 @@ const (
 
 // settle does by hand what the program left in doubt: what the bridge has is said to have arrived; of the rest half is
 // sent again and half is given up. One that arrived is sent again, too: a person may choose so.
-func (r *run) settle(p *picture) {
+func (r *run) settle(p *ledger.Picture) {
 	r.t.Helper()
-	took, _, _ := r.bridge.taken()
+	took, _, _ := r.bridge.Taken()
 	c, want, sends := r.checker.Client(), map[string]string{}, map[string]int{}
 	arrived, never, again := 0, 0, 0
-	for _, m := range p.messages {
-		if m.delivery != "UNCERTAIN" {
+	for _, m := range p.Messages {
+		if m.Delivery != "UNCERTAIN" {
 			continue
 		}
-		key, have := "settle "+m.id, took[m.id] > 0
+		key, have := "settle "+m.ID, took[m.ID] > 0
 		if have {
 			arrived++
 		} else {
 			never++
 		}
-		sends[m.id] = took[m.id]
+		sends[m.ID] = took[m.ID]
 		switch {
 		case have && arrived == 1, !have && never%2 == 1:
 			again++
-			c.Must(r.t, doAgain, rig.M{"i": m.id, "k": key})
-			want[m.id] = "SENT"
-			sends[m.id]++
+			c.Must(r.t, doAgain, rig.M{"i": m.ID, "k": key})
+			want[m.ID] = "SENT"
+			sends[m.ID]++
 		case have:
-			c.Must(r.t, doSettle, rig.M{"i": m.id, "a": true, "k": key})
-			want[m.id] = "SENT"
+			c.Must(r.t, doSettle, rig.M{"i": m.ID, "a": true, "k": key})
+			want[m.ID] = "SENT"
 		default:
-			c.Must(r.t, doSettle, rig.M{"i": m.id, "a": false, "k": key})
-			want[m.id] = "FAILED"
+			c.Must(r.t, doSettle, rig.M{"i": m.ID, "a": false, "k": key})
+			want[m.ID] = "FAILED"
 		}
 	}
 	r.t.Logf("in doubt: %d, of which %d had arrived and %d had not; %d sent again by hand", len(want), arrived, never, again)
@@ -126,20 +111,20 @@ func (r *run) settle(p *picture) {
 		r.t.Fatal(err)
 	}
 	r.still()
-	after, err := look(context.Background(), r.checker)
+	after, err := ledger.Look(context.Background(), r.checker)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	took, _, _ = r.bridge.taken()
-	for _, m := range after.messages {
-		if state := want[m.id]; state != "" && m.delivery != state {
-			r.t.Errorf("%s is %s after it was settled, want %s", m.id, m.delivery, state)
+	took, _, _ = r.bridge.Taken()
+	for _, m := range after.Messages {
+		if state := want[m.ID]; state != "" && m.Delivery != state {
+			r.t.Errorf("%s is %s after it was settled, want %s", m.ID, m.Delivery, state)
 		}
-		if n, known := sends[m.id]; known && took[m.id] != n {
-			r.t.Errorf("%s was settled by hand; the bridge got it %d times, want %d", m.id, took[m.id], n)
+		if n, known := sends[m.ID]; known && took[m.ID] != n {
+			r.t.Errorf("%s was settled by hand; the bridge got it %d times, want %d", m.ID, took[m.ID], n)
 		}
-		if m.delivery == "UNCERTAIN" || m.delivery == "QUEUED" || m.delivery == "SENDING" {
-			r.t.Errorf("%s is still %s", m.id, m.delivery)
+		if m.Delivery == "UNCERTAIN" || m.Delivery == "QUEUED" || m.Delivery == "SENDING" {
+			r.t.Errorf("%s is still %s", m.ID, m.Delivery)
 		}
 	}
 }

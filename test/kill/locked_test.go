@@ -4,12 +4,14 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"tributary/test/ledger"
 )
 
 // TestRestartBesideADyingSession: PostgreSQL may end the sessions of a killed program only after its next start. What
 // they lock then must not wait for a lease.
 func TestRestartBesideADyingSession(t *testing.T) {
-	p := plan{dialect: "postgres", seed: seed(t), kills: 3, limit: 60, threads: 20, think: 20 * time.Millisecond, muse: 15 * time.Millisecond, patience: time.Minute}
+	p := plan{dialect: "postgres", seed: ledger.Seed(t), kills: 3, limit: 60, threads: 20, think: 20 * time.Millisecond, muse: 15 * time.Millisecond, patience: time.Minute}
 	held := 0
 	p.down = func(t testing.TB, r *run) {
 		if r.kills >= 3 {
@@ -19,8 +21,8 @@ func TestRestartBesideADyingSession(t *testing.T) {
 	p.enough = func(*run) bool { return held > 0 }
 	r := newRun(t, p)
 	r.drive()
-	t.Logf("%d jobs were locked at the start; everything was visible after %s", held, r.visible.at(1))
-	if d := r.visible.at(1); d > 10*time.Second {
+	t.Logf("%d jobs were locked at the start; everything was visible after %s", held, r.visible.At(1))
+	if d := r.visible.At(1); d > 10*time.Second {
 		t.Errorf("what a dying session had locked was visible only after %s", d)
 	}
 }

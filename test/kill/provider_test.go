@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"tributary/test/ledger"
 	"tributary/test/rig"
 )
 
@@ -33,7 +34,7 @@ func (p *provider) work(ctx context.Context) {
 		p.run.busy.Add(1) // before the look: who sees nobody busy may count on it
 		if p.run.calm.Load() {
 			p.run.busy.Add(-1)
-			pause(ctx, 10*time.Millisecond)
+			rig.Pause(ctx, 10*time.Millisecond)
 			continue
 		}
 		p.one(ctx)
@@ -42,7 +43,7 @@ func (p *provider) work(ctx context.Context) {
 		if !p.run.storm.Load() {
 			rest *= 6
 		}
-		pause(ctx, time.Duration(p.rng.Int64N(int64(rest)+1)))
+		rig.Pause(ctx, time.Duration(p.rng.Int64N(int64(rest)+1)))
 	}
 }
 
@@ -59,13 +60,13 @@ func (p *provider) size() int {
 // one delivers one request: an event, or now and then a few.
 func (p *provider) one(ctx context.Context) {
 	n := p.size()
-	fresh := map[string]heard{}
+	fresh := map[string]ledger.Heard{}
 	events := make([]rig.M, n)
 	for i := range events {
 		thread := p.threads[p.rng.IntN(len(p.threads))]
 		p.next[thread]++
 		id := fmt.Sprintf("e-%s-%d", thread, p.next[thread])
-		fresh[id] = heard{thread, p.next[thread]}
+		fresh[id] = ledger.Heard{Thread: thread, Seq: p.next[thread]}
 		events[i] = rig.Text(id, thread, customerOf(thread), "word "+id)
 	}
 	var body any = events[0]
@@ -74,7 +75,7 @@ func (p *provider) one(ctx context.Context) {
 	}
 	raw, err := json.Marshal(body)
 	if err != nil {
-		p.run.journal.note(err.Error())
+		p.run.journal.Note(err.Error())
 		return
 	}
 	// The same body at the same moment from elsewhere: platforms with several senders do that.
@@ -89,7 +90,7 @@ func (p *provider) one(ctx context.Context) {
 		return
 	}
 	for id, h := range fresh {
-		p.run.journal.heard(id, h)
+		p.run.journal.Heard(id, h)
 	}
 	p.remember(raw)
 	if p.rng.IntN(100) < 5 {
@@ -107,7 +108,7 @@ func (p *provider) remember(raw []byte) {
 }
 
 func (p *provider) replay(ctx context.Context, raw []byte) {
-	p.run.journal.count(&p.run.journal.replays)
+	p.run.journal.Count(&p.run.journal.Replays)
 	p.run.busy.Add(1)
 	p.again.Go(func() {
 		defer p.run.busy.Add(-1)
@@ -122,16 +123,16 @@ func (p *provider) deliver(ctx context.Context, raw []byte) bool {
 		code, text, err := p.run.hook.Post(ctx, raw)
 		switch {
 		case err != nil || code == http.StatusServiceUnavailable:
-			p.run.journal.count(&p.run.journal.retries)
+			p.run.journal.Count(&p.run.journal.Retries)
 		case code == http.StatusOK:
 			if !p.run.plan.proxied {
 				p.run.accept(life)
 			}
 			return true
 		default:
-			p.run.journal.note(fmt.Sprintf("web hook: %d %s", code, text))
+			p.run.journal.Note(fmt.Sprintf("web hook: %d %s", code, text))
 		}
-		pause(ctx, retryPause)
+		rig.Pause(ctx, retryPause)
 	}
 	return false
 }
@@ -143,13 +144,4 @@ func customerOf(thread string) string {
 		n--
 	}
 	return fmt.Sprintf("u%d", n)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

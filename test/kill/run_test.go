@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tributary/internal/testdb"
+	"tributary/test/ledger"
 	"tributary/test/rig"
 )
 
@@ -50,11 +51,11 @@ type run struct {
 	url     string // of PostgreSQL
 	node    *rig.Node
 	hook    *rig.Bridge
-	bridge  *bridge
-	journal *journal
+	bridge  *ledger.Bridge
+	journal *ledger.Journal
 	checker *rig.Login
 	agent   *rig.Login
-	follow  *follower
+	follow  *ledger.Follower
 
 	gate     sync.RWMutex // the agent's callers hold it while they call; the parent closes it for a rest
 	busy     atomic.Int64 // providers' requests under way
@@ -70,29 +71,29 @@ type run struct {
 	start         time.Time // of the traffic
 	began         time.Time
 	renewed       time.Time
-	first         times // restart to first accept
-	visible       times // restart to everything acknowledged being seen
-	settled       times // restart to nothing waiting to be sent
-	ready         times // restart to ready, at rests
+	first         ledger.Times // restart to first accept
+	visible       ledger.Times // restart to everything acknowledged being seen
+	settled       ledger.Times // restart to nothing waiting to be sent
+	ready         ledger.Times // restart to ready, at rests
 }
 
 // newRun starts the program and makes the world.
 func newRun(t testing.TB, p plan) *run {
 	t.Helper()
-	r := &run{t: t, plan: p, rng: rand.New(rand.NewPCG(p.seed, 1)), journal: newJournal(), accepted: make(chan time.Time, 1)} //nolint:gosec // repeatable, not secret
+	r := &run{t: t, plan: p, rng: rand.New(rand.NewPCG(p.seed, 1)), journal: ledger.NewJournal(), accepted: make(chan time.Time, 1)} //nolint:gosec // repeatable, not secret
 	o := rig.Options{Args: []string{"--log-level", "warn"}}
 	if p.dialect == "postgres" {
 		r.url = testdb.PostgresURL(t)
 		o.DatabaseURL = r.url
 	}
-	r.bridge = newBridge(t, p.seed)
+	r.bridge = ledger.NewBridge(t, p.seed)
 	r.node = rig.Start(t, o)
 	w := r.node.NewWorkspace(t)
 	r.checker, r.agent = w.NewLogin(t, "Checker", "admin"), w.NewLogin(t, "Ann", "admin")
-	r.follow = &follower{run: r, login: w.NewLogin(t, "Follower", "admin"), seen: map[string]int{}}
+	r.follow = &ledger.Follower{Login: w.NewLogin(t, "Follower", "admin"), Met: r.met, Rest: retryPause}
 	// Offers go to her, too: the router is part of what is killed.
 	(&rig.Agent{Client: r.agent.Client()}).SetStatus(t, "AVAILABLE")
-	r.hook = w.NewBridge(t, r.bridge.srv.URL, "", p.settings)
+	r.hook = w.NewBridge(t, r.bridge.URL, "", p.settings)
 	if p.hook != nil {
 		p.hook(t, r)
 	}
@@ -126,7 +127,7 @@ func (r *run) drive() {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	following := r.follow.start(ctx)
+	following := r.follow.Start(ctx)
 	r.start = time.Now()
 	r.traffic(ctx)
 	r.lives()
@@ -134,7 +135,7 @@ func (r *run) drive() {
 	r.calm.Store(false)
 	r.stop.Store(true)
 	if !waited(&r.group, time.Minute) {
-		r.t.Fatalf("void: callers still without an answer a minute after the last restart: %v", r.journal.trouble)
+		r.t.Fatalf("void: callers still without an answer a minute after the last restart: %v", r.journal.Trouble)
 	}
 	if err := r.rest("the end"); err != nil {
 		r.t.Fatal(err)
@@ -165,7 +166,7 @@ func (r *run) still() {
 
 // renew renews the sessions. Nobody may be killed meanwhile.
 func (r *run) renew() error {
-	for _, l := range []*rig.Login{r.checker, r.agent, r.follow.login} {
+	for _, l := range []*rig.Login{r.checker, r.agent, r.follow.Login} {
 		if err := l.Renew(context.Background()); err != nil {
 			return fmt.Errorf("renew a session: %w", err)
 		}
@@ -196,12 +197,12 @@ func (r *run) lives() {
 	for !r.enough() {
 		if r.kills >= r.plan.limit {
 			r.figures()
-			r.t.Fatalf("void: %d kills did not bring what the run needs; trouble: %v", r.kills, r.journal.trouble)
+			r.t.Fatalf("void: %d kills did not bring what the run needs; trouble: %v", r.kills, r.journal.Trouble)
 		}
 		r.await()
 		r.kill()
 		if r.kills%100 == 0 {
-			in, out := r.journal.counts()
+			in, out := r.journal.Counts()
 			r.t.Logf("%d kills, %d with a send in flight; %d inbound, %d outbound", r.kills, r.flying, in, out)
 		}
 		if r.plan.breath > 0 && r.kills%r.plan.breath == 0 {
@@ -221,7 +222,7 @@ func (r *run) enough() bool {
 	if r.plan.enough != nil {
 		return r.plan.enough(r)
 	}
-	in, out := r.journal.counts()
+	in, out := r.journal.Counts()
 	return in >= r.plan.inbound && out >= r.plan.outbound && r.flying*100 >= r.kills*r.plan.inFlight
 }
 
@@ -245,29 +246,29 @@ func (r *run) await() {
 	select {
 	case at := <-r.accepted:
 		if !r.began.IsZero() {
-			r.first.add(at.Sub(r.began))
+			r.first.Add(at.Sub(r.began))
 		}
 	case <-r.node.Ended():
 		r.t.Fatalf("the program ended by itself:\n%s", r.node.Log)
 	case <-time.After(time.Minute):
-		r.t.Fatalf("nothing was accepted within a minute after a restart; trouble: %v", r.journal.trouble)
+		r.t.Fatalf("nothing was accepted within a minute after a restart; trouble: %v", r.journal.Trouble)
 	}
 	time.Sleep(5*time.Millisecond + time.Duration(r.rng.Int64N(int64(150*time.Millisecond))))
 }
 
 // kill is kill -9, and the count of those that met a send under way.
 func (r *run) kill() {
-	if r.bridge.open.Load() > 0 {
+	if r.bridge.Open.Load() > 0 {
 		r.flying++
 	}
 	r.node.Kill()
 	r.kills++
 	// Where too few kills meet a send, the lives between the storms belong to the sending.
-	_, out := r.journal.counts()
+	_, out := r.journal.Counts()
 	rare := out > 20 && r.flying*100 < r.kills*(r.plan.inFlight+5)
-	r.bridge.slow.Store(usualSlow)
+	r.bridge.Slow.Store(ledger.UsualSlow)
 	if rare {
-		r.bridge.slow.Store(verySlow)
+		r.bridge.Slow.Store(ledger.VerySlow)
 	}
 	r.rare = rare
 	if r.plan.down != nil {
@@ -286,7 +287,7 @@ func (r *run) breathe() error {
 	if err := r.node.WaitReady(time.Minute); err != nil {
 		return err
 	}
-	r.ready.add(time.Since(r.began))
+	r.ready.Add(time.Since(r.began))
 	if err := r.rest(fmt.Sprintf("kill %d", r.kills)); err != nil {
 		return err
 	}
@@ -314,17 +315,17 @@ func (r *run) rest(when string) error {
 	last, moved, shown := -1, time.Now(), false
 	for {
 		late := int(r.busy.Load())
-		missing := r.journal.missing(r.follow.has)
+		missing := r.journal.Missing(r.follow.Has)
 		waiting, err := r.waiting()
 		if err != nil {
 			return fmt.Errorf("wait for quiet (%s): %w", when, err)
 		}
 		if late+missing == 0 && !shown {
 			shown = true
-			r.visible.add(time.Since(began))
+			r.visible.Add(time.Since(began))
 		}
 		if late+missing+waiting == 0 {
-			r.settled.add(time.Since(began))
+			r.settled.Add(time.Since(began))
 			return nil
 		}
 		if missing+waiting != last {

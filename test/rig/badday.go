@@ -149,8 +149,7 @@ func (n *Node) Growth(f func()) int64 {
 	return most - before
 }
 
-// CloseCode is the code with which the server closed a socket, 0 if it said none. The library behind Subscription knows
-// no code above 1011 but those of applications: read the others with LastWord.
+// CloseCode is the code with which the server closed a socket, 0 if it said none.
 func CloseCode(err error) int {
 	if c, ok := errors.AsType[wsutil.ClosedError](err); ok {
 		return int(c.Code)

@@ -137,6 +137,7 @@ type Subscription struct {
 	once sync.Once
 	done chan struct{}
 	Err  error // why it ended, after Done
+	Code int   // with which the server closed it, after Done; 0: it said none
 }
 
 // Done is closed when the stream has ended.
@@ -183,16 +184,38 @@ func (c *Client) Subscribe(ctx context.Context, query string, vars M) (*Subscrip
 	return s, send(M{"id": "1", "type": "subscribe", "payload": M{"query": query, "variables": vars}})
 }
 
+// message reads the next text. Control frames are answered here: the library's own handler knows no code above 1011.
+func (s *Subscription) message(r io.Reader) ([]byte, error) {
+	for {
+		frames, err := wsutil.ReadServerMessage(r, nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range frames {
+			switch f.OpCode {
+			case ws.OpText:
+				return f.Payload, nil
+			case ws.OpPing:
+				if err := wsutil.WriteClientMessage(s.conn, ws.OpPong, f.Payload); err != nil {
+					return nil, err
+				}
+			case ws.OpClose:
+				code, reason := ws.ParseCloseFrameData(f.Payload)
+				s.Code = int(code)
+				_ = wsutil.WriteClientMessage(s.conn, ws.OpClose, f.Payload)
+				_ = s.conn.Close()
+				return nil, wsutil.ClosedError{Code: code, Reason: reason}
+			}
+		}
+	}
+}
+
 // read hands on what the server sends until the connection ends.
 func (s *Subscription) read(r io.Reader, send func(any) error, acked chan<- struct{}) {
 	defer close(s.done)
 	defer close(s.C)
-	rw := struct {
-		io.Reader
-		io.Writer
-	}{r, s.conn}
 	for {
-		b, err := wsutil.ReadServerText(rw)
+		b, err := s.message(r)
 		if err != nil {
 			s.Err = err
 			return
@@ -217,5 +240,15 @@ func (s *Subscription) read(r io.Reader, send func(any) error, acked chan<- stru
 			_ = s.conn.Close()
 			return
 		}
+	}
+}
+
+// Pause waits, or until ctx ends.
+func Pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }

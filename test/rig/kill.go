@@ -16,6 +16,30 @@ type Login struct {
 	mu      sync.Mutex
 	client  Client
 	refresh string
+	others  []string // addresses of other nodes
+}
+
+// Also names further nodes of the same service: a call that finds nobody makes the next one go to the next address.
+func (l *Login) Also(urls ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.others = append(l.others, urls...)
+}
+
+// turn leaves an address that did not answer.
+func (l *Login) turn(from string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.others) > 0 && l.client.URL == from {
+		l.client.URL, l.others = l.others[0], append(l.others[1:], from)
+	}
+}
+
+// At is a client of one node with the newest access token.
+func (l *Login) At(url string) *Client {
+	c := l.Client()
+	c.URL = url
+	return c
 }
 
 // NewLogin makes an agent who has room for a thousand custom interactions, invites him and logs him in.
@@ -43,8 +67,10 @@ func (l *Login) Client() *Client {
 // Ask is Client.Do that is satisfied with whole answers alone: a GraphQL error, or a root field that is null, is an
 // error. What cannot be read must never count as nothing there.
 func (l *Login) Ask(ctx context.Context, query string, vars M) (Value, error) {
-	v, err := l.Client().Do(ctx, query, vars)
+	c := l.Client()
+	v, err := c.Do(ctx, query, vars)
 	if err != nil {
+		l.turn(c.URL)
 		return Value{}, err
 	}
 	return Whole(v)

@@ -57,6 +57,14 @@ type Options struct {
 	HTTP        string // host:port; empty: a free one
 	Args        []string
 	Env         []string
+	Binary      string // another build of the program; empty: that of Binary
+}
+
+func (o Options) binary(t testing.TB) string {
+	if o.Binary != "" {
+		return o.Binary
+	}
+	return Binary(t)
 }
 
 // Node is a running program.
@@ -144,7 +152,7 @@ func (n *Node) Launch() {
 	if n.Opts.DatabaseURL != "" {
 		args = append(args, "--database-url", n.Opts.DatabaseURL)
 	}
-	cmd := exec.Command(Binary(n.T), args...)
+	cmd := exec.Command(n.Opts.binary(n.T), args...)
 	cmd.Env = append(os.Environ(), n.Opts.Env...)
 	if n.Log == nil {
 		n.Log, n.Out = &Output{}, &Output{}
@@ -226,7 +234,9 @@ func (n *Node) Restart() {
 // OperatorToken is what the command `token` prints on this machine.
 func (n *Node) OperatorToken() string {
 	n.T.Helper()
-	out, err := exec.Command(Binary(n.T), "token", "--data", n.Opts.Data).Output()
+	cmd := exec.Command(n.Opts.binary(n.T), "token", "--data", n.Opts.Data)
+	cmd.Env = append(os.Environ(), n.Opts.Env...)
+	out, err := cmd.Output()
 	if err != nil {
 		n.T.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package kill_test
+package ledger
 
 import (
 	"context"
@@ -11,13 +11,14 @@ import (
 )
 
 const askEvents = `query($a:EventCursor,$f:EventFilter){events(after:$a,first:100,filter:$f){cursor caughtUp resetReason
- events{id cursor type subjectId subjectVersion subject{... on Message{externalId direction}}}}}`
+ events{id cursor type at subjectId subjectVersion interactionId subject{... on Message{externalId direction} ... on Offer{agent{id}}}}}}`
 
-// follower pulls the feed of new messages through all lives of the program with one cursor: it sees each message when an
+// Follower pulls the feed of new messages through all lives of the program with one cursor: it sees each message when an
 // agent's screen would.
-type follower struct {
-	run   *run
-	login *rig.Login
+type Follower struct {
+	Login *rig.Login
+	Met   func(error) // what becomes of a try in vain
+	Rest  time.Duration
 
 	mu     sync.Mutex
 	seen   map[string]int // inbound, by external id
@@ -25,31 +26,33 @@ type follower struct {
 	resets []string
 }
 
-func (f *follower) start(ctx context.Context) <-chan struct{} {
+// Start follows until ctx ends; the channel is closed when it has ended.
+func (f *Follower) Start(ctx context.Context) <-chan struct{} {
 	done := make(chan struct{})
+	f.seen = map[string]int{}
 	go func() {
 		defer close(done)
 		cursor := ""
 		for ctx.Err() == nil {
-			frame, err := pull(ctx, f.login, cursor, rig.M{"scope": "ALL", "types": []string{"MESSAGE_CREATED"}})
+			frame, err := pull(ctx, f.Login, cursor, rig.M{"scope": "ALL", "types": []string{"MESSAGE_CREATED"}})
 			if err != nil {
 				if ctx.Err() == nil {
-					f.run.met(err)
+					f.Met(err)
 				}
-				pause(ctx, retryPause)
+				rig.Pause(ctx, f.Rest)
 				continue
 			}
 			f.take(frame)
 			cursor = frame.At("cursor").String()
 			if frame.At("caughtUp").Bool() {
-				pause(ctx, 25*time.Millisecond)
+				rig.Pause(ctx, 25*time.Millisecond)
 			}
 		}
 	}()
 	return done
 }
 
-func (f *follower) take(frame rig.Value) {
+func (f *Follower) take(frame rig.Value) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if why := frame.At("resetReason"); !why.Nil() {
@@ -63,7 +66,8 @@ func (f *follower) take(frame rig.Value) {
 	}
 }
 
-func (f *follower) has(externalID string) bool {
+// Has reports whether an inbound message was seen.
+func (f *Follower) Has(externalID string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.seen[externalID] > 0

@@ -1,4 +1,4 @@
-package kill_test
+package ledger
 
 import (
 	"encoding/json"
@@ -12,11 +12,12 @@ import (
 	"time"
 )
 
-// bridge is the provider's other half: it takes what the program sends, and counts.
-type bridge struct {
+// Bridge is the provider's other half: it takes what the program sends, and counts.
+type Bridge struct {
+	URL  string
 	srv  *httptest.Server
-	open atomic.Int64 // requests under way
-	slow atomic.Int64 // how many times the usual a slow moment takes
+	Open atomic.Int64 // requests under way
+	Slow atomic.Int64 // how many times the usual a slow moment takes
 
 	mu    sync.Mutex
 	rng   *rand.Rand
@@ -29,24 +30,25 @@ type bridge struct {
 // gets a send to the bridge between two kills; there slow moments are slower.
 const (
 	usualPace = 30 * time.Millisecond
-	usualSlow = 4
-	verySlow  = 12
+	UsualSlow = 4
+	VerySlow  = 12
 )
 
-// newBridge makes a bridge that removes no doubles and cannot be asked.
-func newBridge(t testing.TB, seed uint64) *bridge {
+// NewBridge makes a bridge that removes no doubles and cannot be asked.
+func NewBridge(t testing.TB, seed uint64) *Bridge {
 	t.Helper()
-	b := &bridge{rng: rand.New(rand.NewPCG(seed, 7)), took: map[string]int{}, order: map[string][]string{}} //nolint:gosec // repeatable, not secret
-	b.slow.Store(usualSlow)
+	b := &Bridge{rng: rand.New(rand.NewPCG(seed, 7)), took: map[string]int{}, order: map[string][]string{}} //nolint:gosec // repeatable, not secret
+	b.Slow.Store(UsualSlow)
 	b.srv = httptest.NewServer(b)
+	b.URL = b.srv.URL
 	t.Cleanup(b.srv.Close)
 	return b
 }
 
 // ServeHTTP takes the message before it answers, and answers late: a kill in between leaves the program in doubt.
-func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	b.open.Add(1)
-	defer b.open.Add(-1)
+func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.Open.Add(1)
+	defer b.Open.Add(-1)
 	raw, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // cut off before it was whole: not taken
@@ -67,7 +69,7 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.order[m.Thread] = append(b.order[m.Thread], m.ID)
 	pace := usualPace
 	if b.rng.IntN(2) == 0 { // slow moments keep more sends under way
-		pace *= time.Duration(b.slow.Load())
+		pace *= time.Duration(b.Slow.Load())
 	}
 	pause := time.Duration(b.rng.Int64N(int64(pace) + 1))
 	b.mu.Unlock()
@@ -79,8 +81,8 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"externalId": "x-" + m.ID})
 }
 
-// taken is a copy of the counts and of each thread's order.
-func (b *bridge) taken() (took map[string]int, order map[string][]string, bad []string) {
+// Taken is a copy of the counts and of each thread's order.
+func (b *Bridge) Taken() (took map[string]int, order map[string][]string, bad []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	took, order = make(map[string]int, len(b.took)), make(map[string][]string, len(b.order))
