@@ -55,7 +55,7 @@ func count(ctx context.Context, client reflect.Value) (int, error) {
 }
 
 // withoutWorkspace holds nothing of one: leadership of work over all workspaces.
-var withoutWorkspace = []string{"Lease"}
+var withoutWorkspace = []string{"Lease", "ClusterNode"}
 
 func TestWithoutAViewerEveryTypeRefusesQueriesAndMutations(t *testing.T) {
 	each(t, func(t *testing.T, w *desktest.World) {
