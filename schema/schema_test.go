@@ -182,7 +182,7 @@ var columns = map[string]string{
 	"interactions.priority": "Priority", "interactions.direction": "Direction", "interactions.joined_by": "JoinRule",
 	"messages.direction": "Direction", "messages.delivery": "DeliveryState", "attachments.kind": "AttachmentKind",
 	"attachments.state": "AttachmentState", "offers.state": "OfferState", "offers.outcome": "OfferOutcome", "assignments.kind": "AssignmentKind",
-	"routing_decisions.outcome": "DecisionOutcome", "participants.role": "ParticipantRole", "timeline_items.type": "TimelineItemType",
+	"routing_decisions.outcome": "DecisionOutcome", "participants.role": "ParticipantRole", "recipients.role": "RecipientRole", "timeline_items.type": "TimelineItemType",
 	"identities.verification": "VerificationLevel", "roles.reach": "Reach", "api_keys.kind": "KeyKind", "queues.strategy": "RoutingStrategy",
 	"agent_status.state": "AgentState", "status_reasons.state": "AgentState", "merge_candidates.state": "SuggestionState",
 	"jobs.state": "", "raw_inbounds.state": "", "accesses.reason": "",
