@@ -23,8 +23,11 @@ import (
 
 // raceRounds is how often each pair is played in each dialect.
 func raceRounds() int {
-	if os.Getenv("TEST_LONG") == "1" {
+	switch {
+	case os.Getenv("TEST_LONG") == "1":
 		return 900
+	case raced:
+		return 40
 	}
 	return 200
 }
