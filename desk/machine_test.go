@@ -37,7 +37,7 @@ func machineSteps() int {
 	switch {
 	case os.Getenv("TEST_LONG") == "1":
 		return 50_000
-	case raced:
+	case brief():
 		return 120
 	}
 	return 1_000
@@ -51,11 +51,11 @@ func TestMachine(t *testing.T) {
 		seed := given(t, "rapid.seed", uint64(time.Now().UnixNano())) //nolint:gosec // a time is positive
 		set(t, "rapid.nofailfile", "true")
 		set(t, "rapid.checks", "10")
-		if raced {
+		if brief() {
 			set(t, "rapid.checks", "2")
 		}
 		set(t, "rapid.steps", "60")
-		for h.steps < machineSteps() || !raced && len(h.missing()) > 0 && h.steps < 3*machineSteps() {
+		for h.steps < machineSteps() || !brief() && len(h.missing()) > 0 && h.steps < 3*machineSteps() {
 			t.Logf("-rapid.seed=%d", seed)
 			set(t, "rapid.seed", strconv.FormatUint(seed, 10))
 			rapid.Check(t, h.play)
@@ -64,7 +64,7 @@ func TestMachine(t *testing.T) {
 			}
 			seed++
 		}
-		if !raced { // so few steps do not play everything
+		if !brief() { // so few steps do not play everything
 			h.covered(t)
 		}
 	}, storetest.Template)
