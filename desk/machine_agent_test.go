@@ -19,18 +19,26 @@ import (
 
 // actions are the operations that a sequence is made of.
 func (m *machine) actions() map[string]func(*rapid.T) {
+	end, wrapUp := m.onContact("end", m.sayEnd, m.Desk.End), m.onContact("wrap up", m.hold(interaction.StateWRAP_UP), m.Desk.WrapUp)
+	join, leave := m.onContact("join", m.sayJoin, m.Desk.Join), m.onContact("leave", m.sayLeave, m.Desk.Leave)
 	return map[string]func(*rapid.T){
 		"visitor says": m.visitorSays, "visitor moves": m.visitorMoves, "visitor leaves": m.visitorLeaves, "visitor reads": m.visitorReads,
 		"bridge says": m.bridgeSays, "bridge says 2": m.bridgeSays, "receipt": m.receipt,
-		"offer": m.offer, "serve": m.serve, "serve 2": m.serve, "accept": m.accept, "decline": m.decline,
+		"offer": m.offer, "accept": m.accept, "decline": m.decline,
+		"serve": m.then("offer", m.offer, "accept", m.accept), "serve 2": m.then("offer", m.offer, "accept", m.accept),
+		"serve 3": m.then("offer", m.offer, "accept", m.accept), "take and give": m.then("accept", m.accept, "transfer", m.transfer),
+		"refuse": m.then("offer", m.offer, "decline", m.decline),
 		"claim": m.onContact("claim", m.sayClaim, m.Desk.Claim), "pause": m.onContact("pause", m.sayPause, m.Desk.Pause),
 		"release": m.onContact("release", m.hold(interaction.StateACTIVE), func(ctx context.Context, id gid.ID, key *string) (gid.ID, error) {
 			return m.Desk.Release(ctx, id, ptr("not mine"), key)
 		}),
-		"end": m.onContact("end", m.sayEnd, m.Desk.End), "wrap up": m.onContact("wrap up", m.hold(interaction.StateWRAP_UP), m.Desk.WrapUp),
-		"join": m.onContact("join", m.sayJoin, m.Desk.Join), "leave": m.onContact("leave", m.sayLeave, m.Desk.Leave),
+		"end": end, "wrap up": wrapUp, "finish": m.then("end", end, "wrap up", wrapUp),
+		"join": join, "leave": leave, "help": m.then("join", join, "leave", leave),
 		"send": m.send, "send 2": m.send, "settle message": m.settleMessage, "send again": m.sendAgain,
+		"lose and settle": m.then("send", m.lose, "settle message", m.settleMessage),
+		"lose and repeat": m.then("send", m.lose, "send again", m.sendAgain),
 		"transfer": m.transfer, "transfer 2": m.transfer, "resolve": m.resolve, "reopen": m.reopen, "start": m.start, "snooze": m.snooze,
+		"close and open": m.closeAndOpen,
 		"owner": m.owner, "follow": m.follow, "note": m.note, "urgency": m.urgency,
 		"status": m.setStatus, "socket": m.socket, "dismiss": m.dismiss, "time": m.time, "node dies": m.nodeDies,
 	}
@@ -103,12 +111,17 @@ func (m *machine) offer(rt *rapid.T) {
 	m.did("offer", "ok")
 }
 
-// serve is an offer with its answer, so that much is served.
-func (m *machine) serve(rt *rapid.T) {
-	m.offer(rt)
-	m.settled()
-	m.judge("offer")
-	m.accept(rt)
+// then is an operation with the one that it makes possible, which draws on their own would seldom bring together.
+func (m *machine) then(first string, f func(*rapid.T), second string, g func(*rapid.T)) func(*rapid.T) {
+	return func(rt *rapid.T) {
+		f(rt)
+		m.settled()
+		m.judge(first)
+		m.owned = false
+		g(rt)
+		m.settled()
+		m.judge(second)
+	}
 }
 
 func (m *machine) answer(op string, f func(p *player, o *ent.Offer, key *string) (gid.ID, error)) {
@@ -148,12 +161,17 @@ func (m *machine) decline(*rapid.T) {
 // words are what is said; the provider does with each as it says.
 var words = []string{"take", "take", "refuse", "lose"}
 
-func (m *machine) send(rt *rapid.T) {
+func (m *machine) send(rt *rapid.T) { m.says(rt, oneOf(rt, words, "word")) }
+
+// lose sends what the provider does not confirm.
+func (m *machine) lose(rt *rapid.T) { m.says(rt, "lose") }
+
+func (m *machine) says(rt *rapid.T, word string) {
 	x, there := m.choose(m.saySend)
 	if !there {
 		return
 	}
-	in := desk.MessageInput{Text: ptr(oneOf(rt, words, "word"))}
+	in := desk.MessageInput{Text: &word}
 	want := x.want
 	if seen := m.firstWord(x.i); seen != nil && rapid.IntRange(0, 3).Draw(rt, "seen") == 0 {
 		in.SeenUpTo = &seen.ID
@@ -267,6 +285,15 @@ func (m *machine) reopen(*rapid.T) {
 	if there {
 		m.try("reopen", x.want, func(key *string) (gid.ID, error) { return m.Desk.Reopen(x.p, x.c.ID, key) })
 	}
+}
+
+// closeAndOpen ends a matter, and takes one up again in one of the two ways.
+func (m *machine) closeAndOpen(rt *rapid.T) {
+	if rapid.Bool().Draw(rt, "reopen") {
+		m.then("resolve", m.resolve, "reopen", m.reopen)(rt)
+		return
+	}
+	m.then("resolve", m.resolve, "start", m.start)(rt)
 }
 
 func (m *machine) channelQueue(channel gid.ID) gid.ID {

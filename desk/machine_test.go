@@ -34,11 +34,8 @@ import (
 
 // machineSteps is how many operations a run plays in each dialect.
 func machineSteps() int {
-	switch {
-	case os.Getenv("TEST_LONG") == "1":
+	if os.Getenv("TEST_LONG") == "1" {
 		return 50_000
-	case brief():
-		return 120
 	}
 	return 1_000
 }
@@ -51,11 +48,8 @@ func TestMachine(t *testing.T) {
 		seed := given(t, "rapid.seed", uint64(time.Now().UnixNano())) //nolint:gosec // a time is positive
 		set(t, "rapid.nofailfile", "true")
 		set(t, "rapid.checks", "10")
-		if brief() {
-			set(t, "rapid.checks", "2")
-		}
 		set(t, "rapid.steps", "60")
-		for h.steps < machineSteps() || !brief() && len(h.missing()) > 0 && h.steps < 3*machineSteps() {
+		for h.steps < machineSteps() || len(h.missing()) > 0 && h.steps < 3*machineSteps() {
 			t.Logf("-rapid.seed=%d", seed)
 			set(t, "rapid.seed", strconv.FormatUint(seed, 10))
 			rapid.Check(t, h.play)
@@ -64,9 +58,7 @@ func TestMachine(t *testing.T) {
 			}
 			seed++
 		}
-		if !brief() { // so few steps do not play everything
-			h.covered(t)
-		}
+		h.covered(t)
 	}, storetest.Template)
 }
 
@@ -237,7 +229,7 @@ func (m *machine) step(name string, f func(*rapid.T)) {
 	m.owned = false
 	m.passes(1037*time.Millisecond, "time") // no sum of steps is a whole second: no two timers meet
 	m.must(m.Desk.Online(m.hall.base.T.Context()))
-	name = strings.TrimSuffix(name, " 2") // drawn twice as often as the others
+	name = strings.TrimRight(name, " 23") // drawn twice or thrice as often as the others
 	f(m.rt)
 	m.settled()
 	m.judge(name)
@@ -282,7 +274,7 @@ func (m *machine) furnish() {
 	}
 	one := queue(&sales, false, desk.QueueCreateInput{StickySeconds: ptr(600), SilentAfterSeconds: ptr(45)})
 	two := queue(&service, false, desk.QueueCreateInput{PauseAfterReplySeconds: ptr(60), WrapUpSeconds: ptr(40)})
-	three := queue(&closed, true, desk.QueueCreateInput{PauseAfterReplySeconds: ptr(60)})
+	three := queue(&closed, true, desk.QueueCreateInput{PauseAfterReplySeconds: ptr(60), WrapUpSeconds: ptr(40)})
 	m.queues = append(m.queues, &line{id: w.Queue})
 	for _, q := range []*line{one, two, three} {
 		m.bridges = append(m.bridges, m.platform(q.id))

@@ -23,18 +23,11 @@ import (
 
 // raceRounds is how often each pair is played in each dialect.
 func raceRounds() int {
-	switch {
-	case os.Getenv("TEST_LONG") == "1":
+	if os.Getenv("TEST_LONG") == "1" {
 		return 900
-	case brief():
-		return 40
 	}
 	return 200
 }
-
-// brief says that fewer rounds are played: where the race detector watches, beside a run that plays them all without it.
-// The long form plays them all under it.
-func brief() bool { return raced && os.Getenv("TEST_LONG") != "1" }
 
 // ring is a workspace for races: two agents and a third who takes, all with room for everything.
 type ring struct {

@@ -166,7 +166,7 @@ func (w *World) Connect(v *viewer.Viewer) (release func()) {
 // Eventually polls what happens in another goroutine.
 func (w *World) Eventually(what string, f func() bool) {
 	w.T.Helper()
-	for until := time.Now().Add(time.Minute); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
 		if f() {
 			return
 		}
