@@ -81,22 +81,23 @@ func (c *chat) write(ctx context.Context, w *desktest.World, sts []prepared) err
 var rows = []string{
 	`INSERT INTO idempotency_keys (id, workspace_id, actor_id, key, input_hash, at) VALUES ($key_id, $ws, $actor, $key, 'hash', $at)`,
 	`UPDATE identities SET visible_count = visible_count + 1, last_seen_at = $at, updated_at = $at WHERE id = $identity`,
-	`INSERT INTO messages (id, workspace_id, version, created_at, updated_at, conversation_id, interaction_id, channel_id, channel_kind, direction, number, customer_id, sender_id, identity_id, visible_number, text, delivery, steps, sends, automatic)
-	 VALUES ($msg, $ws, 1, $at, $at, $conv, $int, $channel, 'webchat', 'INBOUND', $n, $customer, $identity, $identity, $n, 'another word', 'RECEIVED', '[]', 0, false)`,
+	`INSERT INTO messages (id, workspace_id, version, created_at, updated_at, conversation_id, interaction_id, channel_id, channel_kind, direction, number, customer_id, sender_id, identity_id, visible_number, text, delivery, steps, sends, automatic, caused_by_key)
+	 VALUES ($msg, $ws, 1, $at, $at, $conv, $int, $channel, 'webchat', 'INBOUND', $n, $customer, $identity, $identity, $n, 'another word', 'RECEIVED', '[]', 0, false, $key)`,
 	`INSERT INTO timeline_items (id, workspace_id, type, at, conversation_id, customer_id, interaction_id, message_id, changed, internal) VALUES ($item, $ws, 'MESSAGE', $at, $conv, $customer, $int, $msg, '', false)`,
 	`UPDATE interactions SET last_number = $n, version = version + 1, updated_at = $at WHERE id = $int`,
 	`UPDATE conversations SET last_message_id = $msg, last_message_at = $at, version = version + 1, updated_at = $at WHERE id = $conv`,
 	`UPDATE customers SET last_contact_at = $at, updated_at = $at WHERE id = $customer`,
 	`UPDATE idempotency_keys SET result_id = $msg WHERE id = $key_id`,
-	`INSERT INTO outboxes (workspace_id, type, at, subject_id, subject_version, conversation_id, interaction_id, customer_id, identity_id, changed, audience, private)
-	 VALUES ` + outboxRow("MESSAGE_CREATED", "$msg") + `, ` + outboxRow("INTERACTION_UPDATED", "$int") + `, ` + outboxRow("CONVERSATION_UPDATED", "$conv"),
+	`INSERT INTO outboxes (workspace_id, type, at, subject_id, subject_version, conversation_id, interaction_id, queue_id, customer_id, identity_id, actor_id, changed, audience, hidden_from, private, caused_by_key)
+	 VALUES ` + outboxRow("MESSAGE_CREATED", "$msg", "$int, $queue", "$identity") + `, ` + outboxRow("INTERACTION_UPDATED", "$int", "$int, $queue", "$identity") +
+		`, ` + outboxRow("CONVERSATION_UPDATED", "$conv", "NULL, NULL", "NULL"),
 }
 
-func outboxRow(typ, subject string) string {
-	return fmt.Sprintf(`($ws, '%s', $at, %s, 1, $conv, $int, $customer, $identity, '[]', '[]', false)`, typ, subject)
+func outboxRow(typ, subject, contact, identity string) string {
+	return fmt.Sprintf(`($ws, '%s', $at, %s, 1, $conv, %s, $customer, %s, $actor, '[]', '[]', '[]', false, $key)`, typ, subject, contact, identity)
 }
 
-func prepareRows(b *testing.B, w *desktest.World) []prepared {
+func prepareRows(b testing.TB, w *desktest.World) []prepared {
 	sts := make([]prepared, len(rows))
 	for n, q := range rows {
 		sts[n] = prepare(b, w.Store, q)
@@ -108,7 +109,7 @@ func (c *chat) values(w *desktest.World) map[string]any {
 	i := c.row
 	return map[string]any{
 		"ws": i.WorkspaceID, "actor": i.CustomerID, "key": w.Unique("floor"), "key_id": gid.Make(gid.Other), "at": w.Clock.Now().Truncate(time.Microsecond),
-		"identity": *i.IdentityID, "msg": gid.Make(gid.Message), "conv": i.ConversationID, "int": i.ID, "channel": *i.ChannelID, "customer": i.CustomerID,
+		"identity": *i.IdentityID, "msg": gid.Make(gid.Message), "conv": i.ConversationID, "int": i.ID, "channel": *i.ChannelID, "customer": i.CustomerID, "queue": *i.QueueID,
 		"n": c.written, "item": gid.Make(gid.TimelineItem),
 	}
 }

@@ -70,7 +70,7 @@ func loud(b *testing.B, what string) {
 
 // world is a desk on a fresh, durable database (SQLite with synchronous FULL). seen is told of every statement; it may
 // be nil.
-func world(b *testing.B, url string, seen func(query string)) *desktest.World {
+func world(b testing.TB, url string, seen func(query string)) *desktest.World {
 	c := store.Config{URL: url, Dir: b.TempDir()}
 	if seen != nil {
 		c.Trace = traced(seen)

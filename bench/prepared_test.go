@@ -16,7 +16,7 @@ type prepared struct {
 }
 
 // prepare prepares a text whose parameters have names ($ws); it is closed when the measurement ends.
-func prepare(b *testing.B, s *store.Store, query string) prepared {
+func prepare(b testing.TB, s *store.Store, query string) prepared {
 	b.Helper()
 	text, names := numbered(query)
 	st, err := s.DB.PrepareContext(b.Context(), s.SQL(text))
