@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,7 +65,7 @@ func shapes(t *testing.T, w *desktest.World) (rows []string) {
 			}
 			rows = append(rows, table.Name+":"+columns)
 		}
-		if err := got.Close(); err != nil {
+		if err := errors.Join(got.Err(), got.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}
