@@ -205,9 +205,5 @@ func explain(err error) string {
 	if errors.As(err, &f) {
 		return f.Error()
 	}
-	var e *channels.Error
-	if errors.As(err, &e) && e.Text != "" {
-		return e.Text
-	}
-	return classText[channels.ClassOf(err)]
+	return reason(err, classText[channels.ClassOf(err)])
 }

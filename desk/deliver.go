@@ -313,16 +313,13 @@ func (d *Desk) noteChannelError(ctx context.Context, ch *ent.Channel, why *schem
 
 func deliveryError(err error) *schema.DeliveryError {
 	class := channels.ClassOf(err)
-	out := &schema.DeliveryError{Code: string(class), Message: "the provider did not take it"}
-	if class == channels.ClassUncertain {
-		out.Message = "the provider may have taken it"
-	}
+	out := &schema.DeliveryError{Code: string(class), Message: reason(err, "the provider did not take it")}
 	var e *channels.Error
 	if errors.As(err, &e) {
 		out.ProviderCode = e.Code
-		if e.Text != "" {
-			out.Message = e.Text
-		}
+	}
+	if class == channels.ClassUncertain && (e == nil || e.Text == "") { // why it is so matters less than that it is
+		out.Message = "the provider may have taken it"
 	}
 	switch class {
 	case channels.ClassBlocked, channels.ClassInvalidRecipient, channels.ClassContentRejected, channels.ClassPermanent, channels.ClassWindowClosed, channels.ClassAttachmentExpired:

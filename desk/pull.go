@@ -184,11 +184,7 @@ func (d *Desk) watch(ctx context.Context, h store.Held, wake func()) (bool, erro
 func (d *Desk) pullFailed(ctx context.Context, h store.Held, cause error) error {
 	ctx = within(viewer.System(ctx, h.Workspace))
 	why := deliveryError(cause)
-	text := "the provider cannot be read"
-	var e *channels.Error
-	if errors.As(cause, &e) && e.Text != "" {
-		text = e.Text
-	}
+	text := reason(cause, "the provider cannot be read")
 	return d.do(ctx, nil, func(ctx context.Context, w *work) error {
 		row, err := w.tx.Pull.Query().Where(pull.ID(h.ID), pull.Epoch(h.Epoch)).WithChannel().Only(ctx)
 		if ent.IsNotFound(err) {
