@@ -28,7 +28,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		"serve": m.then("offer", m.offer, "accept", m.accept), "serve 2": m.then("offer", m.offer, "accept", m.accept),
 		"serve 3": m.then("offer", m.offer, "accept", m.accept), "take and give": m.then("accept", m.accept, "transfer", m.transfer),
 		"refuse": m.then("offer", m.offer, "decline", m.decline),
-		"claim": m.onContact("claim", m.sayClaim, m.Desk.Claim), "pause": m.onContact("pause", m.sayPause, m.Desk.Pause),
+		"claim":  m.onContact("claim", m.sayClaim, m.Desk.Claim), "pause": m.onContact("pause", m.sayPause, m.Desk.Pause),
 		"release": m.onContact("release", m.hold(interaction.StateACTIVE), func(ctx context.Context, id gid.ID, key *string) (gid.ID, error) {
 			return m.Desk.Release(ctx, id, ptr("not mine"), key)
 		}),
@@ -37,9 +37,9 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		"send": m.send, "send 2": m.send, "settle message": m.settleMessage, "send again": m.sendAgain,
 		"lose and settle": m.then("send", m.lose, "settle message", m.settleMessage),
 		"lose and repeat": m.then("send", m.lose, "send again", m.sendAgain),
-		"transfer": m.transfer, "transfer 2": m.transfer, "resolve": m.resolve, "reopen": m.reopen, "start": m.start, "snooze": m.snooze,
+		"transfer":        m.transfer, "transfer 2": m.transfer, "resolve": m.resolve, "reopen": m.reopen, "start": m.start, "snooze": m.snooze,
 		"close and open": m.closeAndOpen,
-		"owner": m.owner, "follow": m.follow, "note": m.note, "urgency": m.urgency,
+		"owner":          m.owner, "follow": m.follow, "note": m.note, "urgency": m.urgency,
 		"status": m.setStatus, "socket": m.socket, "dismiss": m.dismiss, "time": m.time, "node dies": m.nodeDies,
 	}
 }
