@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"entgo.io/ent/dialect"
 	"entgo.io/ent/dialect/sql/schema"
 
 	"tributary/ent"
@@ -16,6 +17,7 @@ import (
 	"tributary/ent/migrate"
 	"tributary/ent/offer"
 	"tributary/internal/gid"
+	"tributary/internal/store"
 )
 
 // rows is everything of a workspace that the invariants speak of, at one moment.
@@ -108,33 +110,36 @@ func (m *machine) nextTimer(until time.Time) (time.Time, bool) {
 // digest is every row of the workspace in every table: what was refused must leave it as it is.
 func (m *machine) digest() map[string][]string {
 	out := map[string][]string{}
+	got, err := m.hall.digest.QueryContext(m.hall.base.T.Context(), m.ID)
+	m.must(err)
+	for got.Next() {
+		var table, line string
+		m.must(got.Scan(&table, &line))
+		out[table] = append(out[table], line)
+	}
+	m.must(got.Err())
+	m.must(got.Close())
+	return out
+}
+
+// digestOf is one statement over all tables: asked one by one, they were most of what the machine did.
+func digestOf(s *store.Store) string {
+	var parts []string
 	for _, table := range migrate.Tables {
 		if !slices.ContainsFunc(table.Columns, func(c *schema.Column) bool { return c.Name == "workspace_id" }) || table.Name == "log_heads" {
 			continue
 		}
-		cols := make([]string, len(table.Columns))
-		for n, c := range table.Columns {
-			cols[n] = `"` + c.Name + `"`
-		}
-		q := fmt.Sprintf(`SELECT %s FROM "%s" WHERE workspace_id = $1 ORDER BY id`, strings.Join(cols, ", "), table.Name)
-		got, err := m.Store.DB.QueryContext(m.hall.base.T.Context(), m.Store.SQL(q), m.ID)
-		m.must(err)
-		cells := make([]any, len(cols))
-		for n := range cells {
-			cells[n] = new(any)
-		}
-		for got.Next() {
-			m.must(got.Scan(cells...))
-			line := ""
-			for _, c := range cells {
-				line += fmt.Sprintf("%v|", *c.(*any))
+		line := `"` + table.Name + `"::text`
+		if s.Dialect == dialect.SQLite {
+			cells := make([]string, len(table.Columns))
+			for n, c := range table.Columns {
+				cells[n] = `quote("` + c.Name + `")`
 			}
-			out[table.Name] = append(out[table.Name], line)
+			line = strings.Join(cells, ` || '|' || `)
 		}
-		m.must(got.Err())
-		m.must(got.Close())
+		parts = append(parts, fmt.Sprintf(`SELECT '%s', %s FROM "%s" WHERE workspace_id = $1`, table.Name, line, table.Name))
 	}
-	return out
+	return s.SQL(strings.Join(parts, " UNION ALL ") + " ORDER BY 1, 2")
 }
 
 // served lists what an agent carries: what he serves or wraps up, and what is reserved for him.

@@ -1,6 +1,7 @@
 package desk_test
 
 import (
+	"database/sql"
 	"flag"
 	"fmt"
 	"maps"
@@ -84,6 +85,7 @@ type hall struct {
 	base     *desktest.World
 	at       atomic.Int64 // the frozen time, in nanoseconds
 	platform *platform
+	digest   *sql.Stmt
 	steps    int
 	done     map[string]map[string]int // by operation and outcome
 }
@@ -91,6 +93,10 @@ type hall struct {
 func newHall(t *testing.T, base *desktest.World) *hall {
 	t.Helper()
 	h := &hall{t: t, base: base, platform: newPlatform(t), done: map[string]map[string]int{}}
+	var err error
+	h.digest, err = base.Store.DB.PrepareContext(t.Context(), digestOf(base.Store))
+	ok(t, err)
+	t.Cleanup(func() { ok(t, h.digest.Close()) })
 	h.restart()
 	base.Desk.Now = h.now
 	h.workers(t)
