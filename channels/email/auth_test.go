@@ -52,6 +52,15 @@ func TestSenderTrust(t *testing.T) {
 		"two From fields":               {"a@shop.example\r\nFrom: b@shop.example", ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
 		"sender in another one's group": {"Team: a@shop.example, b@evil.example;", ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
 		"address in the name":           {`"a@bank.example" <x@evil.example>`, ours + " dmarc=pass header.from=bank.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"two addresses in one":          {"a@shop.example <b@shop.example>", ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"two in brackets":               {"<a@shop.example> <b@shop.example>", ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"a comma behind a backslash":    {`a@shop.example\, <b@shop.example>`, ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"one in a word that is none":    {"=?x?q? <a@shop.example>?= <b@shop.example>", ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"one behind an open comment":    {"a@shop.example (b <b@shop.example>", ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"one that begins in quotes":     {`"a"@shop.example <b@shop.example>`, ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"the same address twice":        {"a@shop.example <A@shop.example>", ours + " dmarc=pass header.from=shop.example", channels.ChannelProved, "dmarc", "shop.example", ""},
+		"an address in an encoded name": {"=?utf-8?Q?b@shop.example?= <a@shop.example>", ours + " dmarc=pass header.from=shop.example", channels.ChannelProved, "dmarc", "shop.example", ""},
+		"a quoted local part":           {`"a..b"@shop.example`, ours + " dmarc=pass header.from=shop.example", channels.ChannelProved, "dmarc", "shop.example", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -70,6 +79,40 @@ func TestSenderTrust(t *testing.T) {
 				t.Errorf("warnings %q, want %q", got, c.warning)
 			}
 		})
+	}
+}
+
+// TestSenderBehindComments: what stands in a comment is nobody's address
+// (RFC 5322 section 3.2.2), and our own servers' verdict is not on it.
+func TestSenderBehindComments(t *testing.T) {
+	t.Parallel()
+	for from, name := range map[string]string{
+		"a@shop.example (<b@shop.example>)":                 "<b@shop.example>",
+		"(x) a@shop.example (b@shop.example)":               "x",
+		`a@shop.example (x \) <b@shop.example>)`:            `x \) <b@shop.example>`,
+		"a@shop.example (x (y) <b@shop.example>)":           "x (y) <b@shop.example>",
+		"Wang <a@shop.example> (<b@shop.example>)":          "Wang",
+		"Wang (Sales) <a@shop.example>":                     "Wang (Sales)",
+		"Wang (Sales <a@shop.example>":                      "Wang (Sales",
+		`"Wang (" <a@shop.example> ("<b@shop.example>")`:    "Wang (",
+		"=?utf-8?Q?Wang_(?= <a@shop.example> (b@x.example)": "Wang (",
+	} {
+		in := readMail(t, "Authentication-Results: mx.example.com; dmarc=pass header.from=shop.example\r\nFrom: "+from+"\r\n\r\nx")
+		if in.Sender[0].Value != "a@shop.example" || in.SenderName != name {
+			t.Errorf("%s: sender %v, name %q", from, in.Sender[0].Value, in.SenderName)
+		}
+	}
+}
+
+// TestNoProofOfACutHeader: a signature counts from the last From upwards. With
+// the last one behind what is kept of the header, the one above it, which a
+// stranger put onto a signed mail, would be proved.
+func TestNoProofOfACutHeader(t *testing.T) {
+	t.Parallel()
+	head := "Authentication-Results: mx.example.com; dkim=pass header.d=shop.example\r\nFrom: b@shop.example\r\nMessage-ID: <m@x>\r\n"
+	in := readMail(t, head+strings.Repeat("X:\r\n", maxTopHeader/4)+"From: a@shop.example\r\n\r\nx\r\n")
+	if in.Sender[0].Level != channels.Claimed || in.Proof.Kind != channels.ProofNone || !has(in, channels.WarnSenderUnproved) {
+		t.Errorf("level %v, proof %+v, warnings %v", in.Sender[0].Level, in.Proof, in.Warnings)
 	}
 }
 

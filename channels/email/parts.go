@@ -45,6 +45,7 @@ type collector struct {
 	locale string
 
 	top      header
+	topCut   bool // what stood below is not known
 	pieces   []*piece
 	skeleton bytes.Buffer
 	open     []container
@@ -67,7 +68,7 @@ type container struct {
 func (c *collector) begin(block []byte, cut bool, depth int) (division, error) {
 	h := parseHeader(block, c.locale)
 	if depth == 0 {
-		c.top = h
+		c.top, c.topCut = h, cut
 	} else if c.headers += len(block); c.headers > maxAllHeaders {
 		h, cut = header{locale: c.locale}, true
 	}
