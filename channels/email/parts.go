@@ -137,7 +137,7 @@ func (c *collector) body(content io.Reader) error {
 	switch {
 	case p.body:
 		err = c.text(p, content)
-	case c.inReport() || isStatus(p.media.name):
+	case c.inReport():
 		err = c.report(p, content)
 	default:
 		err = c.file(p, content)
@@ -170,7 +170,7 @@ func (c *collector) report(p *piece, content io.Reader) (err error) {
 
 // file streams a file into the store.
 func (c *collector) file(p *piece, content io.Reader) error {
-	if isMail(p.media.name) {
+	if isMail(p.media.name) || isStatus(p.media.name) {
 		kept := &prefix{in: content, room: min(maxInner, maxInners-c.heads)}
 		defer func() { p.head, c.heads = kept.head, c.heads+len(kept.head) }()
 		content = kept
