@@ -144,6 +144,7 @@ func (m *mailbox) from(ctx context.Context, s *session, after channels.Cursor) (
 	if p.Validity == validity {
 		return p, false, nil
 	}
+	s.todo = nil // It was listed under other numbers.
 	last, err := s.last(ctx)
 	return position{Validity: validity, Since: p.Since, Old: uint32(last)}, false, err
 }

@@ -3,7 +3,9 @@ package email
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,6 +101,36 @@ func TestFetchAfterUIDValidityChanged(t *testing.T) {
 		if got, _ := d.all(t, end); !slices.Equal(subjects(got), []string{"out of junk"}) {
 			t.Errorf("after it came %q", subjects(got))
 		}
+	}
+}
+
+// TestFetchAfterUIDValidityChangedInMid: the numbers that were listed before
+// mean other mails now, and what the list does not have must come all the same.
+func TestFetchAfterUIDValidityChangedInMid(t *testing.T) {
+	t.Parallel()
+	f, validity, lowest := folder{sizes: slices.Repeat([]int64{300}, 60)}, 7, 31
+	d := newScript(t, func(command string, w io.Writer) (string, error) {
+		switch {
+		case strings.HasPrefix(command, "EXAMINE"):
+			fmt.Fprintf(w, "* 60 EXISTS\r\n* OK [UIDVALIDITY %d] v\r\n* OK [UIDNEXT 61] n\r\n", validity)
+			return "OK [READ-ONLY] in", nil
+		case strings.HasPrefix(command, "UID SEARCH"):
+			fmt.Fprint(w, "* SEARCH")
+			for uid := max(searchFrom(command), lowest); uid <= 60; uid++ {
+				fmt.Fprintf(w, " %d", uid)
+			}
+			fmt.Fprint(w, "\r\n")
+			return "", nil
+		}
+		return f.answer(command, w)
+	}).open(t)
+	batch := d.fetch(t, channels.Cursor{})
+	if len(batch.Events) != batchMails || batch.Events[0].Subject != "mail 31" {
+		t.Fatalf("began with %q", subjects(batch.Events))
+	}
+	validity, lowest = 8, 1
+	if got, _ := d.all(t, batch.Next); len(got) != 60 || got[0].Subject != "mail 1" {
+		t.Errorf("of 60 mails came %d: %q", len(got), subjects(got))
 	}
 }
 
