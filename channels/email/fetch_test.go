@@ -134,6 +134,60 @@ func TestFetchAfterUIDValidityChangedInMid(t *testing.T) {
 	}
 }
 
+// TestFetchFromARestoredFolder: a copy of last night is put back, and new mails
+// get numbers that were read before.
+func TestFetchFromARestoredFolder(t *testing.T) {
+	t.Parallel()
+	for next, name := range map[int]string{61: "a server that keeps count", 0: "one that does not say", 31: "one that says a wrong number"} {
+		last, validity := 60, 7
+		f := folder{sizes: slices.Repeat([]int64{300}, 60)}
+		s := newScript(t, func(command string, w io.Writer) (string, error) {
+			switch {
+			case strings.HasPrefix(command, "EXAMINE"):
+				fmt.Fprintf(w, "* %d EXISTS\r\n* OK [UIDVALIDITY %d] v\r\n", last, validity)
+				if next > 0 {
+					fmt.Fprintf(w, "* OK [UIDNEXT %d] n\r\n", next)
+				}
+				return "OK [READ-ONLY] in", nil
+			case strings.HasPrefix(command, "UID SEARCH"):
+				return "", found(w, searchFrom(command), last)
+			}
+			return f.answer(command, w)
+		})
+		d := s.open(t)
+		_, end := d.all(t, channels.Cursor{})
+		for range 2 {
+			if got, _ := d.all(t, end); len(got) != 0 {
+				t.Errorf("%s: %d mails came again", name, len(got))
+			}
+		}
+		last, next = 41, 42
+		got, end := d.all(t, end)
+		if len(got) != 41 {
+			t.Errorf("%s: of the restored folder came %q", name, subjects(got))
+		}
+		last, next = 42, 43
+		if got, end = d.all(t, end); !slices.Equal(subjects(got), []string{"mail 42"}) {
+			t.Errorf("%s: then came %q", name, subjects(got))
+		}
+		last, next = 0, 43 // All are gone, and the numbers go on.
+		if got, _ := d.all(t, end); len(got) != 0 {
+			t.Errorf("%s: of the empty folder came %q", name, subjects(got))
+		}
+	}
+}
+
+// found writes the answer to a search from one number to the last; n:* has the
+// last always.
+func found(w io.Writer, from, last int) error {
+	fmt.Fprint(w, "* SEARCH")
+	for uid := min(from, max(last, 1)); uid <= last; uid++ {
+		fmt.Fprintf(w, " %d", uid)
+	}
+	_, err := fmt.Fprint(w, "\r\n")
+	return err
+}
+
 func TestFetchTakesAForeignCursorAsNone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
