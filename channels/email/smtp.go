@@ -45,7 +45,7 @@ func (m *mailbox) handshake(ctx context.Context, to server, password string) (*s
 	}
 	if err := w.guard(ctx, func() error { return s.authenticate(to, password) }); err != nil {
 		s.close()
-		return nil, replied(stageLogin, "log in to the smtp server", err)
+		return nil, replied(stageLogin, "log in to the smtp server", redact(err, to.user, password))
 	}
 	return s, nil
 }
