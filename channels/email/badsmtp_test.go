@@ -89,3 +89,45 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 		check(caps, err)
 	}
 }
+
+// TestEndlessAnswers: a server that never ends what it says fills no memory.
+func TestEndlessAnswers(t *testing.T) { //nolint:paralleltest // measures memory
+	flood := func(w io.Writer, text string) error {
+		text = strings.Repeat(text, 64<<10/len(text))
+		for sent := 0; sent < 1<<30; sent += len(text) {
+			if _, err := io.WriteString(w, text); err != nil {
+				return err
+			}
+		}
+		return io.ErrShortWrite
+	}
+	for name, text := range map[string]string{"replies": "250-mx.example\r\n", "a line": "250-mx.example "} {
+		d := newWorld(t).open(t, dialogue(t, func(_ string, w io.Writer) error { return flood(w, text) }))
+		if most := growth(func() {
+			_, err := d.send(t, outbound("msg_1"))
+			class(t, err, channels.ClassRetry)
+		}); most > bound {
+			t.Errorf("endless %s take %d MiB", name, most>>20)
+		}
+	}
+	for at, text := range map[string]string{"UID SEARCH": " 1000000001", "EXAMINE": "x", "UID FETCH": "* 1 FETCH (UID 1 RFC822.SIZE 1)\r\n"} {
+		f := folder{sizes: []int64{300}}
+		d := newScript(t, func(command string, w io.Writer) (string, error) {
+			switch {
+			case !strings.HasPrefix(command, at):
+				return f.answer(command, w)
+			case at == "UID SEARCH":
+				fmt.Fprint(w, "* SEARCH")
+			case at == "EXAMINE":
+				fmt.Fprint(w, "* OK ")
+			}
+			return "", flood(w, text)
+		}).open(t)
+		if most := growth(func() {
+			_, err := as[channels.Fetcher](t, d.channel).Fetch(t.Context(), channels.Cursor{})
+			class(t, err, channels.ClassRetry)
+		}); most > 4*bound {
+			t.Errorf("an endless answer to %s takes %d MiB", at, most>>20)
+		}
+	}
+}

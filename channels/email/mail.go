@@ -246,6 +246,7 @@ func (s *session) pour(literal imap.LiteralReader, use func(io.Reader, int64) er
 		return use(strings.NewReader(""), 0)
 	}
 	r := &whole{literal: literal, left: literal.Size()}
+	s.wire.allow(literal.Size())
 	err := use(r, literal.Size())
 	if err != nil {
 		s.wire.cut()
