@@ -73,9 +73,12 @@ func (m *mailbox) reduced(ctx context.Context, s *session, at place, arrived tim
 // into the mailbox.
 func withheld(at place, arrived time.Time) channels.Inbound {
 	id := fmt.Sprintf("imap:%d:%d", at.validity, at.uid)
+	sender := fmt.Sprintf("imap.%d.%d@unknown.invalid", at.validity, at.uid)
 	return channels.Inbound{
-		Kind: channels.InboundUnknown, ExternalID: id, OccurredAt: arrived.UTC(), Unreadable: errWithheld.Error(),
-		Raw: channels.Raw{ContentType: "text/plain", Bytes: []byte(id)},
+		Kind: channels.InboundMessage, ExternalID: id, ThreadKey: id, OccurredAt: arrived.UTC(), Unreadable: errWithheld.Error(),
+		Sender: []channels.IdentityKey{identity(sender, channels.Claimed)}, Warnings: []string{channels.WarnSenderUnproved},
+		Parts: []channels.Part{{Type: channels.PartUnsupported, Native: mailType, Text: "The mail server does not give this mail. It is in the mailbox."}},
+		Raw:   channels.Raw{ContentType: "text/plain", Bytes: []byte(id)},
 	}
 }
 
