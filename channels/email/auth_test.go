@@ -1,6 +1,8 @@
 package email
 
 import (
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -113,6 +115,41 @@ func TestNoProofOfACutHeader(t *testing.T) {
 	in := readMail(t, head+strings.Repeat("X:\r\n", maxTopHeader/4)+"From: a@shop.example\r\n\r\nx\r\n")
 	if in.Sender[0].Level != channels.Claimed || in.Proof.Kind != channels.ProofNone || !has(in, channels.WarnSenderUnproved) {
 		t.Errorf("level %v, proof %+v, warnings %v", in.Sender[0].Level, in.Proof, in.Warnings)
+	}
+}
+
+// TestNoProofOfACutHeaderOfALargeMail: the same where only a part of the header
+// is asked for.
+func TestNoProofOfACutHeaderOfALargeMail(t *testing.T) {
+	t.Parallel()
+	for name, pad := range map[string]string{"short": "", "long": strings.Repeat("Content-X: x\r\n", maxHead/14+1)} {
+		head := "Authentication-Results: mx.example.com; dkim=pass header.d=shop.example\r\nFrom: b@shop.example\r\nSubject: large\r\n" + pad
+		if pad != "" {
+			head += "From: a@shop.example\r\n"
+		}
+		head += "\r\n"
+		f := folder{sizes: []int64{maxRead + 1}}
+		d := newScript(t, func(command string, w io.Writer) (string, error) {
+			switch {
+			case strings.HasSuffix(command, "(UID BODY)"):
+				_, err := io.WriteString(w, `* 1 FETCH (UID 1 BODY ("TEXT" "PLAIN" NIL NIL NIL "7BIT" 105000000 2000000))`+"\r\n")
+				return "", err
+			case strings.Contains(command, "[HEADER]"):
+				_, err := fmt.Fprintf(w, "* 1 FETCH (UID 1 BODY[HEADER] {%d}\r\n%s)\r\n", len(head), head)
+				return "", err
+			case strings.Contains(command, "[TEXT]"):
+				_, err := io.WriteString(w, "* 1 FETCH (UID 1 BODY[TEXT]<0> {5}\r\nhello)\r\n")
+				return "", err
+			}
+			return f.answer(command, w)
+		}).open(t, settings{"authservIds": []string{"mx.example.com"}})
+		got, _ := d.all(t, channels.Cursor{})
+		if len(got) != 1 || got[0].Subject != "large" || textIn(got[0]) != "hello" || !has(got[0], channels.WarnCut) {
+			t.Fatalf("%s header: got %+v", name, got)
+		}
+		if proved := got[0].Sender[0].Level == channels.ChannelProved; proved != (pad == "") || proved == has(got[0], channels.WarnSenderUnproved) {
+			t.Errorf("%s header: level %v, warnings %v", name, got[0].Sender[0].Level, got[0].Warnings)
+		}
 	}
 }
 

@@ -58,6 +58,9 @@ func (m *mailbox) reduced(ctx context.Context, s *session, at place, arrived tim
 	case err != nil || !there:
 		return channels.Inbound{}, false, err
 	}
+	if len(head) == maxHead {
+		head = cutHead(head)
+	}
 	text, err := m.text(ctx, s, at, &head)
 	if err != nil {
 		return channels.Inbound{}, false, err
@@ -105,7 +108,7 @@ func (m *mailbox) text(ctx context.Context, s *session, at place, head *[]byte) 
 		}
 		return s.optional(ctx, at.uid, part, maxText)
 	}
-	*head = withoutContent(*head)
+	*head = without("content-", *head)
 	if path == nil {
 		return []byte("\r\n"), nil
 	}
@@ -146,8 +149,15 @@ func firstText(structure imap.BodyStructure) (path []int, multipart bool) {
 	return path, multipart
 }
 
-// withoutContent drops the fields that describe the body, and the blank line.
-func withoutContent(head []byte) []byte {
+// cutHead ends a header of which more was to come. What it says of its sender
+// proves nothing: he may stand below.
+func cutHead(head []byte) []byte {
+	whole := head[:bytes.LastIndexByte(head, '\n')+1]
+	return append(without("authentication-results", whole), "\r\n"...)
+}
+
+// without drops the fields whose names begin so, and the blank line.
+func without(prefix string, head []byte) []byte {
 	var kept []byte
 	drop := false
 	for line := range bytes.Lines(head) {
@@ -156,7 +166,7 @@ func withoutContent(head []byte) []byte {
 		}
 		if line[0] != ' ' && line[0] != '\t' {
 			name, _, _ := bytes.Cut(line, []byte(":"))
-			drop = strings.HasPrefix(strings.ToLower(string(name)), "content-")
+			drop = strings.HasPrefix(strings.ToLower(string(name)), prefix)
 		}
 		if !drop {
 			kept = append(kept, line...)
