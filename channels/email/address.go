@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"tributary/channels"
+	"tributary/channels/internal/address"
 	"tributary/internal/clean"
 )
 
@@ -160,7 +161,7 @@ func displayName(raw []byte, locale string) string {
 // something on both sides, no blanks. It is no judge of RFC 5321, for whoever
 // sent from `a@b..com` is to be heard, too.
 func cleanAddress(raw []byte) string {
-	a := strings.ToLower(strings.TrimSpace(string(raw)))
+	a := address.Lower(strings.TrimSpace(string(raw)))
 	a = strings.TrimPrefix(strings.Trim(strings.ReplaceAll(a, `"`, ""), `<>' `), "mailto:")
 	a = strings.TrimRight(a, ".")
 	at := strings.LastIndexByte(a, '@')

@@ -106,6 +106,16 @@ func TestSenderBehindComments(t *testing.T) {
 	}
 }
 
+// TestSenderWithALookAlike: Unicode pairs the Kelvin sign with k, and mailboxes
+// of one provider that differ in it belong to two people.
+func TestSenderWithALookAlike(t *testing.T) {
+	t.Parallel()
+	in := readMail(t, "From: \u212Aevin@Shop.Example\r\n\r\nx")
+	if got := in.Sender[0].Value; got != "\u212Aevin@shop.example" {
+		t.Errorf("sender %q", got)
+	}
+}
+
 // TestNoProofOfACutHeader: a signature counts from the last From upwards. With
 // the last one behind what is kept of the header, the one above it, which a
 // stranger put onto a signed mail, would be proved.
