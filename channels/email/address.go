@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"tributary/channels"
+	"tributary/channels/internal/address"
 	"tributary/internal/clean"
 )
 
@@ -99,23 +100,24 @@ func splitAddresses(value []byte) [][]byte {
 // parseMailbox reads `Name <address>`, `address (Name)`, or what is left of them.
 func parseMailbox(piece []byte, locale string) party {
 	piece = bytes.TrimSpace(piece)
-	if open := lastOutside(piece, '<'); open >= 0 {
-		name, rest := piece[:open], piece[open+1:]
+	comments, _ := opaque(piece, word.FindAllIndex(piece, -1))
+	plain := blanked(piece, comments)
+	if open := lastOutside(plain, '<'); open >= 0 {
+		rest := plain[open+1:]
 		if end := bytes.IndexByte(rest, '>'); end >= 0 {
 			rest = rest[:end]
 		}
-		return party{name: displayName(name, locale), address: cleanAddress(rest)}
+		return party{name: displayName(piece[:open], locale), address: cleanAddress(rest)}
 	}
-	bare, comment := piece, []byte(nil)
-	if open := bytes.IndexByte(piece, '('); open >= 0 {
-		bare = piece[:open]
-		comment, _, _ = bytes.Cut(piece[open+1:], []byte(")"))
-	}
-	if a := cleanAddress(bare); a != "" {
+	if a := cleanAddress(plain); a != "" {
+		var comment []byte
+		if len(comments) > 0 {
+			comment = piece[comments[0][0]+1 : comments[0][1]-1]
+		}
 		return party{name: displayName(comment, locale), address: a}
 	}
 	// `Name a@b`: the last word that looks like an address is one.
-	words := bytes.Fields(piece)
+	words := bytes.Fields(plain)
 	for i := len(words) - 1; i >= 0; i-- {
 		if a := cleanAddress(bytes.Trim(words[i], `<>()"',;`)); a != "" {
 			return party{name: displayName(bytes.Join(words[:i], []byte(" ")), locale), address: a}
@@ -159,7 +161,7 @@ func displayName(raw []byte, locale string) string {
 // something on both sides, no blanks. It is no judge of RFC 5321, for whoever
 // sent from `a@b..com` is to be heard, too.
 func cleanAddress(raw []byte) string {
-	a := strings.ToLower(strings.TrimSpace(string(raw)))
+	a := address.Lower(strings.TrimSpace(string(raw)))
 	a = strings.TrimPrefix(strings.Trim(strings.ReplaceAll(a, `"`, ""), `<>' `), "mailto:")
 	a = strings.TrimRight(a, ".")
 	at := strings.LastIndexByte(a, '@')

@@ -1,6 +1,8 @@
 package email
 
 import (
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -52,6 +54,15 @@ func TestSenderTrust(t *testing.T) {
 		"two From fields":               {"a@shop.example\r\nFrom: b@shop.example", ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
 		"sender in another one's group": {"Team: a@shop.example, b@evil.example;", ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
 		"address in the name":           {`"a@bank.example" <x@evil.example>`, ours + " dmarc=pass header.from=bank.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"two addresses in one":          {"a@shop.example <b@shop.example>", ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"two in brackets":               {"<a@shop.example> <b@shop.example>", ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"a comma behind a backslash":    {`a@shop.example\, <b@shop.example>`, ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"one in a word that is none":    {"=?x?q? <a@shop.example>?= <b@shop.example>", ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"one behind an open comment":    {"a@shop.example (b <b@shop.example>", ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"one that begins in quotes":     {`"a"@shop.example <b@shop.example>`, ours + " dmarc=pass header.from=shop.example", channels.Claimed, "", "", channels.WarnSenderUnproved},
+		"the same address twice":        {"a@shop.example <A@shop.example>", ours + " dmarc=pass header.from=shop.example", channels.ChannelProved, "dmarc", "shop.example", ""},
+		"an address in an encoded name": {"=?utf-8?Q?b@shop.example?= <a@shop.example>", ours + " dmarc=pass header.from=shop.example", channels.ChannelProved, "dmarc", "shop.example", ""},
+		"a quoted local part":           {`"a..b"@shop.example`, ours + " dmarc=pass header.from=shop.example", channels.ChannelProved, "dmarc", "shop.example", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -70,6 +81,85 @@ func TestSenderTrust(t *testing.T) {
 				t.Errorf("warnings %q, want %q", got, c.warning)
 			}
 		})
+	}
+}
+
+// TestSenderBehindComments: what stands in a comment is nobody's address
+// (RFC 5322 section 3.2.2), and our own servers' verdict is not on it.
+func TestSenderBehindComments(t *testing.T) {
+	t.Parallel()
+	for from, name := range map[string]string{
+		"a@shop.example (<b@shop.example>)":                 "<b@shop.example>",
+		"(x) a@shop.example (b@shop.example)":               "x",
+		`a@shop.example (x \) <b@shop.example>)`:            `x \) <b@shop.example>`,
+		"a@shop.example (x (y) <b@shop.example>)":           "x (y) <b@shop.example>",
+		"Wang <a@shop.example> (<b@shop.example>)":          "Wang",
+		"Wang (Sales) <a@shop.example>":                     "Wang (Sales)",
+		"Wang (Sales <a@shop.example>":                      "Wang (Sales",
+		`"Wang (" <a@shop.example> ("<b@shop.example>")`:    "Wang (",
+		"=?utf-8?Q?Wang_(?= <a@shop.example> (b@x.example)": "Wang (",
+	} {
+		in := readMail(t, "Authentication-Results: mx.example.com; dmarc=pass header.from=shop.example\r\nFrom: "+from+"\r\n\r\nx")
+		if in.Sender[0].Value != "a@shop.example" || in.SenderName != name {
+			t.Errorf("%s: sender %v, name %q", from, in.Sender[0].Value, in.SenderName)
+		}
+	}
+}
+
+// TestSenderWithALookAlike: Unicode pairs the Kelvin sign with k, and mailboxes
+// of one provider that differ in it belong to two people.
+func TestSenderWithALookAlike(t *testing.T) {
+	t.Parallel()
+	in := readMail(t, "From: \u212Aevin@Shop.Example\r\n\r\nx")
+	if got := in.Sender[0].Value; got != "\u212Aevin@shop.example" {
+		t.Errorf("sender %q", got)
+	}
+}
+
+// TestNoProofOfACutHeader: a signature counts from the last From upwards. With
+// the last one behind what is kept of the header, the one above it, which a
+// stranger put onto a signed mail, would be proved.
+func TestNoProofOfACutHeader(t *testing.T) {
+	t.Parallel()
+	head := "Authentication-Results: mx.example.com; dkim=pass header.d=shop.example\r\nFrom: b@shop.example\r\nMessage-ID: <m@x>\r\n"
+	in := readMail(t, head+strings.Repeat("X:\r\n", maxTopHeader/4)+"From: a@shop.example\r\n\r\nx\r\n")
+	if in.Sender[0].Level != channels.Claimed || in.Proof.Kind != channels.ProofNone || !has(in, channels.WarnSenderUnproved) {
+		t.Errorf("level %v, proof %+v, warnings %v", in.Sender[0].Level, in.Proof, in.Warnings)
+	}
+}
+
+// TestNoProofOfACutHeaderOfALargeMail: the same where only a part of the header
+// is asked for.
+func TestNoProofOfACutHeaderOfALargeMail(t *testing.T) {
+	t.Parallel()
+	for name, pad := range map[string]string{"short": "", "long": strings.Repeat("Content-X: x\r\n", maxHead/14+1)} {
+		head := "Authentication-Results: mx.example.com; dkim=pass header.d=shop.example\r\nFrom: b@shop.example\r\nSubject: large\r\n" + pad
+		if pad != "" {
+			head += "From: a@shop.example\r\n"
+		}
+		head += "\r\n"
+		f := folder{sizes: []int64{maxRead + 1}}
+		d := newScript(t, func(command string, w io.Writer) (string, error) {
+			switch {
+			case strings.HasSuffix(command, "(UID BODY)"):
+				_, err := io.WriteString(w, `* 1 FETCH (UID 1 BODY ("TEXT" "PLAIN" NIL NIL NIL "7BIT" 105000000 2000000))`+"\r\n")
+				return "", err
+			case strings.Contains(command, "[HEADER]"):
+				_, err := fmt.Fprintf(w, "* 1 FETCH (UID 1 BODY[HEADER] {%d}\r\n%s)\r\n", len(head), head)
+				return "", err
+			case strings.Contains(command, "[TEXT]"):
+				_, err := io.WriteString(w, "* 1 FETCH (UID 1 BODY[TEXT]<0> {5}\r\nhello)\r\n")
+				return "", err
+			}
+			return f.answer(command, w)
+		}).open(t, settings{"authservIds": []string{"mx.example.com"}})
+		got, _ := d.all(t, channels.Cursor{})
+		if len(got) != 1 || got[0].Subject != "large" || textIn(got[0]) != "hello" || !has(got[0], channels.WarnCut) {
+			t.Fatalf("%s header: got %+v", name, got)
+		}
+		if proved := got[0].Sender[0].Level == channels.ChannelProved; proved != (pad == "") || proved == has(got[0], channels.WarnSenderUnproved) {
+			t.Errorf("%s header: level %v, warnings %v", name, got[0].Sender[0].Level, got[0].Warnings)
+		}
 	}
 }
 

@@ -20,7 +20,8 @@ type bounce struct {
 // readBounce finds a delivery report: a status part of either name, and the mail
 // that comes back, whole or its header, of either name. The parser's own reader
 // of reports finds no original in one for SMTPUTF8, and none out of order. machine
-// tells that no person wrote the mail.
+// tells that no person wrote the mail; what a person attached to a mail of another
+// form reports nothing.
 func (c *collector) readBounce(machine bool) (bounce, bool) {
 	var b bounce
 	found := false
@@ -41,7 +42,7 @@ func (c *collector) readBounce(machine bool) (bounce, bool) {
 	if !found && machine && c.top.has("x-failed-recipients") { // a server without reports
 		return bounce{state: channels.DeliveryFailed, reason: c.top.text("x-failed-recipients"), target: b.target}, true
 	}
-	return b, found
+	return b, found && (machine || c.pieces[0].media.name == "multipart/report")
 }
 
 // inner is the header of a mail within the mail.

@@ -85,3 +85,23 @@ func TestNoBounce(t *testing.T) {
 		})
 	}
 }
+
+// TestForwardedReport: a person who sends us the parts of a report asks
+// something. Taken for a report, his mail would be shown to nobody.
+func TestForwardedReport(t *testing.T) {
+	t.Parallel()
+	parts := statusPart("message/delivery-status", failed)
+	r, s := newReader()
+	in := readBy(t, r, head+"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nWhy did this come back?\r\n"+parts+originalPart("message/rfc822", "")+"--b--\r\n")
+	if in.Kind != channels.InboundMessage || in.Automatic || textIn(in) != "Why did this come back?" || len(in.Parts) != 3 {
+		t.Fatalf("kind %s, automatic %v, text %q, %d parts", in.Kind, in.Automatic, textIn(in), len(in.Parts))
+	}
+	if _, report, _ := strings.Cut(parts, "\r\n\r\n"); s.file(t, in.Parts[1].Media)+"\r\n" != report {
+		t.Errorf("report %q", s.file(t, in.Parts[1].Media))
+	}
+	// The same without a person.
+	in = readMail(t, "Return-Path: <>\r\n"+head+"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nIt came back.\r\n"+parts+originalPart("message/rfc822", "")+"--b--\r\n")
+	if in.Kind != channels.InboundDelivery || in.State != channels.DeliveryFailed || in.TargetID != "m7.abcdefghij@example.com" {
+		t.Errorf("kind %s, state %s, target %q", in.Kind, in.State, in.TargetID)
+	}
+}

@@ -142,10 +142,26 @@ func (m *mailbox) from(ctx context.Context, s *session, after channels.Cursor) (
 		p = position{} // It is none of ours: read all, the core knows what it had.
 	}
 	if p.Validity == validity {
-		return p, false, nil
+		back, err := s.back(ctx, imap.UID(p.UID))
+		if err != nil || !back {
+			return p, false, err
+		}
 	}
+	s.todo = nil // It was listed under other numbers.
 	last, err := s.last(ctx)
 	return position{Validity: validity, Since: p.Since, Old: uint32(last)}, false, err
+}
+
+// back reports whether the folder has gone back behind last, as one does that
+// was restored from a copy: new mails get numbers that were read before. Servers
+// may not do so without another UIDVALIDITY (RFC 9051 section 2.3.1.1), and do.
+func (s *session) back(ctx context.Context, last imap.UID) (bool, error) {
+	if next := s.box.UIDNext; next == 0 || next > last {
+		return false, nil
+	}
+	// The next number alone can be wrong; then the last mail is where it was.
+	found, err := s.search(ctx, &imap.SearchCriteria{UID: []imap.UIDSet{{{Start: last}}}})
+	return err == nil && (len(found) == 0 || found[len(found)-1] < last), err
 }
 
 // last is the highest UID in the folder, or the one before the next.

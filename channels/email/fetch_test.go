@@ -3,7 +3,9 @@ package email
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +102,90 @@ func TestFetchAfterUIDValidityChanged(t *testing.T) {
 			t.Errorf("after it came %q", subjects(got))
 		}
 	}
+}
+
+// TestFetchAfterUIDValidityChangedInMid: the numbers that were listed before
+// mean other mails now, and what the list does not have must come all the same.
+func TestFetchAfterUIDValidityChangedInMid(t *testing.T) {
+	t.Parallel()
+	f, validity, lowest := folder{sizes: slices.Repeat([]int64{300}, 60)}, 7, 31
+	d := newScript(t, func(command string, w io.Writer) (string, error) {
+		switch {
+		case strings.HasPrefix(command, "EXAMINE"):
+			fmt.Fprintf(w, "* 60 EXISTS\r\n* OK [UIDVALIDITY %d] v\r\n* OK [UIDNEXT 61] n\r\n", validity)
+			return "OK [READ-ONLY] in", nil
+		case strings.HasPrefix(command, "UID SEARCH"):
+			fmt.Fprint(w, "* SEARCH")
+			for uid := max(searchFrom(command), lowest); uid <= 60; uid++ {
+				fmt.Fprintf(w, " %d", uid)
+			}
+			fmt.Fprint(w, "\r\n")
+			return "", nil
+		}
+		return f.answer(command, w)
+	}).open(t)
+	batch := d.fetch(t, channels.Cursor{})
+	if len(batch.Events) != batchMails || batch.Events[0].Subject != "mail 31" {
+		t.Fatalf("began with %q", subjects(batch.Events))
+	}
+	validity, lowest = 8, 1
+	if got, _ := d.all(t, batch.Next); len(got) != 60 || got[0].Subject != "mail 1" {
+		t.Errorf("of 60 mails came %d: %q", len(got), subjects(got))
+	}
+}
+
+// TestFetchFromARestoredFolder: a copy of last night is put back, and new mails
+// get numbers that were read before.
+func TestFetchFromARestoredFolder(t *testing.T) {
+	t.Parallel()
+	for next, name := range map[int]string{61: "a server that keeps count", 0: "one that does not say", 31: "one that says a wrong number"} {
+		last, validity := 60, 7
+		f := folder{sizes: slices.Repeat([]int64{300}, 60)}
+		s := newScript(t, func(command string, w io.Writer) (string, error) {
+			switch {
+			case strings.HasPrefix(command, "EXAMINE"):
+				fmt.Fprintf(w, "* %d EXISTS\r\n* OK [UIDVALIDITY %d] v\r\n", last, validity)
+				if next > 0 {
+					fmt.Fprintf(w, "* OK [UIDNEXT %d] n\r\n", next)
+				}
+				return "OK [READ-ONLY] in", nil
+			case strings.HasPrefix(command, "UID SEARCH"):
+				return "", found(w, searchFrom(command), last)
+			}
+			return f.answer(command, w)
+		})
+		d := s.open(t)
+		_, end := d.all(t, channels.Cursor{})
+		for range 2 {
+			if got, _ := d.all(t, end); len(got) != 0 {
+				t.Errorf("%s: %d mails came again", name, len(got))
+			}
+		}
+		last, next = 41, 42
+		got, end := d.all(t, end)
+		if len(got) != 41 {
+			t.Errorf("%s: of the restored folder came %q", name, subjects(got))
+		}
+		last, next = 42, 43
+		if got, end = d.all(t, end); !slices.Equal(subjects(got), []string{"mail 42"}) {
+			t.Errorf("%s: then came %q", name, subjects(got))
+		}
+		last, next = 0, 43 // All are gone, and the numbers go on.
+		if got, _ := d.all(t, end); len(got) != 0 {
+			t.Errorf("%s: of the empty folder came %q", name, subjects(got))
+		}
+	}
+}
+
+// found writes the answer to a search from one number to the last; n:* has the
+// last always.
+func found(w io.Writer, from, last int) error {
+	fmt.Fprint(w, "* SEARCH")
+	for uid := min(from, max(last, 1)); uid <= last; uid++ {
+		fmt.Fprintf(w, " %d", uid)
+	}
+	_, err := fmt.Fprint(w, "\r\n")
+	return err
 }
 
 func TestFetchTakesAForeignCursorAsNone(t *testing.T) {

@@ -3,8 +3,10 @@ package email
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/textproto"
 	"slices"
 	"strings"
 
@@ -50,11 +52,11 @@ func (m *mailbox) login(ctx context.Context, to server, password string) (*sessi
 	err = w.guard(ctx, func() error { return s.greet(ctx, to, m.tls(to)) })
 	if err != nil {
 		s.close()
-		return nil, unreachable(fmt.Errorf("connect to the imap server: %w", redact(err, password)))
+		return nil, unreachable(fmt.Errorf("connect to the imap server: %w", redact(err, to.user, password)))
 	}
 	if err = w.guard(ctx, func() error { return s.authenticate(to.user, password) }); err != nil {
 		s.close()
-		return nil, loginError(redact(err, password))
+		return nil, loginError(redact(err, to.user, password))
 	}
 	return s, nil
 }
@@ -117,16 +119,25 @@ func (p plain) Start() (mechanism string, response []byte, err error) {
 // Next is called when the server asks more than the mechanism has.
 func (p plain) Next([]byte) ([]byte, error) { return nil, errors.New("the server asks too much") }
 
-// redact takes a secret out of a server's answer: some repeat the command that
-// they refuse.
-func redact(err error, secret string) error {
-	e, is := errors.AsType[*imap.Error](err)
-	if !is {
-		return err
+// redact takes the password out of a server's answer, in every form in which we
+// say it: some repeat the line that they refuse.
+func redact(err error, user, password string) error {
+	var forms []string
+	encode := base64.StdEncoding.EncodeToString
+	for _, form := range []string{password, quoteIMAP.Replace(password), encode([]byte(password)), encode([]byte("\x00" + user + "\x00" + password))} {
+		forms = append(forms, form, "***")
 	}
-	text := strings.ReplaceAll(e.Text, secret, "***")
-	return &imap.Error{Type: e.Type, Code: e.Code, Text: clean.Line(text, 200)}
+	hide := strings.NewReplacer(forms...)
+	if e, is := errors.AsType[*imap.Error](err); is {
+		return &imap.Error{Type: e.Type, Code: e.Code, Text: clean.Line(hide.Replace(e.Text), 200)}
+	}
+	if e, is := errors.AsType[*textproto.Error](err); is {
+		return &textproto.Error{Code: e.Code, Msg: hide.Replace(e.Msg)}
+	}
+	return err
 }
+
+var quoteIMAP = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // passing are the response codes of a refusal that ends by itself (RFC 5530).
 var passing = []imap.ResponseCode{

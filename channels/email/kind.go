@@ -183,9 +183,9 @@ func open(cfg any, host channels.Host) (channels.Channel, error) {
 
 // own lists our addresses in lower case.
 func (c Config) own() []string {
-	list := []string{strings.ToLower(c.Address)}
+	list := []string{address.Lower(c.Address)}
 	for _, alias := range c.Aliases {
-		list = append(list, strings.ToLower(alias))
+		list = append(list, address.Lower(alias))
 	}
 	return list
 }

@@ -58,6 +58,9 @@ func (m *mailbox) reduced(ctx context.Context, s *session, at place, arrived tim
 	case err != nil || !there:
 		return channels.Inbound{}, false, err
 	}
+	if len(head) == maxHead {
+		head = cutHead(head)
+	}
 	text, err := m.text(ctx, s, at, &head)
 	if err != nil {
 		return channels.Inbound{}, false, err
@@ -73,9 +76,12 @@ func (m *mailbox) reduced(ctx context.Context, s *session, at place, arrived tim
 // into the mailbox.
 func withheld(at place, arrived time.Time) channels.Inbound {
 	id := fmt.Sprintf("imap:%d:%d", at.validity, at.uid)
+	sender := fmt.Sprintf("imap.%d.%d@unknown.invalid", at.validity, at.uid)
 	return channels.Inbound{
-		Kind: channels.InboundUnknown, ExternalID: id, OccurredAt: arrived.UTC(), Unreadable: errWithheld.Error(),
-		Raw: channels.Raw{ContentType: "text/plain", Bytes: []byte(id)},
+		Kind: channels.InboundMessage, ExternalID: id, ThreadKey: id, OccurredAt: arrived.UTC(), Unreadable: errWithheld.Error(),
+		Sender: []channels.IdentityKey{identity(sender, channels.Claimed)}, Warnings: []string{channels.WarnSenderUnproved},
+		Parts: []channels.Part{{Type: channels.PartUnsupported, Native: mailType, Text: "The mail server does not give this mail. It is in the mailbox."}},
+		Raw:   channels.Raw{ContentType: "text/plain", Bytes: []byte(id)},
 	}
 }
 
@@ -102,7 +108,7 @@ func (m *mailbox) text(ctx context.Context, s *session, at place, head *[]byte) 
 		}
 		return s.optional(ctx, at.uid, part, maxText)
 	}
-	*head = withoutContent(*head)
+	*head = without("content-", *head)
 	if path == nil {
 		return []byte("\r\n"), nil
 	}
@@ -143,8 +149,15 @@ func firstText(structure imap.BodyStructure) (path []int, multipart bool) {
 	return path, multipart
 }
 
-// withoutContent drops the fields that describe the body, and the blank line.
-func withoutContent(head []byte) []byte {
+// cutHead ends a header of which more was to come. What it says of its sender
+// proves nothing: he may stand below.
+func cutHead(head []byte) []byte {
+	whole := head[:bytes.LastIndexByte(head, '\n')+1]
+	return append(without("authentication-results", whole), "\r\n"...)
+}
+
+// without drops the fields whose names begin so, and the blank line.
+func without(prefix string, head []byte) []byte {
 	var kept []byte
 	drop := false
 	for line := range bytes.Lines(head) {
@@ -153,7 +166,7 @@ func withoutContent(head []byte) []byte {
 		}
 		if line[0] != ' ' && line[0] != '\t' {
 			name, _, _ := bytes.Cut(line, []byte(":"))
-			drop = strings.HasPrefix(strings.ToLower(string(name)), "content-")
+			drop = strings.HasPrefix(strings.ToLower(string(name)), prefix)
 		}
 		if !drop {
 			kept = append(kept, line...)
@@ -246,6 +259,7 @@ func (s *session) pour(literal imap.LiteralReader, use func(io.Reader, int64) er
 		return use(strings.NewReader(""), 0)
 	}
 	r := &whole{literal: literal, left: literal.Size()}
+	s.wire.allow(literal.Size())
 	err := use(r, literal.Size())
 	if err != nil {
 		s.wire.cut()

@@ -45,6 +45,7 @@ type collector struct {
 	locale string
 
 	top      header
+	topCut   bool // what stood below is not known
 	pieces   []*piece
 	skeleton bytes.Buffer
 	open     []container
@@ -67,7 +68,7 @@ type container struct {
 func (c *collector) begin(block []byte, cut bool, depth int) (division, error) {
 	h := parseHeader(block, c.locale)
 	if depth == 0 {
-		c.top = h
+		c.top, c.topCut = h, cut
 	} else if c.headers += len(block); c.headers > maxAllHeaders {
 		h, cut = header{locale: c.locale}, true
 	}
@@ -136,7 +137,7 @@ func (c *collector) body(content io.Reader) error {
 	switch {
 	case p.body:
 		err = c.text(p, content)
-	case c.inReport() || isStatus(p.media.name):
+	case c.inReport():
 		err = c.report(p, content)
 	default:
 		err = c.file(p, content)
@@ -169,7 +170,7 @@ func (c *collector) report(p *piece, content io.Reader) (err error) {
 
 // file streams a file into the store.
 func (c *collector) file(p *piece, content io.Reader) error {
-	if isMail(p.media.name) {
+	if isMail(p.media.name) || isStatus(p.media.name) {
 		kept := &prefix{in: content, room: min(maxInner, maxInners-c.heads)}
 		defer func() { p.head, c.heads = kept.head, c.heads+len(kept.head) }()
 		content = kept

@@ -13,7 +13,7 @@ func (m *message) address() {
 	m.from, several = m.sender()
 	level := channels.Claimed
 	v := verdict{}
-	if m.from.address != "" && !several {
+	if m.from.address != "" && !several && !m.c.topCut {
 		v = m.r.authenticate(h, m.from.address)
 	}
 	switch {
@@ -33,12 +33,16 @@ func (m *message) address() {
 	m.replyTo()
 }
 
-// sender is who the mail says it is from; several tells that it names more than one.
+// sender is who the mail says it is from; several tells that it names more than
+// one, or that another program may read another one.
 func (m *message) sender() (from party, several bool) {
 	h := m.c.top
 	var named party
 	addresses := map[string]bool{}
 	for _, value := range h.all("from") {
+		for _, a := range readings(rawToUTF8(value, m.r.locale)) {
+			addresses[a] = true
+		}
 		for _, b := range parseAddresses(value, m.r.locale) {
 			if b.address != "" {
 				addresses[b.address] = true

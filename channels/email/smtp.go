@@ -38,6 +38,7 @@ func (m *mailbox) handshake(ctx context.Context, to server, password string) (*s
 	if err != nil {
 		return nil, err
 	}
+	w.most = maxReplies
 	s := &submission{wire: w}
 	if err := w.guard(ctx, func() error { return s.greet(ctx, to, m.tls(to), m.config.Address) }); err != nil {
 		s.close()
@@ -45,7 +46,7 @@ func (m *mailbox) handshake(ctx context.Context, to server, password string) (*s
 	}
 	if err := w.guard(ctx, func() error { return s.authenticate(to, password) }); err != nil {
 		s.close()
-		return nil, replied(stageLogin, "log in to the smtp server", err)
+		return nil, replied(stageLogin, "log in to the smtp server", redact(err, to.user, password))
 	}
 	return s, nil
 }

@@ -24,7 +24,18 @@ const (
 	finalPatience = 10 * time.Minute
 )
 
-var errSilent = errors.New("no answer in time")
+const (
+	// maxAnswer is how many bytes an IMAP server may say at one task, but for a
+	// mail, and maxReplies an SMTP server: the libraries keep what they read. A
+	// list of some million mails has less.
+	maxAnswer  = 32 << 20
+	maxReplies = 1 << 20
+)
+
+var (
+	errSilent  = errors.New("no answer in time")
+	errEndless = errors.New("an answer without end")
+)
 
 // wire is a connection that is cut when its peer is silent for too long. The
 // deadlines of net.Conn are times of the machine's clock; ours run on the
@@ -41,6 +52,9 @@ type wire struct {
 	stop     chan struct{} // ends that timer
 	closed   bool
 	late     bool
+	most     int64 // bytes that the peer may say at one task
+	room     int64 // what is left of them
+	endless  bool
 	timers   sync.WaitGroup
 }
 
@@ -54,6 +68,23 @@ func (w *wire) expect(limit time.Duration) {
 
 // rest ends the waiting. What the peer sends is still read.
 func (w *wire) rest() { w.expect(0) }
+
+// allow lets the peer say an answer of the usual length, and so much more.
+func (w *wire) allow(more int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.room = w.most + more
+}
+
+// heard cuts the connection of a peer that has used up its room.
+func (w *wire) heard(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.room -= int64(n); w.room < 0 && w.limit > 0 {
+		w.endless = true
+		w.cut()
+	}
+}
 
 // touch begins the wait anew, unless it was over: the timer may be about to say
 // so.
@@ -103,6 +134,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if n > 0 {
 		w.touch()
+		w.heard(n)
 	}
 	return n, err
 }
@@ -140,6 +172,7 @@ func (w *wire) Close() error {
 // guard runs f, which waits for the peer, and cuts the connection when the peer
 // is silent or ctx ends.
 func (w *wire) guard(ctx context.Context, f func() error) error {
+	w.allow(0)
 	w.expect(patience)
 	defer w.rest()
 	defer context.AfterFunc(ctx, w.cut)()
@@ -156,6 +189,8 @@ func (w *wire) explain(ctx context.Context, err error) error {
 		return nil
 	case w.late:
 		return fmt.Errorf("%w: %w", errSilent, err)
+	case w.endless:
+		return fmt.Errorf("%w: %w", errEndless, err)
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
@@ -206,7 +241,7 @@ func (m *mailbox) dial(ctx context.Context, to server) (*wire, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the %s server: %w", to.protocol, err)
 	}
-	w := &wire{Conn: conn, clock: m.host.Clock, owner: &m.wires}
+	w := &wire{Conn: conn, clock: m.host.Clock, owner: &m.wires, most: maxAnswer}
 	if err := m.wires.add(w); err != nil {
 		w.cut()
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"io"
 	"time"
 )
@@ -57,12 +56,10 @@ func parseTail(tail []byte, total int64, stored time.Time) (Info, error) {
 // fill streams r into w, then the description behind it. Without a clock the time is left to the store.
 func fill(ctx context.Context, w io.Writer, r io.Reader, max int64, clock func() time.Time) (Info, error) {
 	src := &counter{ctx: ctx, r: r, left: max}
-	head := make([]byte, sniffed)
-	n, err := io.ReadFull(src, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	head, err := io.ReadAll(io.LimitReader(src, sniffed)) // ReadFull takes a source that broke off for one that ended
+	if err != nil {
 		return Info{}, err
 	}
-	head = head[:n]
 	sum := sha256.New()
 	both := io.MultiWriter(w, sum)
 	if _, err := both.Write(head); err != nil {

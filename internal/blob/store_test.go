@@ -225,6 +225,7 @@ func TestPutFailureLeavesNothing(t *testing.T) {
 			"negative":           {t.Context(), func() io.Reader { return strings.NewReader("1") }, -1, blob.ErrTooLarge},
 			"far over, in parts": {t.Context(), func() io.Reader { return endless{} }, 2*part + 1, blob.ErrTooLarge},
 			"early failure":      {t.Context(), func() io.Reader { return iotest.ErrReader(boom) }, 10, boom},
+			"early break":        {t.Context(), func() io.Reader { return io.MultiReader(strings.NewReader("x"), &broken{}) }, 10, io.ErrUnexpectedEOF},
 			"late failure": {t.Context(), func() io.Reader {
 				return io.MultiReader(strings.NewReader(strings.Repeat("x", 99999)), iotest.ErrReader(boom))
 			}, 1 << 20, boom},
@@ -257,6 +258,17 @@ func TestPutFailureLeavesNothing(t *testing.T) {
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// broken says once that it broke off.
+type broken struct{ said bool }
+
+func (b *broken) Read([]byte) (int, error) {
+	if b.said {
+		return 0, io.EOF
+	}
+	b.said = true
+	return 0, io.ErrUnexpectedEOF
+}
 
 func TestKeysAreBoring(t *testing.T) {
 	t.Parallel()

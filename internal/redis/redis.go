@@ -11,8 +11,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/url"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -30,16 +28,17 @@ func (quiet) Printf(context.Context, string, ...any) {}
 // The logger is global in the library; set here, it is in place before the first client.
 func init() { goredis.SetLogger(quiet{}) }
 
+// errAddress says nothing of the address: a password with a slash in it is read as port or number, and the library's
+// errors repeat those.
+var errAddress = errors.New("read the address of Redis: it must have the form redis://[[USER]:PASSWORD@]HOST[:PORT][/NUMBER][?OPTIONS], " +
+	"with signs like / and @ of the password written as %2F and %40")
+
 // Open makes a client for redis://, or rediss:// over TLS. It does not connect: the first command does. Close it when
 // done.
 func Open(address string) (*goredis.Client, error) {
 	o, err := goredis.ParseURL(address)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) { // its text holds the whole address with the password
-			err = u.Err
-		}
-		return nil, fmt.Errorf("read the address of Redis: %w", err)
+		return nil, errAddress
 	}
 	if o.DialTimeout == 0 {
 		o.DialTimeout = patience

@@ -33,7 +33,10 @@ func TestOpen(t *testing.T) {
 
 func TestOpenKeepsThePasswordToItself(t *testing.T) {
 	t.Parallel()
-	for _, address := range []string{"redis://:secret@host:port/0", "http://:secret@host", "redis://:secret@host/none", "redis://:secret@host/0?what=1", ":secret"} {
+	for _, address := range []string{
+		"redis://:secret@host:port/0", "http://:secret@host", "redis://:secret@host/none", "redis://:secret@host/0?what=1", ":secret",
+		"redis://:secret/x@host:6379", "redis://user:6379/secret@host", "redis://:%secret@host",
+	} {
 		_, err := redis.Open(address)
 		if err == nil {
 			t.Errorf("%s was taken", address)

@@ -38,7 +38,19 @@ func Email(text string) (string, bool) {
 	if err != nil || a.Address != text || len(text) > 254 {
 		return "", false
 	}
-	return strings.ToLower(text), true
+	return Lower(text), true
+}
+
+// Lower gives an address in lower case. A letter beyond ASCII stays beyond it:
+// Unicode pairs the Kelvin sign with k, and whoever has the one address must not
+// become who has the other.
+func Lower(text string) string {
+	return strings.Map(func(r rune) rune {
+		if lower := unicode.ToLower(r); r < utf8.RuneSelf || lower >= utf8.RuneSelf {
+			return lower
+		}
+		return r
+	}, text)
 }
 
 // MaxID is the longest opaque id in bytes: it stands in unique indexes.

@@ -31,6 +31,9 @@ func TestEmail(t *testing.T) {
 	for in, want := range map[string]string{
 		"Wang.Fang@Example.COM":                 "wang.fang@example.com",
 		" a@example.com ":                       "a@example.com",
+		"ÄRGER@example.com":                     "ärger@example.com",
+		"\u212Aevin@example.com":                "\u212Aevin@example.com", // the Kelvin sign
+		"\u0130van@example.com":                 "\u0130van@example.com",
 		"Wang <a@example.com>":                  "",
 		"a@example.com, b@example.com":          "",
 		"a@example.com\r\nBcc: b@x.org":         "",
