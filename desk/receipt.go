@@ -111,7 +111,7 @@ func (w *work) delivered(ctx context.Context, m *ent.Message, to message.Deliver
 	} else {
 		u.ClearDeliveryError()
 	}
-	if to == message.DeliverySENT || m.SentAt == nil && rank[to] > rank[message.DeliverySENT] {
+	if to != m.Delivery && (to == message.DeliverySENT || m.SentAt == nil && rank[to] > rank[message.DeliverySENT]) {
 		u.SetSentAt(w.at)
 	}
 	if change != nil {
