@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"tributary/desk"
 	"tributary/desk/desktest"
 	"tributary/ent"
 	"tributary/ent/job"
@@ -58,6 +59,42 @@ func TestWhatTheProviderTookIsSentWhoeverHasTheJob(t *testing.T) {
 		sent(after.ID)
 		if n := len(p.Box.Sent()); n != 2 {
 			t.Errorf("two letters went out %d times", n)
+		}
+	})
+}
+
+// A channel of old settings ends with what runs on it, at the latest with the desk.
+func TestARenameCutsNoSending(t *testing.T) {
+	each(t, func(t *testing.T, w *desktest.World) {
+		p := w.Post(nil)
+		i, a := atWork(w, p)
+		h := p.Hold()
+		rename := func() { // and use it, which opens it anew
+			if _, err := w.Desk.UpdateChannel(w.Admin, p.ID, desk.ChannelUpdateInput{Name: ptr(w.Unique("renamed"))}, nil, nil); err != nil {
+				t.Error(err)
+			}
+			if err := w.Desk.PullNow(t.Context(), h); err != nil {
+				t.Error(err)
+			}
+		}
+		m := a.Reply(i, "an answer")
+		p.Box.During(rename)
+		w.Work()
+		if got := read(t, w, m.ID); got.Delivery != message.DeliverySENT {
+			t.Errorf("renamed while it was handed in, it is %s: %+v", got.Delivery, got.DeliveryError)
+		}
+		if n := p.Box.Opened(); n != 2 {
+			t.Errorf("%d channels are open, want the old and the new one", n)
+		}
+		w.Desk.Overdue()
+		w.Eventually("the old one is closed", func() bool { return p.Box.Opened() == 1 })
+		rename()
+		if n := p.Box.Opened(); n != 2 {
+			t.Errorf("%d channels are open after another change", n)
+		}
+		ok(t, w.Desk.Close())
+		if n := p.Box.Opened(); n != 0 {
+			t.Errorf("%d channels outlive the desk", n)
 		}
 	})
 }
