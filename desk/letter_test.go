@@ -272,6 +272,48 @@ func TestABounceFindsItsMessage(t *testing.T) {
 	})
 }
 
+// The others have it: it is shown, and neither FAILED nor sent to them twice.
+func TestABounceOfOneOfSeveralIsShown(t *testing.T) {
+	each(t, func(t *testing.T, w *desktest.World) {
+		p, a := w.Post(nil), agentOf(w)
+		in := p.Mail("m1", "x@c.test", "Hi", "one")
+		in.Cc = to("cc@c.test")
+		i := w.Serve(w.Interaction(p.Arrives(in).InteractionID), a)
+		report := func(m *ent.Message, state channels.DeliveryState, reason string) *ent.Message {
+			p.Box.Add(channels.Inbound{
+				Kind: channels.InboundDelivery, ExternalID: w.Unique("dsn"), MessageID: m.ID.String(), State: state, Reason: reason, Automatic: true, OccurredAt: w.Clock.Now(),
+			})
+			p.Pull()
+			w.Work()
+			return read(t, w, m.ID)
+		}
+		shown := func(m *ent.Message, delivery message.Delivery, reason string, final bool) {
+			t.Helper()
+			if m.Delivery != delivery || m.DeliveryError == nil || m.DeliveryError.Message != reason || m.DeliveryError.Permanent != final {
+				t.Errorf("%s, shown as %+v, steps %+v", m.Delivery, m.DeliveryError, m.Steps)
+			}
+		}
+		all, err := w.Desk.SendMessage(a, i.ID, desk.MessageInput{Text: ptr("to all"), ReplyAll: ptr(true)}, nil)
+		ok(t, err)
+		one, err := w.Desk.SendMessage(a, i.ID, desk.MessageInput{Text: ptr("to one")}, nil)
+		ok(t, err)
+		w.Work()
+		shown(report(read(t, w, one.Message), channels.DeliveryFailed, "no such user"), message.DeliveryFAILED, "no such user", true)
+
+		sent := read(t, w, all.Message)
+		w.Clock.Add(time.Minute)
+		m := report(sent, channels.DeliveryFailed, "no such user")
+		shown(m, message.DeliverySENT, "no such user", false)
+		if !m.SentAt.Equal(*sent.SentAt) {
+			t.Errorf("sent %s, after the bounce %s", sent.SentAt, m.SentAt)
+		}
+		_, err = w.Desk.SendAgain(a, m.ID, nil)
+		w.Refused(err, desk.WrongState)
+		shown(report(m, channels.DeliveryDelivered, ""), message.DeliveryDELIVERED, "no such user", false)
+		shown(report(m, channels.DeliveryFailed, "the mailbox is full"), message.DeliveryDELIVERED, "the mailbox is full", false)
+	})
+}
+
 // One node fetches a stream at a time, batch and place are one transaction, and a holder that lost it stores nothing.
 func TestAStreamIsFetchedByOne(t *testing.T) {
 	each(t, func(t *testing.T, w *desktest.World) {

@@ -291,7 +291,9 @@ func (p *Puller) fetch(ctx context.Context, x *pulling) {
 func (p *Puller) fault(ctx context.Context, x *pulling) {
 	if r := recover(); r != nil {
 		p.desk.Log.ErrorContext(ctx, "a kind of channel failed", "channel", x.Channel, "panic", r, "stack", string(debug.Stack()))
-		p.failed(context.WithoutCancel(ctx), x, fmt.Errorf("panic: %v", r))
+		ctx = context.WithoutCancel(ctx)
+		p.failed(ctx, x, fmt.Errorf("panic: %v", r))
+		p.watches(ctx, x, false)
 	}
 }
 

@@ -37,24 +37,40 @@ func (w *work) receipt(ctx context.Context, ch *ent.Channel, in channels.Inbound
 		return nil, nil
 	}
 	if to == message.DeliveryFAILED {
-		// A provider's late refusal counts, unless the customer has it.
-		if m.Delivery == message.DeliveryDELIVERED || m.Delivery == message.DeliveryREAD || m.Delivery == message.DeliveryFAILED {
-			return nil, nil
-		}
-		why := &schema.DeliveryError{Code: "receipt", Message: orText(in.Reason, "the provider reports a failure"), Permanent: true}
-		several, err := m.QueryRecipients().Limit(2).Count(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("count recipients: %w", err)
-		}
-		if several > 1 { // the others have it, and sending it again would give it to them twice
-			to, why.Permanent = m.Delivery, false
-		}
-		return w.delivered(ctx, m, to, why, nil)
+		return w.bounced(ctx, m, orText(in.Reason, "the provider reports a failure"))
 	}
 	if rank[to] <= rank[m.Delivery] {
 		return nil, nil
 	}
 	return w.delivered(ctx, m, to, nil, nil)
+}
+
+// codeReceipt is the code of a failure that a provider reported later.
+const codeReceipt = "receipt"
+
+// bounced notes a provider's late refusal. It counts, unless the customer has the message. Of several recipients the
+// others may have it, and sending it again would give it to them twice: it is shown where the message stands.
+func (w *work) bounced(ctx context.Context, m *ent.Message, reason string) (*ent.Message, error) {
+	several, err := m.QueryRecipients().Limit(2).Count(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("count recipients: %w", err)
+	}
+	to, why := message.DeliveryFAILED, &schema.DeliveryError{Code: codeReceipt, Message: reason, Permanent: true}
+	switch {
+	case m.Delivery == message.DeliveryFAILED:
+		return nil, nil
+	case several > 1:
+		to, why.Permanent = m.Delivery, false
+	case m.Delivery == message.DeliveryDELIVERED || m.Delivery == message.DeliveryREAD:
+		return nil, nil
+	}
+	return w.delivered(ctx, m, to, why, nil)
+}
+
+// partly reports whether one of several recipients is known not to have the message: that stays shown, whatever the
+// others say.
+func partly(m *ent.Message) bool {
+	return m.DeliveryError != nil && m.DeliveryError.Code == codeReceipt && !m.DeliveryError.Permanent
 }
 
 // ownMessage finds the outbound message that a receipt names, by our id or by the provider's.
@@ -106,12 +122,13 @@ func (w *work) delivered(ctx context.Context, m *ent.Message, to message.Deliver
 		step.Detail = why.Message
 	}
 	u := w.tx.Message.UpdateOneID(m.ID).Where(message.DeliveryEQ(m.Delivery)).SetDelivery(to).SetSteps(append(m.Steps, step)).AddVersion(1).SetUpdatedAt(w.at)
-	if why != nil {
+	switch {
+	case why != nil:
 		u.SetDeliveryError(why)
-	} else {
+	case !partly(m) || rank[to] < rank[message.DeliverySENT]: // before that it is sent anew
 		u.ClearDeliveryError()
 	}
-	if to == message.DeliverySENT || m.SentAt == nil && rank[to] > rank[message.DeliverySENT] {
+	if to != m.Delivery && (to == message.DeliverySENT || m.SentAt == nil && rank[to] > rank[message.DeliverySENT]) {
 		u.SetSentAt(w.at)
 	}
 	if change != nil {

@@ -28,7 +28,7 @@ func init() {
 			if !ok {
 				return nil, channels.ConfigError(errors.New("there is no such box"))
 			}
-			return postChannel{box.(*PostBox)}, nil
+			return box.(*PostBox).open(), nil
 		},
 	})
 }
@@ -45,9 +45,21 @@ type PostBox struct {
 	letters []channels.Inbound
 	sent    []channels.Outbound
 	fail    error
+	bursts  Doing
+	during  func()
 	fetches int
+	opened  int
 	woken   chan struct{}
 }
+
+// Doing is what a channel of the box does.
+type Doing string
+
+// What a channel of the box can burst in.
+const (
+	Fetching Doing = "fetch"
+	Watching Doing = "watch"
+)
 
 // Add puts letters into the box.
 func (b *PostBox) Add(letters ...channels.Inbound) {
@@ -65,6 +77,20 @@ func (b *PostBox) Fail(err error) {
 	b.fail = err
 }
 
+// Burst makes the box panic in what it does; nothing mends it.
+func (b *PostBox) Burst(in Doing) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bursts = in
+}
+
+// During runs f inside each sending, before the letter is taken.
+func (b *PostBox) During(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.during = f
+}
+
 // Sent is what went out.
 func (b *PostBox) Sent() []channels.Outbound {
 	b.mu.Lock()
@@ -79,12 +105,50 @@ func (b *PostBox) Fetches() int {
 	return b.fetches
 }
 
-type postChannel struct{ box *PostBox }
+// Opened counts the channels that are open on the box.
+func (b *PostBox) Opened() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.opened
+}
 
-func (postChannel) Close() error { return nil }
+func (b *PostBox) open() *postChannel {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.opened++
+	return &postChannel{box: b}
+}
+
+// burst panics where that was asked for.
+func (b *PostBox) burst(in Doing) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.bursts == in {
+		panic("the box bursts in " + string(in))
+	}
+}
+
+// postChannel is a channel that is open on a box; closed is the box's to guard.
+type postChannel struct {
+	box    *PostBox
+	closed bool
+}
+
+// Close cuts what runs on it.
+func (c *postChannel) Close() error {
+	c.box.mu.Lock()
+	defer c.box.mu.Unlock()
+	if c.closed {
+		return errors.New("it is closed already")
+	}
+	c.closed = true
+	c.box.opened--
+	return nil
+}
 
 // Fetch gives two letters at a time.
-func (c postChannel) Fetch(_ context.Context, after channels.Cursor) (channels.Batch, error) {
+func (c *postChannel) Fetch(_ context.Context, after channels.Cursor) (channels.Batch, error) {
+	c.box.burst(Fetching)
 	c.box.mu.Lock()
 	defer c.box.mu.Unlock()
 	c.box.fetches++
@@ -100,8 +164,9 @@ func (c postChannel) Fetch(_ context.Context, after channels.Cursor) (channels.B
 }
 
 // Watch wakes with every letter.
-func (c postChannel) Watch(ctx context.Context, _ string, wake func()) error {
+func (c *postChannel) Watch(ctx context.Context, _ string, wake func()) error {
 	for {
+		c.box.burst(Watching)
 		c.box.mu.Lock()
 		next := c.box.woken
 		c.box.mu.Unlock()
@@ -114,10 +179,19 @@ func (c postChannel) Watch(ctx context.Context, _ string, wake func()) error {
 	}
 }
 
-// Send keeps what is sent.
-func (c postChannel) Send(_ context.Context, out channels.Outbound) (channels.Receipt, error) {
+// Send keeps what is sent. Cut in the middle, it cannot say what became of the letter.
+func (c *postChannel) Send(_ context.Context, out channels.Outbound) (channels.Receipt, error) {
+	c.box.mu.Lock()
+	during := c.box.during
+	c.box.mu.Unlock()
+	if during != nil {
+		during()
+	}
 	c.box.mu.Lock()
 	defer c.box.mu.Unlock()
+	if c.closed {
+		return channels.Receipt{}, channels.Uncertain(errors.New("it was closed meanwhile"))
+	}
 	c.box.sent = append(c.box.sent, out)
 	return channels.Receipt{ExternalID: "queued-" + out.ID, RefID: out.Marks.Message + "@ours.test"}, nil
 }
