@@ -18,6 +18,23 @@ export const password = 'secret';
 /** The server cannot run on this machine; the message says why. */
 export class MailMissing extends Error {}
 
+/**
+ * A server for this test, or nothing where it cannot run or something else is missing: then the test is skipped, loudly,
+ * and where servers are required it fails.
+ */
+export async function mailFor(t, missing = '') {
+  try {
+    if (missing) throw new MailMissing(missing);
+    return await Mail.start();
+  } catch (e) {
+    if (!(e instanceof MailMissing)) throw e;
+    console.error(`${'#'.repeat(72)}\n# SKIPPED: ${t.name}: ${e.message}\n${'#'.repeat(72)}`);
+    if (process.env.TEST_REQUIRE_SERVERS === '1') throw new Error(`TEST_REQUIRE_SERVERS=1, and ${e.message}`);
+    t.skip(e.message);
+    return null;
+  }
+}
+
 export class Mail {
   /** Starts a server; it is gone after end(), or when this process is. Throws MailMissing where it cannot run. */
   static async start() {

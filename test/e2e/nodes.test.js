@@ -5,7 +5,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import test, { before } from 'node:test';
 import { Client, Stream, eventStream, unique, until, visitorStream, within } from './client.js';
-import { Mail, MailMissing, plainMail } from './mail.js';
+import { mailFor, plainMail } from './mail.js';
 import { Node, binary, freeAddress, postgres, postgresMissing, scratch } from './node.js';
 import { Visitor, World, listen } from './world.js';
 
@@ -70,18 +70,8 @@ const offerView = `query($id: ID!) { offer(id: $id) { id state agent { id } inte
 const contact = `query($id: ID!) { interaction(id: $id) { id state channelKind joinedBy agent { id } conversation { id number state related { id } owner { id } } composer { subject replyTo { role } } } }`;
 
 test('two nodes, one desk', { timeout: 240_000 }, async (t) => {
-  const why = missing();
-  let mail;
-  try {
-    if (why) throw new MailMissing(why);
-    mail = await Mail.start();
-  } catch (e) {
-    if (!(e instanceof MailMissing)) throw e;
-    console.error(`${'#'.repeat(72)}\n# SKIPPED: ${t.name}: ${e.message}\n${'#'.repeat(72)}`);
-    if (process.env.TEST_REQUIRE_SERVERS === '1') throw new Error(`TEST_REQUIRE_SERVERS=1, and ${e.message}`);
-    t.skip(e.message);
-    return;
-  }
+  const mail = await mailFor(t, missing());
+  if (!mail) return;
   const database = postgres(process.env.TEST_DATABASE_URL);
   let nodes = [];
   let done = false;
