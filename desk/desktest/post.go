@@ -23,12 +23,12 @@ func init() {
 	channels.Register(channels.Kind{
 		Name: "post", Title: "Post", Config: postConfig{}, Live: channels.Asynchronous, Identities: []string{channels.IdentityEmail},
 		Capabilities: channels.Capabilities{Text: true, Recipients: true, Subject: true, Starts: true, Idempotency: channels.IdempotencyNone},
-		Open: func(cfg any, _ channels.Host) (channels.Channel, error) {
+		Open: func(cfg any, host channels.Host) (channels.Channel, error) {
 			box, ok := boxes.Load(cfg.(postConfig).Box)
 			if !ok {
 				return nil, channels.ConfigError(errors.New("there is no such box"))
 			}
-			return postChannel{box.(*PostBox)}, nil
+			return postChannel{box.(*PostBox), host.Blob}, nil
 		},
 	})
 }
@@ -45,6 +45,7 @@ type PostBox struct {
 	letters []channels.Inbound
 	sent    []channels.Outbound
 	fail    error
+	reads   func(context.Context, channels.Blob) error
 	fetches int
 	woken   chan struct{}
 }
@@ -65,6 +66,13 @@ func (b *PostBox) Fail(err error) {
 	b.fail = err
 }
 
+// Reads lets each fetch do f before it gives letters; an error of f is that of the fetch.
+func (b *PostBox) Reads(f func(context.Context, channels.Blob) error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reads = f
+}
+
 // Sent is what went out.
 func (b *PostBox) Sent() []channels.Outbound {
 	b.mu.Lock()
@@ -79,17 +87,25 @@ func (b *PostBox) Fetches() int {
 	return b.fetches
 }
 
-type postChannel struct{ box *PostBox }
+type postChannel struct {
+	box   *PostBox
+	files channels.Blob
+}
 
 func (postChannel) Close() error { return nil }
 
 // Fetch gives two letters at a time.
-func (c postChannel) Fetch(_ context.Context, after channels.Cursor) (channels.Batch, error) {
+func (c postChannel) Fetch(ctx context.Context, after channels.Cursor) (channels.Batch, error) {
 	c.box.mu.Lock()
 	defer c.box.mu.Unlock()
 	c.box.fetches++
 	if c.box.fail != nil {
 		return channels.Batch{}, c.box.fail
+	}
+	if c.box.reads != nil {
+		if err := c.box.reads(ctx, c.files); err != nil {
+			return channels.Batch{}, err
+		}
 	}
 	at, _ := strconv.Atoi(string(after.Position))
 	to := min(at+2, len(c.box.letters))
