@@ -11,7 +11,7 @@ import { Node, binary, freeAddress, postgres, postgresMissing, scratch } from '.
 import { Objects } from './objects.js';
 import { Visitor, World, listen } from './world.js';
 
-before(() => binary());
+before(() => Promise.all([binary(), Objects.built()]));
 
 const help = 'help@local.test';
 const customer = 'may@example.com';

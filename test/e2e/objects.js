@@ -6,10 +6,13 @@ import { patience, within } from './client.js';
 import { build } from './node.js';
 
 export class Objects {
+  /** Its program, built once. */
+  static built() { return build('./test/objects'); }
+
   /** Starts a store with one empty bucket; it is gone after end(), or when this process is. */
   static async start() {
     const objects = new Objects();
-    objects.child = spawn(await build('./test/objects'), [], { stdio: ['pipe', 'pipe', 'inherit'] });
+    objects.child = spawn(await Objects.built(), [], { stdio: ['pipe', 'pipe', 'inherit'] });
     objects.ended = new Promise((resolve) => objects.child.once('close', resolve));
     const lines = createInterface({ input: objects.child.stdout })[Symbol.asyncIterator]();
     const { value: address } = await within('the object store', lines.next());
