@@ -61,7 +61,7 @@ type Lease interface {
 	Release(ctx context.Context) error
 }
 
-// Blob is the file store, streamed both ways.
+// Blob is the file store, streamed both ways. What a Fetch puts with its context and no event of its batch names is deleted.
 type Blob interface {
 	// Put stores r and returns its key and size in bytes.
 	Put(ctx context.Context, r io.Reader, contentType string) (key string, size int64, err error)

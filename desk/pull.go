@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tributary/channels"
 	"tributary/ent"
 	"tributary/ent/channel"
 	"tributary/ent/pull"
+	"tributary/internal/blob"
 	"tributary/internal/bus"
 	"tributary/internal/clean"
 	"tributary/internal/gid"
@@ -124,7 +126,9 @@ func (d *Desk) pullBatch(ctx context.Context, h store.Held) (more bool, err erro
 	if row.Position != nil {
 		after.Position = *row.Position
 	}
-	batch, err := f.Fetch(ctx, after)
+	noting, noted := blob.Noting(ctx)
+	batch, err := f.Fetch(noting, after)
+	d.dropUntold(ctx, noted, batch.Events)
 	if err != nil {
 		return false, err
 	}
@@ -144,6 +148,17 @@ func (d *Desk) pullBatch(ctx context.Context, h store.Held) (more bool, err erro
 	// A kind that promises more and gives nothing would be asked for ever.
 	stuck := len(batch.Events) == 0 && bytes.Equal(batch.Next.Position, after.Position)
 	return batch.More && !stuck, err
+}
+
+// dropUntold deletes files that a fetch put and no event of its batch names: those of a mail that broke off. It is fetched
+// again, and its files are put again.
+func (d *Desk) dropUntold(ctx context.Context, noted *blob.Noted, events []channels.Inbound) {
+	keys := noted.Keys()
+	for _, e := range events {
+		told := parcel{event: e}.files()
+		keys = slices.DeleteFunc(keys, func(k string) bool { return slices.Contains(told, k) })
+	}
+	d.deleteFiles(ctx, keys...)
 }
 
 func (d *Desk) fetcher(ctx context.Context, h store.Held) (*ent.Channel, channels.Fetcher, error) {

@@ -23,12 +23,12 @@ func init() {
 	channels.Register(channels.Kind{
 		Name: "post", Title: "Post", Config: postConfig{}, Live: channels.Asynchronous, Identities: []string{channels.IdentityEmail},
 		Capabilities: channels.Capabilities{Text: true, Recipients: true, Subject: true, Starts: true, Idempotency: channels.IdempotencyNone},
-		Open: func(cfg any, _ channels.Host) (channels.Channel, error) {
+		Open: func(cfg any, host channels.Host) (channels.Channel, error) {
 			box, ok := boxes.Load(cfg.(postConfig).Box)
 			if !ok {
 				return nil, channels.ConfigError(errors.New("there is no such box"))
 			}
-			return box.(*PostBox).open(), nil
+			return box.(*PostBox).open(host.Blob), nil
 		},
 	})
 }
@@ -47,6 +47,7 @@ type PostBox struct {
 	fail    error
 	bursts  Doing
 	during  func()
+	reads   func(context.Context, channels.Blob) error
 	fetches int
 	opened  int
 	woken   chan struct{}
@@ -91,6 +92,13 @@ func (b *PostBox) During(f func()) {
 	b.during = f
 }
 
+// Reads lets each fetch do f before it gives letters; an error of f is that of the fetch.
+func (b *PostBox) Reads(f func(context.Context, channels.Blob) error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reads = f
+}
+
 // Sent is what went out.
 func (b *PostBox) Sent() []channels.Outbound {
 	b.mu.Lock()
@@ -112,11 +120,11 @@ func (b *PostBox) Opened() int {
 	return b.opened
 }
 
-func (b *PostBox) open() *postChannel {
+func (b *PostBox) open(files channels.Blob) *postChannel {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.opened++
-	return &postChannel{box: b}
+	return &postChannel{box: b, files: files}
 }
 
 // burst panics where that was asked for.
@@ -131,6 +139,7 @@ func (b *PostBox) burst(in Doing) {
 // postChannel is a channel that is open on a box; closed is the box's to guard.
 type postChannel struct {
 	box    *PostBox
+	files  channels.Blob
 	closed bool
 }
 
@@ -147,13 +156,18 @@ func (c *postChannel) Close() error {
 }
 
 // Fetch gives two letters at a time.
-func (c *postChannel) Fetch(_ context.Context, after channels.Cursor) (channels.Batch, error) {
+func (c *postChannel) Fetch(ctx context.Context, after channels.Cursor) (channels.Batch, error) {
 	c.box.burst(Fetching)
 	c.box.mu.Lock()
 	defer c.box.mu.Unlock()
 	c.box.fetches++
 	if c.box.fail != nil {
 		return channels.Batch{}, c.box.fail
+	}
+	if c.box.reads != nil {
+		if err := c.box.reads(ctx, c.files); err != nil {
+			return channels.Batch{}, err
+		}
 	}
 	at, _ := strconv.Atoi(string(after.Position))
 	to := min(at+2, len(c.box.letters))

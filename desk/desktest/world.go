@@ -79,7 +79,7 @@ func New(t testing.TB, s *store.Store) *World {
 	w.Desk = desk.New(desk.Config{
 		Store: s, Events: relay.NewLog(s), Blob: files, Links: blob.NewSigner(box.Key("links"), w.Clock.Now),
 		Tokens: auth.NewSigner(box.Key("tokens"), w.Clock.Now), Limiter: limit.NewMemory(w.Clock.Now, 10_000),
-		Host: channels.Host{Clock: w.Clock, Dial: openDialer{}}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Host: channels.Host{Clock: w.Clock, Dial: openDialer{}, Blob: blob.OfChannels{Store: files}}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Node: "test", PublicURL: PublicURL, Now: w.Clock.Now, OfferLease: offerLease, LoginsPerFiveMinutes: 1000, StartsPerMinute: 1_000_000, MessagesPerMinute: 1_000_000,
 	})
 	t.Cleanup(func() {

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 )
 
 // maxOfChannel is the largest file that a channel kind may put, in bytes: a whole mail (MODEL 10).
@@ -22,6 +24,9 @@ func (b OfChannels) Put(ctx context.Context, r io.Reader, _ string) (key string,
 	}
 	key = "channel/" + hex.EncodeToString(raw)
 	info, err := b.Store.Put(ctx, key, r, maxOfChannel)
+	if n, ok := ctx.Value(noting{}).(*Noted); ok && err == nil {
+		n.add(key)
+	}
 	return key, info.Bytes, err
 }
 
@@ -29,4 +34,31 @@ func (b OfChannels) Put(ctx context.Context, r io.Reader, _ string) (key string,
 func (b OfChannels) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	f, _, err := b.Store.Get(ctx, key)
 	return f, err
+}
+
+// Noted are the keys that a kind was given in one call of it, also those that it did not tell.
+type Noted struct {
+	mu   sync.Mutex
+	keys []string
+}
+
+type noting struct{}
+
+// Noting gives the context of a call whose Puts are noted.
+func Noting(ctx context.Context) (context.Context, *Noted) {
+	n := &Noted{}
+	return context.WithValue(ctx, noting{}, n), n
+}
+
+// Keys are what was noted until now.
+func (n *Noted) Keys() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.keys)
+}
+
+func (n *Noted) add(key string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.keys = append(n.keys, key)
 }

@@ -35,8 +35,6 @@ type Purpose string
 
 // The purposes whose protocol is not HTTP. They bring their own default ports.
 const (
-	IMAP Purpose = "imap"
-	SMTP Purpose = "smtp"
 	SMPP Purpose = "smpp"
 	// Mail is reading and sending of one mailbox: an operator opens his mail server with one rule.
 	Mail Purpose = "mail"
@@ -45,14 +43,10 @@ const (
 // Ports are the ports of public addresses that are open for a purpose without any rule.
 func Ports(p Purpose) []uint16 {
 	switch p {
-	case IMAP:
-		return []uint16{143, 993}
-	case SMTP:
-		return []uint16{25, 465, 587}
 	case SMPP:
 		return []uint16{2775, 3550}
 	case Mail:
-		return append(Ports(IMAP), Ports(SMTP)...)
+		return []uint16{143, 993, 25, 465, 587} // IMAP, then SMTP
 	}
 	return []uint16{80, 443}
 }

@@ -135,7 +135,7 @@ func TestHostileAddresses(t *testing.T) {
 func TestRuleOpensItsOwnPurpose(t *testing.T) {
 	t.Parallel()
 	d := listen(t)
-	rules, err := dial.ParseRules([]string{fmt.Sprintf("webhook=127.0.0.0/8:%d", d.port), "imap=127.0.0.1", fmt.Sprintf("mail=127.0.0.1:%d", d.port)})
+	rules, err := dial.ParseRules([]string{fmt.Sprintf("webhook=127.0.0.0/8:%d", d.port), "smpp=127.0.0.1", fmt.Sprintf("mail=127.0.0.1:%d", d.port)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,14 +149,14 @@ func TestRuleOpensItsOwnPurpose(t *testing.T) {
 		{"webhook", at("::ffff:127.0.0.1", d.port), true}, // the same address
 		{"webhook", at("private.test", d.port), true},
 		{"webhook", at("localhost", d.port), true},
-		{"imap", at("127.0.0.1", d.port), true}, // all ports
+		{"smpp", at("127.0.0.1", d.port), true}, // all ports
 		{"mail", at("localhost", d.port), true},
 		{"mail", at("127.0.0.2", d.port), false},
-		{"smtp", at("127.0.0.1", d.port), false}, // a rule for mail opens nothing for its parts
+		{"smtp", at("127.0.0.1", d.port), false}, // a protocol of mail is no purpose
 		{"webhook", at("127.0.0.1", d.port^1), false},
 		{"webhook", at("0.0.0.0", d.port), false},
 		{"webhook", at("::1", d.port), false},
-		{"imap", at("127.0.0.2", d.port), false},
+		{"smpp", at("127.0.0.2", d.port), false},
 		{"avatar", at("127.0.0.1", d.port), false},
 		{"webhook2", at("127.0.0.1", d.port), false},
 		{"", at("127.0.0.1", d.port), false},
@@ -212,12 +212,9 @@ func TestPublicPorts(t *testing.T) {
 		{"avatar", "8.8.8.8:8443", false},
 		{"avatar", "8.8.8.8:443", true},
 		{"webhook", "10.0.0.1:8443", false},
-		{"imap", "8.8.8.8:993", true},
-		{"imap", "8.8.8.8:143", true},
-		{"imap", "8.8.8.8:443", false},
-		{"smtp", "8.8.8.8:587", true},
-		{"smtp", "8.8.8.8:25", true},
-		{"smtp", "8.8.8.8:993", false},
+		{"imap", "8.8.8.8:993", false},
+		{"smtp", "8.8.8.8:25", false},
+		{"mail", "8.8.8.8:993", true},
 		{"mail", "8.8.8.8:143", true},
 		{"mail", "[2606:4700::1]:993", true},
 		{"mail", "8.8.8.8:25", true},
@@ -264,7 +261,7 @@ func TestContextEndsDialling(t *testing.T) {
 func TestParseRules(t *testing.T) {
 	t.Parallel()
 	got, err := dial.ParseRules([]string{
-		"webhook=127.0.0.0/8:8081,8082", "webhook=10.1.2.3/8", "imap=127.0.0.1:1143", "smtp=fd00::/8", "smtp=fd00::/8:25",
+		"webhook=127.0.0.0/8:8081,8082", "webhook=10.1.2.3/8", "smpp=127.0.0.1:1143", "mail=fd00::/8", "mail=fd00::/8:25",
 		"speech.tts=::1", " avatar=public:8443 ",
 	})
 	if err != nil {
@@ -272,8 +269,8 @@ func TestParseRules(t *testing.T) {
 	}
 	want := map[dial.Purpose][]dial.Rule{
 		"webhook":    {{netip.MustParsePrefix("127.0.0.0/8"), []uint16{8081, 8082}}, {netip.MustParsePrefix("10.0.0.0/8"), nil}},
-		"imap":       {{netip.MustParsePrefix("127.0.0.1/32"), []uint16{1143}}},
-		"smtp":       {{netip.MustParsePrefix("fd00::/8"), nil}, {netip.MustParsePrefix("fd00::/8"), []uint16{25}}},
+		"smpp":       {{netip.MustParsePrefix("127.0.0.1/32"), []uint16{1143}}},
+		"mail":       {{netip.MustParsePrefix("fd00::/8"), nil}, {netip.MustParsePrefix("fd00::/8"), []uint16{25}}},
 		"speech.tts": {{netip.MustParsePrefix("::1/128"), nil}},
 		"avatar":     {{netip.Prefix{}, []uint16{8443}}},
 	}

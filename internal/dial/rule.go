@@ -9,7 +9,7 @@ import (
 )
 
 // ParseRules reads an operator's rules, one in each text: `webhook=10.1.0.0/16:8443,9000` opens two ports of a network,
-// `smtp=fd00::/8` all ports, `imap=127.0.0.1:1143` a port of one address, `webhook=public:8443` a port of every public
+// `mail=fd00::/8` all ports, `mail=127.0.0.1:1143` a port of one address, `webhook=public:8443` a port of every public
 // address. Several texts for one purpose add up.
 func ParseRules(text []string) (map[Purpose][]Rule, error) {
 	rules := map[Purpose][]Rule{}

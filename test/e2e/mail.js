@@ -1,5 +1,6 @@
 // A real mail server of one test: Dovecot and Postfix, as ../mail/server.sh runs them; what they do with which address is
 // written there.
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -17,6 +18,23 @@ export const password = 'secret';
 
 /** The server cannot run on this machine; the message says why. */
 export class MailMissing extends Error {}
+
+/**
+ * A server for this test, or nothing where it cannot run or something else is missing: then the test is skipped, loudly,
+ * and where servers are required it fails.
+ */
+export async function mailFor(t, missing = '') {
+  try {
+    if (missing) throw new MailMissing(missing);
+    return await Mail.start();
+  } catch (e) {
+    if (!(e instanceof MailMissing)) throw e;
+    console.error(`${'#'.repeat(72)}\n# SKIPPED: ${t.name}: ${e.message}\n${'#'.repeat(72)}`);
+    if (process.env.TEST_REQUIRE_SERVERS === '1') throw new Error(`TEST_REQUIRE_SERVERS=1, and ${e.message}`);
+    t.skip(e.message);
+    return null;
+  }
+}
 
 export class Mail {
   /** Starts a server; it is gone after end(), or when this process is. Throws MailMissing where it cannot run. */
@@ -78,6 +96,44 @@ export class Mail {
       }
     }
     throw new Error(`${box} does not come to rest`);
+  }
+
+  /** The mail with this Message-ID as the server gives it to one who logs in, by IMAP. */
+  async read(user, id) {
+    const [host, port] = this.imaps.split(':');
+    const socket = secure({ host, port: Number(port), ca: readFileSync(this.ca), servername: 'localhost' });
+    let all = Buffer.alloc(0);
+    let look = () => {};
+    socket.on('data', (bytes) => {
+      all = Buffer.concat([all, bytes]);
+      look();
+    }).on('error', () => {}); // the silence is told
+    /** The whole answer to a command: its last line begins with the tag, and ends it. */
+    const command = async (tag, words) => {
+      all = Buffer.alloc(0);
+      const answered = new Promise((resolve) => {
+        look = () => {
+          const last = all.lastIndexOf(`${tag} `);
+          if (last >= 0 && all.includes('\r\n', last)) resolve(all.subarray(last).toString('latin1'));
+        };
+      });
+      socket.write(`${tag} ${words}\r\n`);
+      const last = await within(`an answer to ${words}`, answered);
+      assert.ok(last.startsWith(`${tag} OK `), `${words}: ${last}`);
+      return all;
+    };
+    try {
+      await within('TLS', once(socket, 'secureConnect'));
+      await command('read-a', `LOGIN ${user} ${password}`);
+      await command('read-b', 'EXAMINE INBOX');
+      const [, number] = /^\* SEARCH (\d+)\r\n/m.exec((await command('read-c', `SEARCH HEADER Message-ID "${id}"`)).toString('latin1')) ?? [];
+      assert.ok(number, `${user} has no mail ${id}`);
+      const got = await command('read-d', `FETCH ${number} (BODY.PEEK[])`);
+      const [before, size] = /^[^{]*\{(\d+)\}\r\n/.exec(got.toString('latin1'));
+      return got.subarray(before.length, before.length + Number(size));
+    } finally {
+      socket.destroy();
+    }
   }
 
   /** Waits for a mail that this is true of. */
@@ -173,13 +229,34 @@ async function login(wire, ca, user) {
 
 let serial = 0;
 
-/** A small mail with a Message-ID of its own: { raw, id }. */
-export function plainMail({ from, to, subject, text, header = [] }) {
+/** A small mail with a Message-ID of its own, and files in it if there are some: { raw, id }. */
+export function plainMail({ from, to, subject, text, header = [], files = [] }) {
   serial += 1;
   const id = `<${process.pid}.${Date.now()}.${serial}@sender.test>`;
-  const lines = [`From: ${from}`, `To: ${to}`, `Subject: ${subject}`, `Message-ID: ${id}`, `Date: ${new Date().toUTCString().replace('GMT', '+0000')}`,
-    'MIME-Version: 1.0', 'Content-Type: text/plain; charset=utf-8', 'Content-Transfer-Encoding: 8bit', ...header];
-  return { raw: `${lines.join('\r\n')}\r\n\r\n${text}\r\n`, id };
+  const head = [`From: ${from}`, `To: ${to}`, `Subject: ${subject}`, `Message-ID: ${id}`, `Date: ${new Date().toUTCString().replace('GMT', '+0000')}`, 'MIME-Version: 1.0'];
+  const body = ['Content-Type: text/plain; charset=utf-8', 'Content-Transfer-Encoding: 8bit'];
+  if (!files.length) return { raw: `${[...head, ...body, ...header].join('\r\n')}\r\n\r\n${text}\r\n`, id };
+  const parts = [`${body.join('\r\n')}\r\n\r\n${text}`, ...files.map(({ name, type, bytes }) => `Content-Type: ${type}\r\nContent-Transfer-Encoding: base64\r\n`
+    + `Content-Disposition: attachment; filename="${name}"\r\n\r\n${bytes.toString('base64').replace(/.{76}/g, '$&\r\n')}`)];
+  const mark = `=_${serial}_${Date.now()}`;
+  return { raw: `${[...head, `Content-Type: multipart/mixed; boundary="${mark}"`, ...header].join('\r\n')}\r\n\r\n${parts.map((p) => `--${mark}\r\n${p}\r\n`).join('')}--${mark}--\r\n`, id };
+}
+
+/** The files in a mail, as its reader's program saves them: [{ name, type, bytes }]. */
+export function filesOf(raw) {
+  const text = raw.toString('latin1'); // keeps each byte as it is
+  const at = text.search(/\r?\n\r?\n/);
+  const head = text.slice(0, at).replace(/\r?\n(?=[ \t])/g, '');
+  const body = text.slice(at).replace(/^\r?\n\r?\n/, '');
+  const [, type = 'text/plain'] = /^content-type:\s*([^;\s]+)/im.exec(head) ?? [];
+  if (type.startsWith('multipart/')) {
+    const [, mark] = /^content-type:.*?boundary="?([^";\r\n]+)/im.exec(head);
+    return body.split(`--${mark}`).slice(1, -1).flatMap((part) => filesOf(Buffer.from(part.replace(/^\r?\n/, ''), 'latin1')));
+  }
+  const [, name] = /^content-disposition:.*?filename="?([^";\r\n]+)/im.exec(head) ?? [];
+  if (!name) return [];
+  assert.match(head, /^content-transfer-encoding:\s*base64/im);
+  return [{ name, type, bytes: Buffer.from(body, 'base64') }];
 }
 
 /** Is true of the mail with this Message-ID. */

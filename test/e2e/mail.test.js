@@ -4,22 +4,14 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import test from 'node:test';
 import { until } from './client.js';
-import { Mail, MailMissing, plainMail, withID } from './mail.js';
+import { mailFor, plainMail, withID } from './mail.js';
 
 const help = 'help@local.test';
 const ann = 'ann@example.com';
 
 test('a mail server', { timeout: 60_000 }, async (t) => {
-  let mail;
-  try {
-    mail = await Mail.start();
-  } catch (e) {
-    if (!(e instanceof MailMissing)) throw e;
-    console.error(`${'#'.repeat(72)}\n# SKIPPED: ${t.name}: ${e.message}\n${'#'.repeat(72)}`);
-    if (process.env.TEST_REQUIRE_SERVERS === '1') throw new Error(`TEST_REQUIRE_SERVERS=1, and ${e.message}`);
-    t.skip(e.message);
-    return;
-  }
+  const mail = await mailFor(t);
+  if (!mail) return;
   try {
     await t.test('a customer writes and is proved', async (s) => {
       const { raw, id } = plainMail({ from: `Ann <${ann}>`, to: help, subject: 'hello', text: 'Grüße, 你好\n.\n..dots' });

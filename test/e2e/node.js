@@ -3,7 +3,7 @@ import { execFile, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -26,17 +26,23 @@ function folder(name) {
   return made;
 }
 
-let built;
+const built = new Map();
 
-/** The program, built once; TRIBUTARY_BINARY names one that was built before. */
-export function binary() {
-  built ??= (async () => {
-    if (process.env.TRIBUTARY_BINARY) return process.env.TRIBUTARY_BINARY;
-    const out = join(folder('tributary-bin-'), 'tributary');
-    await run('go', ['build', '-o', out, '.'], { cwd: root, maxBuffer: 16 << 20 });
-    return out;
-  })();
-  return built;
+/** A program of this repository, by its package, built once. */
+export function build(path) {
+  if (!built.has(path)) {
+    built.set(path, (async () => {
+      const out = join(folder('tributary-bin-'), path === '.' ? 'tributary' : basename(path));
+      await run('go', ['build', '-o', out, path], { cwd: root, maxBuffer: 16 << 20 });
+      return out;
+    })());
+  }
+  return built.get(path);
+}
+
+/** The program itself; TRIBUTARY_BINARY names one that was built before. */
+export async function binary() {
+  return process.env.TRIBUTARY_BINARY || build('.');
 }
 
 /** A port nobody listens at, below those that outgoing connections get: one of these could take it while we restart. */
