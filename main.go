@@ -21,7 +21,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"tributary/channels"
 	_ "tributary/channels/all"
 	"tributary/desk"
 	"tributary/graph"
@@ -162,7 +161,7 @@ func build(ctx context.Context, cfg *config.Config, publicURL string, log *slog.
 	h.relay = relay.New(h.store, relay.Config{Holder: h.node.Name, Log: log})
 	h.desk = desk.New(desk.Config{
 		Store: h.store, Events: h.events, Blob: files, Links: blob.NewSigner(h.box.Key("links"), time.Now), Tokens: h.tokens,
-		Limiter: h.limiter, Host: channels.Host{Clock: run.Clock{}, Dial: guard, Blob: blob.OfChannels{Store: files}},
+		Limiter: h.limiter, Host: h.host(guard, files),
 		Cluster: together,
 		Log:     log, Node: h.node.Name, PublicURL: publicURL, OfferLease: offerLease,
 		LoginsPerFiveMinutes: perFiveMinutes(cfg.Limits.LoginsPerAgent), StartsPerMinute: 3 * perMinute(cfg.Limits.VisitorMessages), MessagesPerMinute: perMinute(cfg.Limits.VisitorMessages),

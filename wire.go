@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"tributary/channels"
 	"tributary/desk"
 	"tributary/internal/blob"
 	"tributary/internal/bus"
@@ -19,6 +20,7 @@ import (
 	"tributary/internal/peer"
 	"tributary/internal/redis"
 	"tributary/internal/run"
+	"tributary/internal/tokens"
 )
 
 // What joins this node with others: wake-ups, limits, rows of who lives, requests from node to node, shared files.
@@ -114,6 +116,14 @@ func (h *house) openFiles(ctx context.Context, guard *dial.Guard) (blob.Store, e
 	}
 	h.closers = append(h.closers, func() error { h.bucket.Close(); return nil })
 	return h.bucket, nil
+}
+
+// host is what channel kinds get. All nodes share tokens and locks through the database.
+func (h *house) host(guard *dial.Guard, files blob.Store) channels.Host {
+	return channels.Host{
+		Tokens: tokens.New(h.store, tokens.Config{Node: h.node.Name, Now: run.Clock{}.Now, Log: h.log}), Lock: tokens.NewLock(h.store, h.node.Name),
+		Blob: blob.OfChannels{Store: files}, Clock: run.Clock{}, Dial: guard,
+	}
 }
 
 // bucketSweep is how often what broken uploads left is looked for.

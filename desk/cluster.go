@@ -58,7 +58,8 @@ func (d *Desk) Health(ctx context.Context) (*Health, error) {
 			h.Nodes = append(h.Nodes, &NodeHealth{n})
 		}
 	}
-	held, err := d.db.Lease.Query().Where(lease.HolderNEQ(""), lease.ExpiresAtGT(d.now())).Order(ent.Asc(lease.FieldName)).All(within(ctx))
+	// What channels lock has a slash in its name, and is no leadership.
+	held, err := d.db.Lease.Query().Where(lease.HolderNEQ(""), lease.ExpiresAtGT(d.now()), lease.Not(lease.NameContains("/"))).Order(ent.Asc(lease.FieldName)).All(within(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("read leaderships: %w", err)
 	}

@@ -50,6 +50,7 @@ import (
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
 	"tributary/ent/presence"
+	"tributary/ent/providertoken"
 	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
@@ -154,6 +155,8 @@ type Client struct {
 	Participant *ParticipantClient
 	// Presence is the client for interacting with the Presence builders.
 	Presence *PresenceClient
+	// ProviderToken is the client for interacting with the ProviderToken builders.
+	ProviderToken *ProviderTokenClient
 	// Pull is the client for interacting with the Pull builders.
 	Pull *PullClient
 	// Queue is the client for interacting with the Queue builders.
@@ -235,6 +238,7 @@ func (c *Client) init() {
 	c.Outbox = NewOutboxClient(c.config)
 	c.Participant = NewParticipantClient(c.config)
 	c.Presence = NewPresenceClient(c.config)
+	c.ProviderToken = NewProviderTokenClient(c.config)
 	c.Pull = NewPullClient(c.config)
 	c.Queue = NewQueueClient(c.config)
 	c.RawInbound = NewRawInboundClient(c.config)
@@ -381,6 +385,7 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		Outbox:            NewOutboxClient(cfg),
 		Participant:       NewParticipantClient(cfg),
 		Presence:          NewPresenceClient(cfg),
+		ProviderToken:     NewProviderTokenClient(cfg),
 		Pull:              NewPullClient(cfg),
 		Queue:             NewQueueClient(cfg),
 		RawInbound:        NewRawInboundClient(cfg),
@@ -454,6 +459,7 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		Outbox:            NewOutboxClient(cfg),
 		Participant:       NewParticipantClient(cfg),
 		Presence:          NewPresenceClient(cfg),
+		ProviderToken:     NewProviderTokenClient(cfg),
 		Pull:              NewPullClient(cfg),
 		Queue:             NewQueueClient(cfg),
 		RawInbound:        NewRawInboundClient(cfg),
@@ -505,10 +511,10 @@ func (c *Client) Use(hooks ...Hook) {
 		c.Customer, c.CustomerMerge, c.CustomerMergePart, c.Event, c.Follower,
 		c.IdempotencyKey, c.Identity, c.Interaction, c.Job, c.Lease, c.LogHead,
 		c.Mention, c.MergeCandidacy, c.MergeCandidate, c.MergeSuggestion, c.Message,
-		c.Note, c.Offer, c.Outbox, c.Participant, c.Presence, c.Pull, c.Queue,
-		c.RawInbound, c.Recipient, c.Role, c.RoutingDecision, c.Session, c.Skill,
-		c.SkillNeed, c.StatusReason, c.Team, c.TeamMember, c.ThreadRef, c.TimelineItem,
-		c.VisitorSession, c.Workspace,
+		c.Note, c.Offer, c.Outbox, c.Participant, c.Presence, c.ProviderToken, c.Pull,
+		c.Queue, c.RawInbound, c.Recipient, c.Role, c.RoutingDecision, c.Session,
+		c.Skill, c.SkillNeed, c.StatusReason, c.Team, c.TeamMember, c.ThreadRef,
+		c.TimelineItem, c.VisitorSession, c.Workspace,
 	} {
 		n.Use(hooks...)
 	}
@@ -524,10 +530,10 @@ func (c *Client) Intercept(interceptors ...Interceptor) {
 		c.Customer, c.CustomerMerge, c.CustomerMergePart, c.Event, c.Follower,
 		c.IdempotencyKey, c.Identity, c.Interaction, c.Job, c.Lease, c.LogHead,
 		c.Mention, c.MergeCandidacy, c.MergeCandidate, c.MergeSuggestion, c.Message,
-		c.Note, c.Offer, c.Outbox, c.Participant, c.Presence, c.Pull, c.Queue,
-		c.RawInbound, c.Recipient, c.Role, c.RoutingDecision, c.Session, c.Skill,
-		c.SkillNeed, c.StatusReason, c.Team, c.TeamMember, c.ThreadRef, c.TimelineItem,
-		c.VisitorSession, c.Workspace,
+		c.Note, c.Offer, c.Outbox, c.Participant, c.Presence, c.ProviderToken, c.Pull,
+		c.Queue, c.RawInbound, c.Recipient, c.Role, c.RoutingDecision, c.Session,
+		c.Skill, c.SkillNeed, c.StatusReason, c.Team, c.TeamMember, c.ThreadRef,
+		c.TimelineItem, c.VisitorSession, c.Workspace,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -612,6 +618,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Participant.mutate(ctx, m)
 	case *PresenceMutation:
 		return c.Presence.mutate(ctx, m)
+	case *ProviderTokenMutation:
+		return c.ProviderToken.mutate(ctx, m)
 	case *PullMutation:
 		return c.Pull.mutate(ctx, m)
 	case *QueueMutation:
@@ -7759,6 +7767,139 @@ func (c *PresenceClient) mutate(ctx context.Context, m *PresenceMutation) (Value
 	}
 }
 
+// ProviderTokenClient is a client for the ProviderToken schema.
+type ProviderTokenClient struct {
+	config
+}
+
+// NewProviderTokenClient returns a client for the ProviderToken from the given config.
+func NewProviderTokenClient(c config) *ProviderTokenClient {
+	return &ProviderTokenClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `providertoken.Hooks(f(g(h())))`.
+func (c *ProviderTokenClient) Use(hooks ...Hook) {
+	c.hooks.ProviderToken = append(c.hooks.ProviderToken, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `providertoken.Intercept(f(g(h())))`.
+func (c *ProviderTokenClient) Intercept(interceptors ...Interceptor) {
+	c.inters.ProviderToken = append(c.inters.ProviderToken, interceptors...)
+}
+
+// Create returns a builder for creating a ProviderToken entity.
+func (c *ProviderTokenClient) Create() *ProviderTokenCreate {
+	mutation := newProviderTokenMutation(c.config, OpCreate)
+	return &ProviderTokenCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of ProviderToken entities.
+func (c *ProviderTokenClient) CreateBulk(builders ...*ProviderTokenCreate) *ProviderTokenCreateBulk {
+	return &ProviderTokenCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ProviderTokenClient) MapCreateBulk(slice any, setFunc func(*ProviderTokenCreate, int)) *ProviderTokenCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ProviderTokenCreateBulk{err: fmt.Errorf("calling to ProviderTokenClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ProviderTokenCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ProviderTokenCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for ProviderToken.
+func (c *ProviderTokenClient) Update() *ProviderTokenUpdate {
+	mutation := newProviderTokenMutation(c.config, OpUpdate)
+	return &ProviderTokenUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ProviderTokenClient) UpdateOne(_m *ProviderToken) *ProviderTokenUpdateOne {
+	mutation := newProviderTokenMutation(c.config, OpUpdateOne, withProviderToken(_m))
+	return &ProviderTokenUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ProviderTokenClient) UpdateOneID(id gid.ID) *ProviderTokenUpdateOne {
+	mutation := newProviderTokenMutation(c.config, OpUpdateOne, withProviderTokenID(id))
+	return &ProviderTokenUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for ProviderToken.
+func (c *ProviderTokenClient) Delete() *ProviderTokenDelete {
+	mutation := newProviderTokenMutation(c.config, OpDelete)
+	return &ProviderTokenDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ProviderTokenClient) DeleteOne(_m *ProviderToken) *ProviderTokenDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ProviderTokenClient) DeleteOneID(id gid.ID) *ProviderTokenDeleteOne {
+	builder := c.Delete().Where(providertoken.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ProviderTokenDeleteOne{builder}
+}
+
+// Query returns a query builder for ProviderToken.
+func (c *ProviderTokenClient) Query() *ProviderTokenQuery {
+	return &ProviderTokenQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeProviderToken},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a ProviderToken entity by its id.
+func (c *ProviderTokenClient) Get(ctx context.Context, id gid.ID) (*ProviderToken, error) {
+	return c.Query().Where(providertoken.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ProviderTokenClient) GetX(ctx context.Context, id gid.ID) *ProviderToken {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *ProviderTokenClient) Hooks() []Hook {
+	return c.hooks.ProviderToken
+}
+
+// Interceptors returns the client interceptors.
+func (c *ProviderTokenClient) Interceptors() []Interceptor {
+	return c.inters.ProviderToken
+}
+
+func (c *ProviderTokenClient) mutate(ctx context.Context, m *ProviderTokenMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ProviderTokenCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ProviderTokenUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ProviderTokenUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ProviderTokenDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown ProviderToken mutation op: %q", m.Op())
+	}
+}
+
 // PullClient is a client for the Pull schema.
 type PullClient struct {
 	config
@@ -10407,9 +10548,10 @@ type (
 		Conversation, ConversationMerge, Counter, Customer, CustomerMerge,
 		CustomerMergePart, Event, Follower, IdempotencyKey, Identity, Interaction, Job,
 		Lease, LogHead, Mention, MergeCandidacy, MergeCandidate, MergeSuggestion,
-		Message, Note, Offer, Outbox, Participant, Presence, Pull, Queue, RawInbound,
-		Recipient, Role, RoutingDecision, Session, Skill, SkillNeed, StatusReason,
-		Team, TeamMember, ThreadRef, TimelineItem, VisitorSession, Workspace []ent.Hook
+		Message, Note, Offer, Outbox, Participant, Presence, ProviderToken, Pull,
+		Queue, RawInbound, Recipient, Role, RoutingDecision, Session, Skill, SkillNeed,
+		StatusReason, Team, TeamMember, ThreadRef, TimelineItem, VisitorSession,
+		Workspace []ent.Hook
 	}
 	inters struct {
 		APIKey, Access, Agent, AgentLoad, AgentSkill, AgentStatus, App, Arrival,
@@ -10417,9 +10559,9 @@ type (
 		Conversation, ConversationMerge, Counter, Customer, CustomerMerge,
 		CustomerMergePart, Event, Follower, IdempotencyKey, Identity, Interaction, Job,
 		Lease, LogHead, Mention, MergeCandidacy, MergeCandidate, MergeSuggestion,
-		Message, Note, Offer, Outbox, Participant, Presence, Pull, Queue, RawInbound,
-		Recipient, Role, RoutingDecision, Session, Skill, SkillNeed, StatusReason,
-		Team, TeamMember, ThreadRef, TimelineItem, VisitorSession,
+		Message, Note, Offer, Outbox, Participant, Presence, ProviderToken, Pull,
+		Queue, RawInbound, Recipient, Role, RoutingDecision, Session, Skill, SkillNeed,
+		StatusReason, Team, TeamMember, ThreadRef, TimelineItem, VisitorSession,
 		Workspace []ent.Interceptor
 	}
 )

@@ -46,6 +46,7 @@ import (
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
 	"tributary/ent/presence"
+	"tributary/ent/providertoken"
 	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
@@ -164,6 +165,7 @@ func checkColumn(t, c string) error {
 			outbox.Table:            outbox.ValidColumn,
 			participant.Table:       participant.ValidColumn,
 			presence.Table:          presence.ValidColumn,
+			providertoken.Table:     providertoken.ValidColumn,
 			pull.Table:              pull.ValidColumn,
 			queue.Table:             queue.ValidColumn,
 			rawinbound.Table:        rawinbound.ValidColumn,

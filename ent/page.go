@@ -42,6 +42,7 @@ import (
 	"tributary/ent/offer"
 	"tributary/ent/participant"
 	"tributary/ent/presence"
+	"tributary/ent/providertoken"
 	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
@@ -8096,6 +8097,130 @@ func (q *PresenceQuery) collect(ctx context.Context, oc *graphql.OperationContex
 
 // typesPresence are the GraphQL types whose fragments may hold fields of Presence.
 var typesPresence = []string{"Presence", "Node", "Versioned"}
+
+type (
+	// ProviderTokenConnection is a page of ProviderToken.
+	ProviderTokenConnection struct {
+		Edges    []*ProviderTokenEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// ProviderTokenEdge is a place in it.
+	ProviderTokenEdge struct {
+		Node   *ProviderToken
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *ProviderTokenConnection) Nodes() []*ProviderToken {
+	out := make([]*ProviderToken, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *ProviderTokenConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageProviderToken(p page.Plan, rows []*ProviderToken, count func(context.Context) (int, error)) *ProviderTokenConnection {
+	nodes, cursors, info := page.Build(p, rows, (*ProviderToken).pageValue, (*ProviderToken).pageID)
+	c := &ProviderTokenConnection{Edges: make([]*ProviderTokenEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &ProviderTokenEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks ProviderToken as a node.
+func (*ProviderToken) IsNode() {}
+
+// IsVersioned marks ProviderToken as editable.
+func (*ProviderToken) IsVersioned() {}
+
+func (_m *ProviderToken) pageID() gid.ID { return _m.ID }
+
+func (_m *ProviderToken) pageValue(column string) any {
+	switch column {
+	case providertoken.FieldUpdatedAt:
+		return _m.UpdatedAt
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *ProviderTokenQuery) Load(ctx context.Context, path ...string) (*ProviderTokenQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *ProviderTokenQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*ProviderTokenConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageProviderToken(p, []*ProviderToken{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageProviderToken(p, got, all.Count), nil
+}
+
+func (q *ProviderTokenQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{providertoken.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesProviderToken) {
+		switch f.Name {
+		case "provider":
+			cols = append(cols, providertoken.FieldProvider)
+		case "credential":
+			cols = append(cols, providertoken.FieldCredential)
+		case "sealed":
+			cols = append(cols, providertoken.FieldSealed)
+		case "version":
+			cols = append(cols, providertoken.FieldVersion)
+		case "expiresAt":
+			cols = append(cols, providertoken.FieldExpiresAt)
+		case "updatedAt":
+			cols = append(cols, providertoken.FieldUpdatedAt)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	_ = edges
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesProviderToken are the GraphQL types whose fragments may hold fields of ProviderToken.
+var typesProviderToken = []string{"ProviderToken", "Node", "Versioned"}
 
 type (
 	// PullConnection is a page of Pull.

@@ -275,6 +275,13 @@ func (q *PresenceQuery) WhereP(ps ...func(*sql.Selector)) {
 }
 
 // WhereP adds storage-level predicates to the query.
+func (q *ProviderTokenQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.ProviderToken(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
 func (q *PullQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Pull(p))

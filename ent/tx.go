@@ -88,6 +88,8 @@ type Tx struct {
 	Participant *ParticipantClient
 	// Presence is the client for interacting with the Presence builders.
 	Presence *PresenceClient
+	// ProviderToken is the client for interacting with the ProviderToken builders.
+	ProviderToken *ProviderTokenClient
 	// Pull is the client for interacting with the Pull builders.
 	Pull *PullClient
 	// Queue is the client for interacting with the Queue builders.
@@ -289,6 +291,7 @@ func (tx *Tx) init() {
 	tx.Outbox = NewOutboxClient(tx.config)
 	tx.Participant = NewParticipantClient(tx.config)
 	tx.Presence = NewPresenceClient(tx.config)
+	tx.ProviderToken = NewProviderTokenClient(tx.config)
 	tx.Pull = NewPullClient(tx.config)
 	tx.Queue = NewQueueClient(tx.config)
 	tx.RawInbound = NewRawInboundClient(tx.config)

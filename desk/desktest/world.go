@@ -27,6 +27,7 @@ import (
 	"tributary/internal/relay"
 	"tributary/internal/store"
 	"tributary/internal/store/storetest"
+	"tributary/internal/tokens"
 	"tributary/internal/viewer"
 )
 
@@ -76,11 +77,15 @@ func New(t testing.TB, s *store.Store) *World {
 	files, err := blob.OpenFolder(t.TempDir())
 	w.ok(err)
 	box := crypt.Current()
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	w.Desk = desk.New(desk.Config{
 		Store: s, Events: relay.NewLog(s), Blob: files, Links: blob.NewSigner(box.Key("links"), w.Clock.Now),
 		Tokens: auth.NewSigner(box.Key("tokens"), w.Clock.Now), Limiter: limit.NewMemory(w.Clock.Now, 10_000),
-		Host: channels.Host{Clock: w.Clock, Dial: openDialer{}, Blob: blob.OfChannels{Store: files}}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Node: "test", PublicURL: PublicURL, Now: w.Clock.Now, OfferLease: offerLease, LoginsPerFiveMinutes: 1000, StartsPerMinute: 1_000_000, MessagesPerMinute: 1_000_000,
+		Host: channels.Host{
+			Tokens: tokens.New(s, tokens.Config{Node: "test", Now: w.Clock.Now, Log: log}), Lock: tokens.NewLock(s, "test"),
+			Blob: blob.OfChannels{Store: files}, Clock: w.Clock, Dial: openDialer{},
+		},
+		Log: log, Node: "test", PublicURL: PublicURL, Now: w.Clock.Now, OfferLease: offerLease, LoginsPerFiveMinutes: 1000, StartsPerMinute: 1_000_000, MessagesPerMinute: 1_000_000,
 	})
 	t.Cleanup(func() {
 		if err := w.Desk.Close(); err != nil {

@@ -464,6 +464,18 @@ func (f PresenceFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, er
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.PresenceMutation", m)
 }
 
+// The ProviderTokenFunc type is an adapter to allow the use of ordinary
+// function as ProviderToken mutator.
+type ProviderTokenFunc func(context.Context, *ent.ProviderTokenMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f ProviderTokenFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.ProviderTokenMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ProviderTokenMutation", m)
+}
+
 // The PullFunc type is an adapter to allow the use of ordinary
 // function as Pull mutator.
 type PullFunc func(context.Context, *ent.PullMutation) (ent.Value, error)

@@ -1888,6 +1888,29 @@ var (
 			},
 		},
 	}
+	// ProviderTokensColumns holds the columns for the "provider_tokens" table.
+	ProviderTokensColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "provider", Type: field.TypeString},
+		{Name: "credential", Type: field.TypeString},
+		{Name: "sealed", Type: field.TypeBytes},
+		{Name: "version", Type: field.TypeInt64},
+		{Name: "expires_at", Type: field.TypeTime, Nullable: true},
+		{Name: "updated_at", Type: field.TypeTime},
+	}
+	// ProviderTokensTable holds the schema information for the "provider_tokens" table.
+	ProviderTokensTable = &schema.Table{
+		Name:       "provider_tokens",
+		Columns:    ProviderTokensColumns,
+		PrimaryKey: []*schema.Column{ProviderTokensColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "providertoken_provider_credential",
+				Unique:  true,
+				Columns: []*schema.Column{ProviderTokensColumns[1], ProviderTokensColumns[2]},
+			},
+		},
+	}
 	// PullsColumns holds the columns for the "pulls" table.
 	PullsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -2601,6 +2624,7 @@ var (
 		OutboxesTable,
 		ParticipantsTable,
 		PresencesTable,
+		ProviderTokensTable,
 		PullsTable,
 		QueuesTable,
 		RawInboundsTable,

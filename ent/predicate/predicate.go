@@ -153,6 +153,9 @@ type Participant func(*sql.Selector)
 // Presence is the predicate function for presence builders.
 type Presence func(*sql.Selector)
 
+// ProviderToken is the predicate function for providertoken builders.
+type ProviderToken func(*sql.Selector)
+
 // Pull is the predicate function for pull builders.
 type Pull func(*sql.Selector)
 

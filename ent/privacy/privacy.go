@@ -1022,6 +1022,30 @@ func (f PresenceMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutati
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.PresenceMutation", m)
 }
 
+// The ProviderTokenQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type ProviderTokenQueryRuleFunc func(context.Context, *ent.ProviderTokenQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f ProviderTokenQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.ProviderTokenQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.ProviderTokenQuery", q)
+}
+
+// The ProviderTokenMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type ProviderTokenMutationRuleFunc func(context.Context, *ent.ProviderTokenMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f ProviderTokenMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.ProviderTokenMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.ProviderTokenMutation", m)
+}
+
 // The PullQueryRuleFunc type is an adapter to allow the use of ordinary
 // functions as a query rule.
 type PullQueryRuleFunc func(context.Context, *ent.PullQuery) error

@@ -43,6 +43,7 @@ import (
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
 	"tributary/ent/presence"
+	"tributary/ent/providertoken"
 	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
@@ -1403,6 +1404,18 @@ func init() {
 	presenceDescID := presenceFields[0].Descriptor()
 	// presence.DefaultID holds the default value on creation for the id field.
 	presence.DefaultID = presenceDescID.Default.(func() gid.ID)
+	providertokenFields := schema.ProviderToken{}.Fields()
+	_ = providertokenFields
+	// providertokenDescUpdatedAt is the schema descriptor for updated_at field.
+	providertokenDescUpdatedAt := providertokenFields[6].Descriptor()
+	// providertoken.DefaultUpdatedAt holds the default value on creation for the updated_at field.
+	providertoken.DefaultUpdatedAt = providertokenDescUpdatedAt.Default.(func() time.Time)
+	// providertoken.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.
+	providertoken.UpdateDefaultUpdatedAt = providertokenDescUpdatedAt.UpdateDefault.(func() time.Time)
+	// providertokenDescID is the schema descriptor for id field.
+	providertokenDescID := providertokenFields[0].Descriptor()
+	// providertoken.DefaultID holds the default value on creation for the id field.
+	providertoken.DefaultID = providertokenDescID.Default.(func() gid.ID)
 	pullMixin := schema.Pull{}.Mixin()
 	pull.Policy = privacy.NewPolicies(pullMixin[0], schema.Pull{})
 	pull.Hooks[0] = func(next ent.Mutator) ent.Mutator {

@@ -10,12 +10,13 @@ import (
 	"tributary/ent/migrate"
 )
 
-// withoutWorkspace are the tables of no workspace: the workspaces themselves, and the leadership of work over all.
-var withoutWorkspace = []string{"workspaces", "leases", "cluster_nodes"}
+// withoutWorkspace are the tables of no workspace: the workspaces themselves, the leadership of work over all, and what
+// nodes share.
+var withoutWorkspace = []string{"workspaces", "leases", "cluster_nodes", "provider_tokens"}
 
 // wide are unique over all workspaces on purpose.
 var wide = []string{
-	"leases: name", "cluster_nodes: name",
+	"leases: name", "cluster_nodes: name", "provider_tokens: provider, credential",
 	// Rows of one workspace alone: the first column names a row that has one.
 	"messages: interaction_id, number", "agent_loads: agent_id", "team_members: agent_id, team_id", "agent_skills: agent_id, skill_id",
 	"consultants: interaction_id, agent_id", "followers: conversation_id, agent_id", "mentions: note_id, agent_id",

@@ -287,6 +287,10 @@ CREATE TABLE "presences" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "sub
 CREATE INDEX "presence_seen_at" ON "presences" ("seen_at");
 -- create index "presence_workspace_id_subject_id_node" to table: "presences"
 CREATE UNIQUE INDEX "presence_workspace_id_subject_id_node" ON "presences" ("workspace_id", "subject_id", "node");
+-- create "provider_tokens" table
+CREATE TABLE "provider_tokens" ("id" uuid NOT NULL, "provider" character varying NOT NULL, "credential" character varying NOT NULL, "sealed" bytea NOT NULL, "version" bigint NOT NULL, "expires_at" timestamptz NULL, "updated_at" timestamptz NOT NULL, PRIMARY KEY ("id"));
+-- create index "providertoken_provider_credential" to table: "provider_tokens"
+CREATE UNIQUE INDEX "providertoken_provider_credential" ON "provider_tokens" ("provider", "credential");
 -- create "pulls" table
 CREATE TABLE "pulls" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "stream" character varying NOT NULL, "active" boolean NOT NULL DEFAULT true, "position" bytea NULL, "holder" character varying NOT NULL DEFAULT '', "epoch" bigint NOT NULL DEFAULT 0, "expires_at" timestamptz NOT NULL, "watching" boolean NOT NULL DEFAULT false, "fetched_at" timestamptz NULL, "error" text NULL, "error_at" timestamptz NULL, "channel_id" uuid NOT NULL, PRIMARY KEY ("id"));
 -- create index "pull_channel_id" to table: "pulls"
@@ -645,6 +649,10 @@ DROP INDEX "pull_expires_at";
 DROP INDEX "pull_channel_id";
 -- reverse: create "pulls" table
 DROP TABLE "pulls";
+-- reverse: create index "providertoken_provider_credential" to table: "provider_tokens"
+DROP INDEX "providertoken_provider_credential";
+-- reverse: create "provider_tokens" table
+DROP TABLE "provider_tokens";
 -- reverse: create index "presence_workspace_id_subject_id_node" to table: "presences"
 DROP INDEX "presence_workspace_id_subject_id_node";
 -- reverse: create index "presence_seen_at" to table: "presences"

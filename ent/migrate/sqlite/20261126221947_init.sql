@@ -287,6 +287,10 @@ CREATE TABLE `presences` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `sub
 CREATE UNIQUE INDEX `presence_workspace_id_subject_id_node` ON `presences` (`workspace_id`, `subject_id`, `node`);
 -- create index "presence_seen_at" to table: "presences"
 CREATE INDEX `presence_seen_at` ON `presences` (`seen_at`);
+-- create "provider_tokens" table
+CREATE TABLE `provider_tokens` (`id` uuid NOT NULL, `provider` text NOT NULL, `credential` text NOT NULL, `sealed` blob NOT NULL, `version` integer NOT NULL, `expires_at` datetime NULL, `updated_at` datetime NOT NULL, PRIMARY KEY (`id`));
+-- create index "providertoken_provider_credential" to table: "provider_tokens"
+CREATE UNIQUE INDEX `providertoken_provider_credential` ON `provider_tokens` (`provider`, `credential`);
 -- create "pulls" table
 CREATE TABLE `pulls` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `stream` text NOT NULL, `active` bool NOT NULL DEFAULT (true), `position` blob NULL, `holder` text NOT NULL DEFAULT (''), `epoch` integer NOT NULL DEFAULT (0), `expires_at` datetime NOT NULL, `watching` bool NOT NULL DEFAULT (false), `fetched_at` datetime NULL, `error` text NULL, `error_at` datetime NULL, `channel_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `pulls_channels_pulls` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE NO ACTION);
 -- create index "pull_workspace_id_channel_id_stream" to table: "pulls"
@@ -493,6 +497,10 @@ DROP INDEX `pull_channel_id`;
 DROP INDEX `pull_workspace_id_channel_id_stream`;
 -- reverse: create "pulls" table
 DROP TABLE `pulls`;
+-- reverse: create index "providertoken_provider_credential" to table: "provider_tokens"
+DROP INDEX `providertoken_provider_credential`;
+-- reverse: create "provider_tokens" table
+DROP TABLE `provider_tokens`;
 -- reverse: create index "presence_seen_at" to table: "presences"
 DROP INDEX `presence_seen_at`;
 -- reverse: create index "presence_workspace_id_subject_id_node" to table: "presences"
