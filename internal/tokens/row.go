@@ -12,6 +12,7 @@ import (
 	"tributary/ent/providertoken"
 	"tributary/internal/crypt"
 	"tributary/internal/store"
+	"tributary/internal/viewer"
 )
 
 // secrets are what is sealed of a token.
@@ -27,6 +28,7 @@ func ad(k key, version int64) []byte {
 
 // read is what the row says; the zero token: there is none.
 func (t *Tokens) read(ctx context.Context, k key) (channels.Token, error) {
+	ctx = viewer.Global(ctx) // a row belongs to no workspace, and a kind need not say for whom it asks
 	row, err := t.store.Ent.ProviderToken.Query().Where(providertoken.Provider(k.provider), providertoken.Credential(k.credential)).Only(ctx)
 	if ent.IsNotFound(err) {
 		return channels.Token{}, nil
@@ -51,6 +53,7 @@ func (t *Tokens) read(ctx context.Context, k key) (channels.Token, error) {
 
 // write stores a token where the row still has the version base, 0 for none; else it reports false.
 func (t *Tokens) write(ctx context.Context, k key, base int64, fresh channels.Token) (bool, error) {
+	ctx = viewer.Global(ctx)
 	text, err := json.Marshal(secrets{fresh.Value, fresh.Refresh})
 	if err != nil {
 		return false, errors.New("a token cannot be written down") // its own text could quote the token
