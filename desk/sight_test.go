@@ -54,8 +54,8 @@ func count(ctx context.Context, client reflect.Value) (int, error) {
 	return int(out[0].Int()), errOf(out)
 }
 
-// withoutWorkspace holds nothing of one: leadership of work over all workspaces, who lives, tokens by their credential.
-var withoutWorkspace = []string{"Lease", "ClusterNode", "ProviderToken"}
+// withoutWorkspace holds nothing of one: leadership of work over all workspaces, and who lives.
+var withoutWorkspace = []string{"Lease", "ClusterNode"}
 
 func TestWithoutAViewerEveryTypeRefusesQueriesAndMutations(t *testing.T) {
 	each(t, func(t *testing.T, w *desktest.World) {

@@ -7877,7 +7877,8 @@ func (c *ProviderTokenClient) GetX(ctx context.Context, id gid.ID) *ProviderToke
 
 // Hooks returns the client hooks.
 func (c *ProviderTokenClient) Hooks() []Hook {
-	return c.hooks.ProviderToken
+	hooks := c.hooks.ProviderToken
+	return append(hooks[:len(hooks):len(hooks)], providertoken.Hooks[:]...)
 }
 
 // Interceptors returns the client interceptors.

@@ -97,7 +97,9 @@ func (_c *ProviderTokenCreate) Mutation() *ProviderTokenMutation {
 
 // Save creates the ProviderToken in the database.
 func (_c *ProviderTokenCreate) Save(ctx context.Context) (*ProviderToken, error) {
-	_c.defaults()
+	if err := _c.defaults(); err != nil {
+		return nil, err
+	}
 	return withHooks(ctx, _c.sqlSave, _c.mutation, _c.hooks)
 }
 
@@ -124,15 +126,22 @@ func (_c *ProviderTokenCreate) ExecX(ctx context.Context) {
 }
 
 // defaults sets the default values of the builder before save.
-func (_c *ProviderTokenCreate) defaults() {
+func (_c *ProviderTokenCreate) defaults() error {
 	if _, ok := _c.mutation.UpdatedAt(); !ok {
+		if providertoken.DefaultUpdatedAt == nil {
+			return fmt.Errorf("ent: uninitialized providertoken.DefaultUpdatedAt (forgotten import ent/runtime?)")
+		}
 		v := providertoken.DefaultUpdatedAt()
 		_c.mutation.SetUpdatedAt(v)
 	}
 	if _, ok := _c.mutation.ID(); !ok {
+		if providertoken.DefaultID == nil {
+			return fmt.Errorf("ent: uninitialized providertoken.DefaultID (forgotten import ent/runtime?)")
+		}
 		v := providertoken.DefaultID()
 		_c.mutation.SetID(v)
 	}
+	return nil
 }
 
 // check runs all checks and user-defined validators on the builder.

@@ -4,6 +4,7 @@ package ent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"tributary/ent/predicate"
@@ -331,6 +332,12 @@ func (_q *ProviderTokenQuery) prepareQuery(ctx context.Context) error {
 			return err
 		}
 		_q.sql = prev
+	}
+	if providertoken.Policy == nil {
+		return errors.New("ent: uninitialized providertoken.Policy (forgotten import ent/runtime?)")
+	}
+	if err := providertoken.Policy.EvalQuery(ctx, _q); err != nil {
+		return err
 	}
 	return nil
 }

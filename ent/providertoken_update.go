@@ -89,7 +89,9 @@ func (_u *ProviderTokenUpdate) Mutation() *ProviderTokenMutation {
 
 // Save executes the query and returns the number of nodes affected by the update operation.
 func (_u *ProviderTokenUpdate) Save(ctx context.Context) (int, error) {
-	_u.defaults()
+	if err := _u.defaults(); err != nil {
+		return 0, err
+	}
 	return withHooks(ctx, _u.sqlSave, _u.mutation, _u.hooks)
 }
 
@@ -116,11 +118,15 @@ func (_u *ProviderTokenUpdate) ExecX(ctx context.Context) {
 }
 
 // defaults sets the default values of the builder before save.
-func (_u *ProviderTokenUpdate) defaults() {
+func (_u *ProviderTokenUpdate) defaults() error {
 	if _, ok := _u.mutation.UpdatedAt(); !ok {
+		if providertoken.UpdateDefaultUpdatedAt == nil {
+			return fmt.Errorf("ent: uninitialized providertoken.UpdateDefaultUpdatedAt (forgotten import ent/runtime?)")
+		}
 		v := providertoken.UpdateDefaultUpdatedAt()
 		_u.mutation.SetUpdatedAt(v)
 	}
+	return nil
 }
 
 // Modify adds a statement modifier for attaching custom logic to the UPDATE statement.
@@ -251,7 +257,9 @@ func (_u *ProviderTokenUpdateOne) Select(field string, fields ...string) *Provid
 
 // Save executes the query and returns the updated ProviderToken entity.
 func (_u *ProviderTokenUpdateOne) Save(ctx context.Context) (*ProviderToken, error) {
-	_u.defaults()
+	if err := _u.defaults(); err != nil {
+		return nil, err
+	}
 	return withHooks(ctx, _u.sqlSave, _u.mutation, _u.hooks)
 }
 
@@ -278,11 +286,15 @@ func (_u *ProviderTokenUpdateOne) ExecX(ctx context.Context) {
 }
 
 // defaults sets the default values of the builder before save.
-func (_u *ProviderTokenUpdateOne) defaults() {
+func (_u *ProviderTokenUpdateOne) defaults() error {
 	if _, ok := _u.mutation.UpdatedAt(); !ok {
+		if providertoken.UpdateDefaultUpdatedAt == nil {
+			return fmt.Errorf("ent: uninitialized providertoken.UpdateDefaultUpdatedAt (forgotten import ent/runtime?)")
+		}
 		v := providertoken.UpdateDefaultUpdatedAt()
 		_u.mutation.SetUpdatedAt(v)
 	}
+	return nil
 }
 
 // Modify adds a statement modifier for attaching custom logic to the UPDATE statement.

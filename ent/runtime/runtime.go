@@ -1404,6 +1404,15 @@ func init() {
 	presenceDescID := presenceFields[0].Descriptor()
 	// presence.DefaultID holds the default value on creation for the id field.
 	presence.DefaultID = presenceDescID.Default.(func() gid.ID)
+	providertoken.Policy = privacy.NewPolicies(schema.ProviderToken{})
+	providertoken.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := providertoken.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
 	providertokenFields := schema.ProviderToken{}.Fields()
 	_ = providertokenFields
 	// providertokenDescUpdatedAt is the schema descriptor for updated_at field.

@@ -21,6 +21,9 @@ func (ProviderToken) Fields() []ent.Field {
 	}
 }
 
+// Policy refuses what has no viewer, and desk every viewer but the process.
+func (ProviderToken) Policy() ent.Policy { return needViewer{} }
+
 // Indexes of ProviderToken.
 func (ProviderToken) Indexes() []ent.Index {
 	return []ent.Index{index.Fields("provider", "credential").Unique()}
