@@ -274,36 +274,44 @@ func (d *Desk) UpdateAgent(ctx context.Context, id gid.ID, in AgentUpdateInput, 
 	}
 	defer d.viewer.clear()
 	return d.once(ctx, key, []any{"agentUpdate", id, in, ifVersion}, func(ctx context.Context, w *work) (gid.ID, error) {
-		a, err := w.tx.Agent.Get(ctx, id)
-		if ent.IsNotFound(err) {
-			return gid.ID{}, notFound("agent", "id")
+		change := func() (gid.ID, error) { return w.updateAgent(ctx, id, in, ifVersion) }
+		if in.RoleID == nil && deref(in.Active, true) {
+			return change()
 		}
-		if err != nil {
-			return gid.ID{}, fmt.Errorf("read agent: %w", err)
-		}
-		if err := fits(a.Version, ifVersion); err != nil {
-			return id, err
-		}
-		if err := w.outranks(ctx, a); err != nil {
-			return id, err
-		}
-		u := w.tx.Agent.UpdateOneID(id).Where(agent.Version(a.Version)).AddVersion(1).SetUpdatedAt(w.at)
-		if err := w.agentChanges(ctx, u, id, in); err != nil {
-			return id, err
-		}
-		n, err := u.Save(ctx)
-		if ent.IsNotFound(err) {
-			return id, refuse(StaleVersion, "somebody changed it meanwhile", "ifVersion")
-		}
-		if err != nil {
-			return gid.ID{}, fmt.Errorf("save agent: %w", err)
-		}
-		w.emit(fact{typ: AgentUpdated, subject: id, version: n.Version, agent: id})
-		if a.Active && !n.Active {
-			err = w.dismiss(ctx, id)
-		}
-		return id, err
+		return w.keepsHolders(ctx, change)
 	})
+}
+
+func (w *work) updateAgent(ctx context.Context, id gid.ID, in AgentUpdateInput, ifVersion *int) (gid.ID, error) {
+	a, err := w.tx.Agent.Get(ctx, id)
+	if ent.IsNotFound(err) {
+		return gid.ID{}, notFound("agent", "id")
+	}
+	if err != nil {
+		return gid.ID{}, fmt.Errorf("read agent: %w", err)
+	}
+	if err := fits(a.Version, ifVersion); err != nil {
+		return id, err
+	}
+	if err := w.outranks(ctx, a); err != nil {
+		return id, err
+	}
+	u := w.tx.Agent.UpdateOneID(id).Where(agent.Version(a.Version)).AddVersion(1).SetUpdatedAt(w.at)
+	if err := w.agentChanges(ctx, u, id, in); err != nil {
+		return id, err
+	}
+	n, err := u.Save(ctx)
+	if ent.IsNotFound(err) {
+		return id, refuse(StaleVersion, "somebody changed it meanwhile", "ifVersion")
+	}
+	if err != nil {
+		return gid.ID{}, fmt.Errorf("save agent: %w", err)
+	}
+	w.emit(fact{typ: AgentUpdated, subject: id, version: n.Version, agent: id})
+	if a.Active && !n.Active {
+		return id, w.dismiss(ctx, id)
+	}
+	return id, nil
 }
 
 func (w *work) agentChanges(ctx context.Context, u *ent.AgentUpdateOne, id gid.ID, in AgentUpdateInput) error {

@@ -119,24 +119,32 @@ func (d *Desk) UpdateRole(ctx context.Context, id gid.ID, in RoleUpdateInput, if
 	}
 	defer d.viewer.clear()
 	return d.once(ctx, key, []any{"roleUpdate", id, in, ifVersion}, func(ctx context.Context, w *work) (gid.ID, error) {
-		r, err := w.lockRole(ctx, id, ifVersion)
-		if err != nil {
-			return gid.ID{}, err
+		change := func() (gid.ID, error) { return w.updateRole(ctx, id, in, ifVersion) }
+		if in.Scopes == nil {
+			return change()
 		}
-		u := w.tx.Role.UpdateOneID(id).Where(role.Version(r.Version)).AddVersion(1).SetUpdatedAt(w.at)
-		if err := w.roleChanges(ctx, u, r, in); err != nil {
-			return id, err
-		}
-		n, err := u.Save(ctx)
-		if ent.IsNotFound(err) {
-			return id, stale()
-		}
-		if err != nil {
-			return gid.ID{}, fmt.Errorf("save role: %w", err)
-		}
-		w.emit(fact{typ: SettingChanged, subject: id, version: n.Version})
-		return id, nil
+		return w.keepsHolders(ctx, change)
 	})
+}
+
+func (w *work) updateRole(ctx context.Context, id gid.ID, in RoleUpdateInput, ifVersion *int) (gid.ID, error) {
+	r, err := w.lockRole(ctx, id, ifVersion)
+	if err != nil {
+		return gid.ID{}, err
+	}
+	u := w.tx.Role.UpdateOneID(id).Where(role.Version(r.Version)).AddVersion(1).SetUpdatedAt(w.at)
+	if err := w.roleChanges(ctx, u, r, in); err != nil {
+		return id, err
+	}
+	n, err := u.Save(ctx)
+	if ent.IsNotFound(err) {
+		return id, stale()
+	}
+	if err != nil {
+		return gid.ID{}, fmt.Errorf("save role: %w", err)
+	}
+	w.emit(fact{typ: SettingChanged, subject: id, version: n.Version})
+	return id, nil
 }
 
 func (w *work) roleChanges(ctx context.Context, u *ent.RoleUpdateOne, r *ent.Role, in RoleUpdateInput) error {

@@ -500,7 +500,7 @@ extend type Mutation {
     "Makes a repeat safe: one effect per key, remembered for 48 hours."
     idempotencyKey: Key
   ): AgentCreatePayload @requires(scope: PEOPLE_WRITE)
-  "Changes an agent. NOT_ALLOWED for one who may do what the caller may not, and for teams beyond the caller's reach."
+  "Changes an agent. NOT_ALLOWED for one who may do what the caller may not, for teams beyond the caller's reach, and if nobody who can log in would be left with a scope that somebody has."
   agentUpdate(
     "Which."
     id: ID!
@@ -3225,7 +3225,7 @@ extend type Mutation {
     "Makes a repeat safe: one effect per key, remembered for 48 hours."
     idempotencyKey: Key
   ): RoleCreatePayload @requires(scope: API_WRITE)
-  "Changes a role of the workspace itself; sessions feel it at once, streams within 5 seconds. Built-in roles stay as they are."
+  "Changes a role of the workspace itself; sessions feel it at once, streams within 5 seconds. Built-in roles stay as they are; NOT_ALLOWED if nobody who can log in would be left with a scope that somebody has."
   roleUpdate(
     "Which."
     id: ID!
