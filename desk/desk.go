@@ -11,6 +11,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -163,26 +164,27 @@ func (d *Desk) openUnshared(row *ent.Channel) (*opened, error) {
 	return &opened{version: row.Version, until: secrets.changeAt(now), kind: kind, channel: ch}, nil
 }
 
-// Close closes the running channels.
+// Close closes the running channels, all of them whatever one of them says.
 func (d *Desk) Close() error {
 	d.open.mu.Lock()
 	defer d.open.mu.Unlock()
-	for id, o := range d.open.byID {
+	var errs []error
+	shut := func(o *opened) {
 		if err := o.channel.Close(); err != nil {
-			return fmt.Errorf("close channel %s: %w", id, err)
+			errs = append(errs, fmt.Errorf("close a channel of kind %s: %w", o.kind.Name, err))
 		}
-		delete(d.open.byID, id)
 	}
+	for _, o := range d.open.byID {
+		shut(o)
+	}
+	clear(d.open.byID)
 	for t, o := range d.open.retired {
-		if !t.Stop() {
-			continue // it closes by itself
+		if t.Stop() { // else it closes by itself
+			shut(o)
+			delete(d.open.retired, t)
 		}
-		if err := o.channel.Close(); err != nil {
-			return fmt.Errorf("close channel: %w", err)
-		}
-		delete(d.open.retired, t)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (o *opened) guarantee() channels.Idempotency {

@@ -1,6 +1,7 @@
 package desk_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -95,6 +96,28 @@ func TestARenameCutsNoSending(t *testing.T) {
 		ok(t, w.Desk.Close())
 		if n := p.Box.Opened(); n != 0 {
 			t.Errorf("%d channels outlive the desk", n)
+		}
+	})
+}
+
+// A channel that cannot be closed well keeps no other one open.
+func TestTheDeskClosesEveryChannel(t *testing.T) {
+	each(t, func(t *testing.T, w *desktest.World) {
+		var all []*desktest.Post
+		for range 4 {
+			p := w.Post(nil)
+			ok(t, w.Desk.PullNow(t.Context(), p.Hold()))
+			p.Box.Shuts(errors.New("it hangs"))
+			all = append(all, p)
+		}
+		if err := w.Desk.Close(); err == nil {
+			t.Error("no channel closed well, and nothing is said")
+		}
+		for _, p := range all {
+			if n := p.Box.Opened(); n != 0 {
+				t.Errorf("%d channels outlive the desk", n)
+			}
+			p.Box.Shuts(nil)
 		}
 	})
 }

@@ -50,6 +50,7 @@ type PostBox struct {
 	reads   func(context.Context, channels.Blob) error
 	fetches int
 	opened  int
+	shuts   error
 	woken   chan struct{}
 }
 
@@ -90,6 +91,13 @@ func (b *PostBox) During(f func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.during = f
+}
+
+// Shuts lets every closing of a channel on the box end with err, closed all the same.
+func (b *PostBox) Shuts(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shuts = err
 }
 
 // Reads lets each fetch do f before it gives letters; an error of f is that of the fetch.
@@ -152,7 +160,7 @@ func (c *postChannel) Close() error {
 	}
 	c.closed = true
 	c.box.opened--
-	return nil
+	return c.box.shuts
 }
 
 // Fetch gives two letters at a time.
