@@ -1,0 +1,60 @@
+// Package gate is the SIP side of a node: two listeners with different doors (trunks, phones), validation, digest,
+// registrar, and dialogs. It knows no media but the bodies that it carries, no call and no customer.
+package gate
+
+import "context"
+
+// Dialog is one SIP dialog of either direction, from its INVITE on. Methods may be called from any goroutine; each returns
+// at once but Reoffer. After EventEnded nothing more comes and every method does nothing.
+type Dialog interface {
+	// ID names it for logs: Call-ID and our tag.
+	ID() string
+	// Events tells what the far end did, in order; closed after EventEnded. Always to be read: it holds 64.
+	Events() <-chan Event
+	// Ring sends 180, once. Inbound and unanswered only.
+	Ring()
+	// Accept answers the INVITE with 200 and the SDP; 200 is repeated until ACK, and without one EventEnded follows.
+	Accept(sdp []byte)
+	// Refuse answers the INVITE with that final status.
+	Refuse(code int, reason string)
+	// AnswerOffer and RefuseOffer answer the EventOffer that came last.
+	AnswerOffer(sdp []byte)
+	RefuseOffer(code int)
+	// Reoffer sends a re-INVITE and returns the far end's answer; 491 is tried again by RFC 3261 section 14.1.
+	Reoffer(ctx context.Context, sdp []byte) (answer []byte, err error)
+	// HangUp ends it by what fits: a refusal (480), CANCEL or BYE. cause becomes a Reason header (RFC 3326).
+	HangUp(cause string)
+}
+
+// EventKind is what the far end did.
+type EventKind string
+
+// The events.
+const (
+	// EventRinging: 180 or 183, outbound; SDP if it came.
+	EventRinging EventKind = "ringing"
+	// EventAnswered: outbound, 200 with SDP; it is acknowledged already.
+	EventAnswered EventKind = "answered"
+	// EventConfirmed: inbound, ACK came.
+	EventConfirmed EventKind = "confirmed"
+	// EventOffer: a re-INVITE or UPDATE with SDP; to be answered. One without SDP asks for an offer of ours: SDP is nil
+	// and AnswerOffer carries the offer.
+	EventOffer EventKind = "offer"
+	// EventDigit: INFO with a key (application/dtmf-relay or application/dtmf).
+	EventDigit EventKind = "digit"
+	// EventEnded: it is over, by whichever side.
+	EventEnded EventKind = "ended"
+)
+
+// Event is one thing that the far end did.
+type Event struct {
+	Kind EventKind
+	SDP  []byte
+	// Digit is one of voice.Digits.
+	Digit byte
+	// Code is the final status that refused an outbound INVITE; 0: the dialog had been up, or was cancelled.
+	Code int
+	// Remote: the far end hung up, cancelled or refused. Reason is its text, cleaned.
+	Remote bool
+	Reason string
+}
