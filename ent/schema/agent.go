@@ -52,6 +52,7 @@ func (Agent) Edges() []ent.Edge {
 		edge.To("teams", Team.Type).Through("team_members", TeamMember.Type),
 		edge.From("follows", Conversation.Type).Ref("followers").Through("follow_rows", Follower.Type),
 		edge.From("consults", Interaction.Type).Ref("consultants").Through("consult_rows", Consultant.Type),
+		edge.To("phones", AgentPhone.Type),
 		edge.From("mentioned_in", Note.Type).Ref("mentions").Through("mentioned_rows", Mention.Type),
 	}
 }

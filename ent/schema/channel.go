@@ -25,7 +25,7 @@ func (Channel) Fields() []ent.Field {
 		key(gid.Channel), field.String("kind").Immutable(), field.String("name"), field.Bool("enabled").Default(true),
 		field.JSON("config", json.RawMessage{}), field.Bytes("secrets").Optional().Nillable().Sensitive(),
 		field.Bytes("hook_secret").Sensitive(), field.String("public_key").Default("").Immutable(),
-		refOptional("queue_id"), field.String("locale").Optional().Nillable(),
+		refOptional("queue_id"), refOptional("flow_id"), field.String("locale").Optional().Nillable(),
 		field.Bool("join_open").Default(true), field.Int("join_within_hours").Default(72), field.Int("reopen_within_days").Default(14),
 		timeOptional("last_inbound_at"), timeOptional("last_outbound_at"), textOptional("last_error"), timeOptional("last_error_at"),
 		textOptional("paused_because"),
@@ -42,7 +42,7 @@ func (Channel) Annotations() []schema.Annotation {
 
 // Edges of Channel.
 func (Channel) Edges() []ent.Edge {
-	return []ent.Edge{edge.To("queue", Queue.Type).Field("queue_id").Unique(), edge.To("pulls", Pull.Type)}
+	return []ent.Edge{edge.To("queue", Queue.Type).Field("queue_id").Unique(), edge.To("flow", Flow.Type).Field("flow_id").Unique(), edge.To("pulls", Pull.Type)}
 }
 
 // Indexes of Channel. Public keys are random; an empty one belongs to no surface.

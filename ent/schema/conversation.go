@@ -141,6 +141,7 @@ func (Interaction) Edges() []ent.Edge {
 		edge.To("assignments", Assignment.Type),
 		edge.To("consultants", Agent.Type).Through("consultant_rows", Consultant.Type),
 		edge.To("decisions", RoutingDecision.Type).Annotations(Paged{Column: "at", Desc: true}),
+		edge.To("calls", Call.Type),
 	}
 }
 

@@ -139,8 +139,8 @@ func (TimelineItem) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}} }
 // Fields of TimelineItem.
 func (TimelineItem) Fields() []ent.Field {
 	return []ent.Field{
-		key(gid.TimelineItem), field.Enum("type").Values("MESSAGE", "NOTE", "ASSIGNMENT", "CHANGE").Immutable(), field.Time("at").Default(Now).Immutable(),
-		ref("conversation_id"), ref("customer_id"), refOptional("interaction_id"), refOptionalOnce("message_id"), refOptionalOnce("note_id"), refOptionalOnce("assignment_id"),
+		key(gid.TimelineItem), field.Enum("type").Values("MESSAGE", "NOTE", "ASSIGNMENT", "CHANGE", "CALL").Immutable(), field.Time("at").Default(Now).Immutable(),
+		ref("conversation_id"), ref("customer_id"), refOptional("interaction_id"), refOptionalOnce("message_id"), refOptionalOnce("note_id"), refOptionalOnce("assignment_id"), refOptionalOnce("call_id"),
 		refOptionalOnce("agent_id"), field.String("changed").Default("").Immutable(),
 		field.String("before").Optional().Nillable().Immutable(), field.String("after").Optional().Nillable().Immutable(),
 		field.String("reason").Optional().Nillable().Immutable(), field.Bool("internal").Default(true).Immutable(),
@@ -150,7 +150,7 @@ func (TimelineItem) Fields() []ent.Field {
 // Annotations of TimelineItem.
 func (TimelineItem) Annotations() []schema.Annotation {
 	return []schema.Annotation{Shape{
-		Types: []string{"TimelineItem", "MessageItem", "NoteItem", "AssignmentItem", "ChangeItem"}, Always: []string{"type"},
+		Types: []string{"TimelineItem", "MessageItem", "NoteItem", "AssignmentItem", "ChangeItem", "CallItem"}, Always: []string{"type"},
 
 		Needs: map[string][]string{"customerRole": {"conversation_id"}, "field": {"changed"}, "from": {"before"}, "to": {"after"}},
 		Via:   map[string][]string{"actor": {"agent"}},
@@ -166,6 +166,7 @@ func (TimelineItem) Edges() []ent.Edge {
 		edge.To("message", Message.Type).Field("message_id").Unique().Immutable(),
 		edge.To("note", Note.Type).Field("note_id").Unique().Immutable(),
 		edge.To("assignment", Assignment.Type).Field("assignment_id").Unique().Immutable(),
+		edge.To("call", Call.Type).Field("call_id").Unique().Immutable(),
 		edge.To("agent", Agent.Type).Field("agent_id").Unique().Immutable(),
 	}
 }

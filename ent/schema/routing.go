@@ -25,12 +25,16 @@ func (Queue) Fields() []ent.Field {
 		field.Int("offer_seconds").Default(30), field.Int("wrap_up_seconds").Default(0), field.Int("sticky_seconds").Default(120),
 		field.Int("pause_after_reply_seconds").Optional().Nillable(), field.Int("silent_after_seconds").Optional().Nillable(),
 		field.Int("break_after_misses").Default(3), field.Bool("restricted").Default(false),
+		field.Int("ring_seconds").Default(20), field.Enum("recording").Values("NEVER", "ALWAYS").Default("NEVER"), refOptional("waiting_prompt_id"),
 	}
 }
 
 // Edges of Queue.
 func (Queue) Edges() []ent.Edge {
-	return []ent.Edge{edge.To("team", Team.Type).Field("team_id").Unique(), edge.To("needs", SkillNeed.Type)}
+	return []ent.Edge{
+		edge.To("team", Team.Type).Field("team_id").Unique(), edge.To("needs", SkillNeed.Type),
+		edge.To("waiting_prompt", Prompt.Type).Field("waiting_prompt_id").Unique(),
+	}
 }
 
 // Indexes of Queue.

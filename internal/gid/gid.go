@@ -59,6 +59,13 @@ const (
 	StatusReason
 	MergeCandidate
 	CustomerMerge
+	Call
+	CallLeg
+	Recording
+	AgentPhone
+	Flow
+	FlowVersion
+	Prompt
 	end
 )
 
@@ -66,6 +73,7 @@ var prefix = [end]string{
 	"", "wsp", "agt", "rol", "ses", "app", "key", "ast", "cap", "tea", "que", "chn", "cus", "idn", "cnv", "par", "int",
 	"msg", "att", "tli", "off", "asg", "rdc", "raw", "job", "vis", "bot", "row", "evt",
 	"not", "skl", "srn", "mcd", "cmg",
+	"cal", "leg", "rec", "pho", "flw", "flv", "pmt",
 }
 
 var enc = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
