@@ -79,6 +79,8 @@ type AgentEdges struct {
 	Follows []*Conversation `json:"follows,omitempty"`
 	// Consults holds the value of the consults edge.
 	Consults []*Interaction `json:"consults,omitempty"`
+	// Phones holds the value of the phones edge.
+	Phones []*AgentPhone `json:"phones,omitempty"`
 	// MentionedIn holds the value of the mentioned_in edge.
 	MentionedIn []*Note `json:"mentioned_in,omitempty"`
 	// Skills holds the value of the skills edge.
@@ -93,12 +95,13 @@ type AgentEdges struct {
 	MentionedRows []*Mention `json:"mentioned_rows,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes        [15]bool
+	loadedTypes        [16]bool
 	namedStatusHistory map[string][]*AgentStatus
 	namedKnown         map[string][]*Skill
 	namedTeams         map[string][]*Team
 	namedFollows       map[string][]*Conversation
 	namedConsults      map[string][]*Interaction
+	namedPhones        map[string][]*AgentPhone
 	namedMentionedIn   map[string][]*Note
 	namedSkills        map[string][]*AgentSkill
 	namedTeamMembers   map[string][]*TeamMember
@@ -196,10 +199,19 @@ func (e AgentEdges) ConsultsOrErr() ([]*Interaction, error) {
 	return nil, &NotLoadedError{edge: "consults"}
 }
 
+// PhonesOrErr returns the Phones value or an error if the edge
+// was not loaded in eager-loading.
+func (e AgentEdges) PhonesOrErr() ([]*AgentPhone, error) {
+	if e.loadedTypes[9] {
+		return e.Phones, nil
+	}
+	return nil, &NotLoadedError{edge: "phones"}
+}
+
 // MentionedInOrErr returns the MentionedIn value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) MentionedInOrErr() ([]*Note, error) {
-	if e.loadedTypes[9] {
+	if e.loadedTypes[10] {
 		return e.MentionedIn, nil
 	}
 	return nil, &NotLoadedError{edge: "mentioned_in"}
@@ -208,7 +220,7 @@ func (e AgentEdges) MentionedInOrErr() ([]*Note, error) {
 // SkillsOrErr returns the Skills value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) SkillsOrErr() ([]*AgentSkill, error) {
-	if e.loadedTypes[10] {
+	if e.loadedTypes[11] {
 		return e.Skills, nil
 	}
 	return nil, &NotLoadedError{edge: "skills"}
@@ -217,7 +229,7 @@ func (e AgentEdges) SkillsOrErr() ([]*AgentSkill, error) {
 // TeamMembersOrErr returns the TeamMembers value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) TeamMembersOrErr() ([]*TeamMember, error) {
-	if e.loadedTypes[11] {
+	if e.loadedTypes[12] {
 		return e.TeamMembers, nil
 	}
 	return nil, &NotLoadedError{edge: "team_members"}
@@ -226,7 +238,7 @@ func (e AgentEdges) TeamMembersOrErr() ([]*TeamMember, error) {
 // FollowRowsOrErr returns the FollowRows value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) FollowRowsOrErr() ([]*Follower, error) {
-	if e.loadedTypes[12] {
+	if e.loadedTypes[13] {
 		return e.FollowRows, nil
 	}
 	return nil, &NotLoadedError{edge: "follow_rows"}
@@ -235,7 +247,7 @@ func (e AgentEdges) FollowRowsOrErr() ([]*Follower, error) {
 // ConsultRowsOrErr returns the ConsultRows value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) ConsultRowsOrErr() ([]*Consultant, error) {
-	if e.loadedTypes[13] {
+	if e.loadedTypes[14] {
 		return e.ConsultRows, nil
 	}
 	return nil, &NotLoadedError{edge: "consult_rows"}
@@ -244,7 +256,7 @@ func (e AgentEdges) ConsultRowsOrErr() ([]*Consultant, error) {
 // MentionedRowsOrErr returns the MentionedRows value or an error if the edge
 // was not loaded in eager-loading.
 func (e AgentEdges) MentionedRowsOrErr() ([]*Mention, error) {
-	if e.loadedTypes[14] {
+	if e.loadedTypes[15] {
 		return e.MentionedRows, nil
 	}
 	return nil, &NotLoadedError{edge: "mentioned_rows"}
@@ -442,6 +454,11 @@ func (_m *Agent) QueryFollows() *ConversationQuery {
 // QueryConsults queries the "consults" edge of the Agent entity.
 func (_m *Agent) QueryConsults() *InteractionQuery {
 	return NewAgentClient(_m.config).QueryConsults(_m)
+}
+
+// QueryPhones queries the "phones" edge of the Agent entity.
+func (_m *Agent) QueryPhones() *AgentPhoneQuery {
+	return NewAgentClient(_m.config).QueryPhones(_m)
 }
 
 // QueryMentionedIn queries the "mentioned_in" edge of the Agent entity.
@@ -664,6 +681,30 @@ func (_m *Agent) appendNamedConsults(name string, edges ...*Interaction) {
 		_m.Edges.namedConsults[name] = []*Interaction{}
 	} else {
 		_m.Edges.namedConsults[name] = append(_m.Edges.namedConsults[name], edges...)
+	}
+}
+
+// NamedPhones returns the Phones named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Agent) NamedPhones(name string) ([]*AgentPhone, error) {
+	if _m.Edges.namedPhones == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedPhones[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Agent) appendNamedPhones(name string, edges ...*AgentPhone) {
+	if _m.Edges.namedPhones == nil {
+		_m.Edges.namedPhones = make(map[string][]*AgentPhone)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedPhones[name] = []*AgentPhone{}
+	} else {
+		_m.Edges.namedPhones[name] = append(_m.Edges.namedPhones[name], edges...)
 	}
 }
 

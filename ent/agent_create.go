@@ -9,6 +9,7 @@ import (
 	"time"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentphone"
 	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/capacityprofile"
@@ -314,6 +315,21 @@ func (_c *AgentCreate) AddConsults(v ...*Interaction) *AgentCreate {
 		ids[i] = v[i].ID
 	}
 	return _c.AddConsultIDs(ids...)
+}
+
+// AddPhoneIDs adds the "phones" edge to the AgentPhone entity by IDs.
+func (_c *AgentCreate) AddPhoneIDs(ids ...gid.ID) *AgentCreate {
+	_c.mutation.AddPhoneIDs(ids...)
+	return _c
+}
+
+// AddPhones adds the "phones" edges to the AgentPhone entity.
+func (_c *AgentCreate) AddPhones(v ...*AgentPhone) *AgentCreate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddPhoneIDs(ids...)
 }
 
 // AddMentionedInIDs adds the "mentioned_in" edge to the Note entity by IDs.
@@ -776,6 +792,22 @@ func (_c *AgentCreate) createSpec() (*Agent, *sqlgraph.CreateSpec, error) {
 		edge.Target.Fields = specE.Fields
 		if specE.ID.Value != nil {
 			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.PhonesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   agent.PhonesTable,
+			Columns: []string{agent.PhonesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentphone.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
 		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}

@@ -10,6 +10,7 @@ import (
 	"math"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentphone"
 	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/capacityprofile"
@@ -49,6 +50,7 @@ type AgentQuery struct {
 	withTeams              *TeamQuery
 	withFollows            *ConversationQuery
 	withConsults           *InteractionQuery
+	withPhones             *AgentPhoneQuery
 	withMentionedIn        *NoteQuery
 	withSkills             *AgentSkillQuery
 	withTeamMembers        *TeamMemberQuery
@@ -62,6 +64,7 @@ type AgentQuery struct {
 	withNamedTeams         map[string]*TeamQuery
 	withNamedFollows       map[string]*ConversationQuery
 	withNamedConsults      map[string]*InteractionQuery
+	withNamedPhones        map[string]*AgentPhoneQuery
 	withNamedMentionedIn   map[string]*NoteQuery
 	withNamedSkills        map[string]*AgentSkillQuery
 	withNamedTeamMembers   map[string]*TeamMemberQuery
@@ -295,6 +298,28 @@ func (_q *AgentQuery) QueryConsults() *InteractionQuery {
 			sqlgraph.From(agent.Table, agent.FieldID, selector),
 			sqlgraph.To(interaction.Table, interaction.FieldID),
 			sqlgraph.Edge(sqlgraph.M2M, true, agent.ConsultsTable, agent.ConsultsPrimaryKey...),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryPhones chains the current query on the "phones" edge.
+func (_q *AgentQuery) QueryPhones() *AgentPhoneQuery {
+	query := (&AgentPhoneClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, selector),
+			sqlgraph.To(agentphone.Table, agentphone.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, agent.PhonesTable, agent.PhonesColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -635,6 +660,7 @@ func (_q *AgentQuery) Clone() *AgentQuery {
 		withTeams:           _q.withTeams.Clone(),
 		withFollows:         _q.withFollows.Clone(),
 		withConsults:        _q.withConsults.Clone(),
+		withPhones:          _q.withPhones.Clone(),
 		withMentionedIn:     _q.withMentionedIn.Clone(),
 		withSkills:          _q.withSkills.Clone(),
 		withTeamMembers:     _q.withTeamMembers.Clone(),
@@ -744,6 +770,17 @@ func (_q *AgentQuery) WithConsults(opts ...func(*InteractionQuery)) *AgentQuery 
 		opt(query)
 	}
 	_q.withConsults = query
+	return _q
+}
+
+// WithPhones tells the query-builder to eager-load the nodes that are connected to
+// the "phones" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithPhones(opts ...func(*AgentPhoneQuery)) *AgentQuery {
+	query := (&AgentPhoneClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withPhones = query
 	return _q
 }
 
@@ -897,7 +934,7 @@ func (_q *AgentQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Agent,
 	var (
 		nodes       = []*Agent{}
 		_spec       = _q.querySpec()
-		loadedTypes = [15]bool{
+		loadedTypes = [16]bool{
 			_q.withRole != nil,
 			_q.withCapacityProfile != nil,
 			_q.withLoad != nil,
@@ -907,6 +944,7 @@ func (_q *AgentQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Agent,
 			_q.withTeams != nil,
 			_q.withFollows != nil,
 			_q.withConsults != nil,
+			_q.withPhones != nil,
 			_q.withMentionedIn != nil,
 			_q.withSkills != nil,
 			_q.withTeamMembers != nil,
@@ -995,6 +1033,13 @@ func (_q *AgentQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Agent,
 			return nil, err
 		}
 	}
+	if query := _q.withPhones; query != nil {
+		if err := _q.loadPhones(ctx, query, nodes,
+			func(n *Agent) { n.Edges.Phones = []*AgentPhone{} },
+			func(n *Agent, e *AgentPhone) { n.Edges.Phones = append(n.Edges.Phones, e) }); err != nil {
+			return nil, err
+		}
+	}
 	if query := _q.withMentionedIn; query != nil {
 		if err := _q.loadMentionedIn(ctx, query, nodes,
 			func(n *Agent) { n.Edges.MentionedIn = []*Note{} },
@@ -1069,6 +1114,13 @@ func (_q *AgentQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Agent,
 		if err := _q.loadConsults(ctx, query, nodes,
 			func(n *Agent) { n.appendNamedConsults(name) },
 			func(n *Agent, e *Interaction) { n.appendNamedConsults(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedPhones {
+		if err := _q.loadPhones(ctx, query, nodes,
+			func(n *Agent) { n.appendNamedPhones(name) },
+			func(n *Agent, e *AgentPhone) { n.appendNamedPhones(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -1513,6 +1565,36 @@ func (_q *AgentQuery) loadConsults(ctx context.Context, query *InteractionQuery,
 	}
 	return nil
 }
+func (_q *AgentQuery) loadPhones(ctx context.Context, query *AgentPhoneQuery, nodes []*Agent, init func(*Agent), assign func(*Agent, *AgentPhone)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Agent)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(agentphone.FieldAgentID)
+	}
+	query.Where(predicate.AgentPhone(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(agent.PhonesColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.AgentID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "agent_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
 func (_q *AgentQuery) loadMentionedIn(ctx context.Context, query *NoteQuery, nodes []*Agent, init func(*Agent), assign func(*Agent, *Note)) error {
 	edgeIDs := make([]driver.Value, len(nodes))
 	byID := make(map[gid.ID]*Agent)
@@ -1920,6 +2002,20 @@ func (_q *AgentQuery) WithNamedConsults(name string, opts ...func(*InteractionQu
 		_q.withNamedConsults = make(map[string]*InteractionQuery)
 	}
 	_q.withNamedConsults[name] = query
+	return _q
+}
+
+// WithNamedPhones tells the query-builder to eager-load the nodes that are connected to the "phones"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *AgentQuery) WithNamedPhones(name string, opts ...func(*AgentPhoneQuery)) *AgentQuery {
+	query := (&AgentPhoneClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedPhones == nil {
+		_q.withNamedPhones = make(map[string]*AgentPhoneQuery)
+	}
+	_q.withNamedPhones[name] = query
 	return _q
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentphone"
 	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/capacityprofile"
@@ -357,6 +358,21 @@ func (_u *AgentUpdate) AddConsults(v ...*Interaction) *AgentUpdate {
 	return _u.AddConsultIDs(ids...)
 }
 
+// AddPhoneIDs adds the "phones" edge to the AgentPhone entity by IDs.
+func (_u *AgentUpdate) AddPhoneIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.AddPhoneIDs(ids...)
+	return _u
+}
+
+// AddPhones adds the "phones" edges to the AgentPhone entity.
+func (_u *AgentUpdate) AddPhones(v ...*AgentPhone) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddPhoneIDs(ids...)
+}
+
 // AddMentionedInIDs adds the "mentioned_in" edge to the Note entity by IDs.
 func (_u *AgentUpdate) AddMentionedInIDs(ids ...gid.ID) *AgentUpdate {
 	_u.mutation.AddMentionedInIDs(ids...)
@@ -579,6 +595,27 @@ func (_u *AgentUpdate) RemoveConsults(v ...*Interaction) *AgentUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveConsultIDs(ids...)
+}
+
+// ClearPhones clears all "phones" edges to the AgentPhone entity.
+func (_u *AgentUpdate) ClearPhones() *AgentUpdate {
+	_u.mutation.ClearPhones()
+	return _u
+}
+
+// RemovePhoneIDs removes the "phones" edge to AgentPhone entities by IDs.
+func (_u *AgentUpdate) RemovePhoneIDs(ids ...gid.ID) *AgentUpdate {
+	_u.mutation.RemovePhoneIDs(ids...)
+	return _u
+}
+
+// RemovePhones removes "phones" edges to AgentPhone entities.
+func (_u *AgentUpdate) RemovePhones(v ...*AgentPhone) *AgentUpdate {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemovePhoneIDs(ids...)
 }
 
 // ClearMentionedIn clears all "mentioned_in" edges to the Note entity.
@@ -1252,6 +1289,51 @@ func (_u *AgentUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.PhonesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   agent.PhonesTable,
+			Columns: []string{agent.PhonesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentphone.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedPhonesIDs(); len(nodes) > 0 && !_u.mutation.PhonesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   agent.PhonesTable,
+			Columns: []string{agent.PhonesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentphone.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.PhonesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   agent.PhonesTable,
+			Columns: []string{agent.PhonesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentphone.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	if _u.mutation.MentionedInCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2M,
@@ -1877,6 +1959,21 @@ func (_u *AgentUpdateOne) AddConsults(v ...*Interaction) *AgentUpdateOne {
 	return _u.AddConsultIDs(ids...)
 }
 
+// AddPhoneIDs adds the "phones" edge to the AgentPhone entity by IDs.
+func (_u *AgentUpdateOne) AddPhoneIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.AddPhoneIDs(ids...)
+	return _u
+}
+
+// AddPhones adds the "phones" edges to the AgentPhone entity.
+func (_u *AgentUpdateOne) AddPhones(v ...*AgentPhone) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddPhoneIDs(ids...)
+}
+
 // AddMentionedInIDs adds the "mentioned_in" edge to the Note entity by IDs.
 func (_u *AgentUpdateOne) AddMentionedInIDs(ids ...gid.ID) *AgentUpdateOne {
 	_u.mutation.AddMentionedInIDs(ids...)
@@ -2099,6 +2196,27 @@ func (_u *AgentUpdateOne) RemoveConsults(v ...*Interaction) *AgentUpdateOne {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveConsultIDs(ids...)
+}
+
+// ClearPhones clears all "phones" edges to the AgentPhone entity.
+func (_u *AgentUpdateOne) ClearPhones() *AgentUpdateOne {
+	_u.mutation.ClearPhones()
+	return _u
+}
+
+// RemovePhoneIDs removes the "phones" edge to AgentPhone entities by IDs.
+func (_u *AgentUpdateOne) RemovePhoneIDs(ids ...gid.ID) *AgentUpdateOne {
+	_u.mutation.RemovePhoneIDs(ids...)
+	return _u
+}
+
+// RemovePhones removes "phones" edges to AgentPhone entities.
+func (_u *AgentUpdateOne) RemovePhones(v ...*AgentPhone) *AgentUpdateOne {
+	ids := make([]gid.ID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemovePhoneIDs(ids...)
 }
 
 // ClearMentionedIn clears all "mentioned_in" edges to the Note entity.
@@ -2799,6 +2917,51 @@ func (_u *AgentUpdateOne) sqlSave(ctx context.Context) (_node *Agent, err error)
 		edge.Target.Fields = specE.Fields
 		if specE.ID.Value != nil {
 			edge.Target.Fields = append(edge.Target.Fields, specE.ID)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.PhonesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   agent.PhonesTable,
+			Columns: []string{agent.PhonesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentphone.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedPhonesIDs(); len(nodes) > 0 && !_u.mutation.PhonesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   agent.PhonesTable,
+			Columns: []string{agent.PhonesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentphone.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.PhonesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   agent.PhonesTable,
+			Columns: []string{agent.PhonesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentphone.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}

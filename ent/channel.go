@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"tributary/ent/channel"
+	"tributary/ent/flow"
 	"tributary/ent/queue"
 	"tributary/internal/gid"
 
@@ -44,6 +45,8 @@ type Channel struct {
 	PublicKey string `json:"public_key,omitempty"`
 	// QueueID holds the value of the "queue_id" field.
 	QueueID *gid.ID `json:"queue_id,omitempty"`
+	// FlowID holds the value of the "flow_id" field.
+	FlowID *gid.ID `json:"flow_id,omitempty"`
 	// Locale holds the value of the "locale" field.
 	Locale *string `json:"locale,omitempty"`
 	// JoinOpen holds the value of the "join_open" field.
@@ -72,11 +75,13 @@ type Channel struct {
 type ChannelEdges struct {
 	// Queue holds the value of the queue edge.
 	Queue *Queue `json:"queue,omitempty"`
+	// Flow holds the value of the flow edge.
+	Flow *Flow `json:"flow,omitempty"`
 	// Pulls holds the value of the pulls edge.
 	Pulls []*Pull `json:"pulls,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [2]bool
+	loadedTypes [3]bool
 	namedPulls  map[string][]*Pull
 }
 
@@ -91,10 +96,21 @@ func (e ChannelEdges) QueueOrErr() (*Queue, error) {
 	return nil, &NotLoadedError{edge: "queue"}
 }
 
+// FlowOrErr returns the Flow value or an error if the edge
+// was not loaded in eager-loading, or loaded but was not found.
+func (e ChannelEdges) FlowOrErr() (*Flow, error) {
+	if e.Flow != nil {
+		return e.Flow, nil
+	} else if e.loadedTypes[1] {
+		return nil, &NotFoundError{label: flow.Label}
+	}
+	return nil, &NotLoadedError{edge: "flow"}
+}
+
 // PullsOrErr returns the Pulls value or an error if the edge
 // was not loaded in eager-loading.
 func (e ChannelEdges) PullsOrErr() ([]*Pull, error) {
-	if e.loadedTypes[1] {
+	if e.loadedTypes[2] {
 		return e.Pulls, nil
 	}
 	return nil, &NotLoadedError{edge: "pulls"}
@@ -105,7 +121,7 @@ func (*Channel) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case channel.FieldQueueID:
+		case channel.FieldQueueID, channel.FieldFlowID:
 			values[i] = &sql.NullScanner{S: new(gid.ID)}
 		case channel.FieldConfig, channel.FieldSecrets, channel.FieldHookSecret:
 			values[i] = new([]byte)
@@ -215,6 +231,13 @@ func (_m *Channel) assignValues(columns []string, values []any) error {
 				_m.QueueID = new(gid.ID)
 				*_m.QueueID = *value.S.(*gid.ID)
 			}
+		case channel.FieldFlowID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field flow_id", values[i])
+			} else if value.Valid {
+				_m.FlowID = new(gid.ID)
+				*_m.FlowID = *value.S.(*gid.ID)
+			}
 		case channel.FieldLocale:
 			if value, ok := values[i].(*sql.NullString); !ok {
 				return fmt.Errorf("unexpected type %T for field locale", values[i])
@@ -293,6 +316,11 @@ func (_m *Channel) QueryQueue() *QueueQuery {
 	return NewChannelClient(_m.config).QueryQueue(_m)
 }
 
+// QueryFlow queries the "flow" edge of the Channel entity.
+func (_m *Channel) QueryFlow() *FlowQuery {
+	return NewChannelClient(_m.config).QueryFlow(_m)
+}
+
 // QueryPulls queries the "pulls" edge of the Channel entity.
 func (_m *Channel) QueryPulls() *PullQuery {
 	return NewChannelClient(_m.config).QueryPulls(_m)
@@ -354,6 +382,11 @@ func (_m *Channel) String() string {
 	builder.WriteString(", ")
 	if v := _m.QueueID; v != nil {
 		builder.WriteString("queue_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
+	builder.WriteString(", ")
+	if v := _m.FlowID; v != nil {
+		builder.WriteString("flow_id=")
 		builder.WriteString(fmt.Sprintf("%v", *v))
 	}
 	builder.WriteString(", ")

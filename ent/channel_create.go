@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 	"tributary/ent/channel"
+	"tributary/ent/flow"
 	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/internal/gid"
@@ -143,6 +144,20 @@ func (_c *ChannelCreate) SetQueueID(v gid.ID) *ChannelCreate {
 func (_c *ChannelCreate) SetNillableQueueID(v *gid.ID) *ChannelCreate {
 	if v != nil {
 		_c.SetQueueID(*v)
+	}
+	return _c
+}
+
+// SetFlowID sets the "flow_id" field.
+func (_c *ChannelCreate) SetFlowID(v gid.ID) *ChannelCreate {
+	_c.mutation.SetFlowID(v)
+	return _c
+}
+
+// SetNillableFlowID sets the "flow_id" field if the given value is not nil.
+func (_c *ChannelCreate) SetNillableFlowID(v *gid.ID) *ChannelCreate {
+	if v != nil {
+		_c.SetFlowID(*v)
 	}
 	return _c
 }
@@ -290,6 +305,11 @@ func (_c *ChannelCreate) SetNillableID(v *gid.ID) *ChannelCreate {
 // SetQueue sets the "queue" edge to the Queue entity.
 func (_c *ChannelCreate) SetQueue(v *Queue) *ChannelCreate {
 	return _c.SetQueueID(v.ID)
+}
+
+// SetFlow sets the "flow" edge to the Flow entity.
+func (_c *ChannelCreate) SetFlow(v *Flow) *ChannelCreate {
+	return _c.SetFlowID(v.ID)
 }
 
 // AddPullIDs adds the "pulls" edge to the Pull entity by IDs.
@@ -566,6 +586,23 @@ func (_c *ChannelCreate) createSpec() (*Channel, *sqlgraph.CreateSpec) {
 		_node.QueueID = &nodes[0]
 		_spec.Edges = append(_spec.Edges, edge)
 	}
+	if nodes := _c.mutation.FlowIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   channel.FlowTable,
+			Columns: []string{channel.FlowColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(flow.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_node.FlowID = &nodes[0]
+		_spec.Edges = append(_spec.Edges, edge)
+	}
 	if nodes := _c.mutation.PullsIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -745,6 +782,24 @@ func (u *ChannelUpsert) UpdateQueueID() *ChannelUpsert {
 // ClearQueueID clears the value of the "queue_id" field.
 func (u *ChannelUpsert) ClearQueueID() *ChannelUpsert {
 	u.SetNull(channel.FieldQueueID)
+	return u
+}
+
+// SetFlowID sets the "flow_id" field.
+func (u *ChannelUpsert) SetFlowID(v gid.ID) *ChannelUpsert {
+	u.Set(channel.FieldFlowID, v)
+	return u
+}
+
+// UpdateFlowID sets the "flow_id" field to the value that was provided on create.
+func (u *ChannelUpsert) UpdateFlowID() *ChannelUpsert {
+	u.SetExcluded(channel.FieldFlowID)
+	return u
+}
+
+// ClearFlowID clears the value of the "flow_id" field.
+func (u *ChannelUpsert) ClearFlowID() *ChannelUpsert {
+	u.SetNull(channel.FieldFlowID)
 	return u
 }
 
@@ -1094,6 +1149,27 @@ func (u *ChannelUpsertOne) UpdateQueueID() *ChannelUpsertOne {
 func (u *ChannelUpsertOne) ClearQueueID() *ChannelUpsertOne {
 	return u.Update(func(s *ChannelUpsert) {
 		s.ClearQueueID()
+	})
+}
+
+// SetFlowID sets the "flow_id" field.
+func (u *ChannelUpsertOne) SetFlowID(v gid.ID) *ChannelUpsertOne {
+	return u.Update(func(s *ChannelUpsert) {
+		s.SetFlowID(v)
+	})
+}
+
+// UpdateFlowID sets the "flow_id" field to the value that was provided on create.
+func (u *ChannelUpsertOne) UpdateFlowID() *ChannelUpsertOne {
+	return u.Update(func(s *ChannelUpsert) {
+		s.UpdateFlowID()
+	})
+}
+
+// ClearFlowID clears the value of the "flow_id" field.
+func (u *ChannelUpsertOne) ClearFlowID() *ChannelUpsertOne {
+	return u.Update(func(s *ChannelUpsert) {
+		s.ClearFlowID()
 	})
 }
 
@@ -1636,6 +1712,27 @@ func (u *ChannelUpsertBulk) UpdateQueueID() *ChannelUpsertBulk {
 func (u *ChannelUpsertBulk) ClearQueueID() *ChannelUpsertBulk {
 	return u.Update(func(s *ChannelUpsert) {
 		s.ClearQueueID()
+	})
+}
+
+// SetFlowID sets the "flow_id" field.
+func (u *ChannelUpsertBulk) SetFlowID(v gid.ID) *ChannelUpsertBulk {
+	return u.Update(func(s *ChannelUpsert) {
+		s.SetFlowID(v)
+	})
+}
+
+// UpdateFlowID sets the "flow_id" field to the value that was provided on create.
+func (u *ChannelUpsertBulk) UpdateFlowID() *ChannelUpsertBulk {
+	return u.Update(func(s *ChannelUpsert) {
+		s.UpdateFlowID()
+	})
+}
+
+// ClearFlowID clears the value of the "flow_id" field.
+func (u *ChannelUpsertBulk) ClearFlowID() *ChannelUpsertBulk {
+	return u.Update(func(s *ChannelUpsert) {
+		s.ClearFlowID()
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"tributary/ent/channel"
+	"tributary/ent/flow"
 	"tributary/ent/predicate"
 	"tributary/ent/pull"
 	"tributary/ent/queue"
@@ -29,6 +30,7 @@ type ChannelQuery struct {
 	inters         []Interceptor
 	predicates     []predicate.Channel
 	withQueue      *QueueQuery
+	withFlow       *FlowQuery
 	withPulls      *PullQuery
 	after          []func(context.Context, []*Channel) error
 	modifiers      []func(*sql.Selector)
@@ -84,6 +86,28 @@ func (_q *ChannelQuery) QueryQueue() *QueueQuery {
 			sqlgraph.From(channel.Table, channel.FieldID, selector),
 			sqlgraph.To(queue.Table, queue.FieldID),
 			sqlgraph.Edge(sqlgraph.M2O, false, channel.QueueTable, channel.QueueColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryFlow chains the current query on the "flow" edge.
+func (_q *ChannelQuery) QueryFlow() *FlowQuery {
+	query := (&FlowClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(channel.Table, channel.FieldID, selector),
+			sqlgraph.To(flow.Table, flow.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, channel.FlowTable, channel.FlowColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -306,6 +330,7 @@ func (_q *ChannelQuery) Clone() *ChannelQuery {
 		inters:     append([]Interceptor{}, _q.inters...),
 		predicates: append([]predicate.Channel{}, _q.predicates...),
 		withQueue:  _q.withQueue.Clone(),
+		withFlow:   _q.withFlow.Clone(),
 		withPulls:  _q.withPulls.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
@@ -322,6 +347,17 @@ func (_q *ChannelQuery) WithQueue(opts ...func(*QueueQuery)) *ChannelQuery {
 		opt(query)
 	}
 	_q.withQueue = query
+	return _q
+}
+
+// WithFlow tells the query-builder to eager-load the nodes that are connected to
+// the "flow" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *ChannelQuery) WithFlow(opts ...func(*FlowQuery)) *ChannelQuery {
+	query := (&FlowClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withFlow = query
 	return _q
 }
 
@@ -420,8 +456,9 @@ func (_q *ChannelQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Chan
 	var (
 		nodes       = []*Channel{}
 		_spec       = _q.querySpec()
-		loadedTypes = [2]bool{
+		loadedTypes = [3]bool{
 			_q.withQueue != nil,
+			_q.withFlow != nil,
 			_q.withPulls != nil,
 		}
 	)
@@ -449,6 +486,12 @@ func (_q *ChannelQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Chan
 	if query := _q.withQueue; query != nil {
 		if err := _q.loadQueue(ctx, query, nodes, nil,
 			func(n *Channel, e *Queue) { n.Edges.Queue = e }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withFlow; query != nil {
+		if err := _q.loadFlow(ctx, query, nodes, nil,
+			func(n *Channel, e *Flow) { n.Edges.Flow = e }); err != nil {
 			return nil, err
 		}
 	}
@@ -499,6 +542,38 @@ func (_q *ChannelQuery) loadQueue(ctx context.Context, query *QueueQuery, nodes 
 		nodes, ok := nodeids[n.ID]
 		if !ok {
 			return fmt.Errorf(`unexpected foreign-key "queue_id" returned %v`, n.ID)
+		}
+		for i := range nodes {
+			assign(nodes[i], n)
+		}
+	}
+	return nil
+}
+func (_q *ChannelQuery) loadFlow(ctx context.Context, query *FlowQuery, nodes []*Channel, init func(*Channel), assign func(*Channel, *Flow)) error {
+	ids := make([]gid.ID, 0, len(nodes))
+	nodeids := make(map[gid.ID][]*Channel)
+	for i := range nodes {
+		if nodes[i].FlowID == nil {
+			continue
+		}
+		fk := *nodes[i].FlowID
+		if _, ok := nodeids[fk]; !ok {
+			ids = append(ids, fk)
+		}
+		nodeids[fk] = append(nodeids[fk], nodes[i])
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	query.Where(flow.IDIn(ids...))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nodeids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected foreign-key "flow_id" returned %v`, n.ID)
 		}
 		for i := range nodes {
 			assign(nodes[i], n)
@@ -567,6 +642,9 @@ func (_q *ChannelQuery) querySpec() *sqlgraph.QuerySpec {
 		}
 		if _q.withQueue != nil {
 			_spec.Node.AddColumnOnce(channel.FieldQueueID)
+		}
+		if _q.withFlow != nil {
+			_spec.Node.AddColumnOnce(channel.FieldFlowID)
 		}
 	}
 	if ps := _q.predicates; len(ps) > 0 {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 	"tributary/ent/channel"
+	"tributary/ent/flow"
 	"tributary/ent/predicate"
 	"tributary/ent/pull"
 	"tributary/ent/queue"
@@ -136,6 +137,26 @@ func (_u *ChannelUpdate) SetNillableQueueID(v *gid.ID) *ChannelUpdate {
 // ClearQueueID clears the value of the "queue_id" field.
 func (_u *ChannelUpdate) ClearQueueID() *ChannelUpdate {
 	_u.mutation.ClearQueueID()
+	return _u
+}
+
+// SetFlowID sets the "flow_id" field.
+func (_u *ChannelUpdate) SetFlowID(v gid.ID) *ChannelUpdate {
+	_u.mutation.SetFlowID(v)
+	return _u
+}
+
+// SetNillableFlowID sets the "flow_id" field if the given value is not nil.
+func (_u *ChannelUpdate) SetNillableFlowID(v *gid.ID) *ChannelUpdate {
+	if v != nil {
+		_u.SetFlowID(*v)
+	}
+	return _u
+}
+
+// ClearFlowID clears the value of the "flow_id" field.
+func (_u *ChannelUpdate) ClearFlowID() *ChannelUpdate {
+	_u.mutation.ClearFlowID()
 	return _u
 }
 
@@ -320,6 +341,11 @@ func (_u *ChannelUpdate) SetQueue(v *Queue) *ChannelUpdate {
 	return _u.SetQueueID(v.ID)
 }
 
+// SetFlow sets the "flow" edge to the Flow entity.
+func (_u *ChannelUpdate) SetFlow(v *Flow) *ChannelUpdate {
+	return _u.SetFlowID(v.ID)
+}
+
 // AddPullIDs adds the "pulls" edge to the Pull entity by IDs.
 func (_u *ChannelUpdate) AddPullIDs(ids ...gid.ID) *ChannelUpdate {
 	_u.mutation.AddPullIDs(ids...)
@@ -343,6 +369,12 @@ func (_u *ChannelUpdate) Mutation() *ChannelMutation {
 // ClearQueue clears the "queue" edge to the Queue entity.
 func (_u *ChannelUpdate) ClearQueue() *ChannelUpdate {
 	_u.mutation.ClearQueue()
+	return _u
+}
+
+// ClearFlow clears the "flow" edge to the Flow entity.
+func (_u *ChannelUpdate) ClearFlow() *ChannelUpdate {
+	_u.mutation.ClearFlow()
 	return _u
 }
 
@@ -536,6 +568,35 @@ func (_u *ChannelUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.FlowCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   channel.FlowTable,
+			Columns: []string{channel.FlowColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(flow.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.FlowIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   channel.FlowTable,
+			Columns: []string{channel.FlowColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(flow.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	if _u.mutation.PullsCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -705,6 +766,26 @@ func (_u *ChannelUpdateOne) SetNillableQueueID(v *gid.ID) *ChannelUpdateOne {
 // ClearQueueID clears the value of the "queue_id" field.
 func (_u *ChannelUpdateOne) ClearQueueID() *ChannelUpdateOne {
 	_u.mutation.ClearQueueID()
+	return _u
+}
+
+// SetFlowID sets the "flow_id" field.
+func (_u *ChannelUpdateOne) SetFlowID(v gid.ID) *ChannelUpdateOne {
+	_u.mutation.SetFlowID(v)
+	return _u
+}
+
+// SetNillableFlowID sets the "flow_id" field if the given value is not nil.
+func (_u *ChannelUpdateOne) SetNillableFlowID(v *gid.ID) *ChannelUpdateOne {
+	if v != nil {
+		_u.SetFlowID(*v)
+	}
+	return _u
+}
+
+// ClearFlowID clears the value of the "flow_id" field.
+func (_u *ChannelUpdateOne) ClearFlowID() *ChannelUpdateOne {
+	_u.mutation.ClearFlowID()
 	return _u
 }
 
@@ -889,6 +970,11 @@ func (_u *ChannelUpdateOne) SetQueue(v *Queue) *ChannelUpdateOne {
 	return _u.SetQueueID(v.ID)
 }
 
+// SetFlow sets the "flow" edge to the Flow entity.
+func (_u *ChannelUpdateOne) SetFlow(v *Flow) *ChannelUpdateOne {
+	return _u.SetFlowID(v.ID)
+}
+
 // AddPullIDs adds the "pulls" edge to the Pull entity by IDs.
 func (_u *ChannelUpdateOne) AddPullIDs(ids ...gid.ID) *ChannelUpdateOne {
 	_u.mutation.AddPullIDs(ids...)
@@ -912,6 +998,12 @@ func (_u *ChannelUpdateOne) Mutation() *ChannelMutation {
 // ClearQueue clears the "queue" edge to the Queue entity.
 func (_u *ChannelUpdateOne) ClearQueue() *ChannelUpdateOne {
 	_u.mutation.ClearQueue()
+	return _u
+}
+
+// ClearFlow clears the "flow" edge to the Flow entity.
+func (_u *ChannelUpdateOne) ClearFlow() *ChannelUpdateOne {
+	_u.mutation.ClearFlow()
 	return _u
 }
 
@@ -1128,6 +1220,35 @@ func (_u *ChannelUpdateOne) sqlSave(ctx context.Context) (_node *Channel, err er
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(queue.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.FlowCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   channel.FlowTable,
+			Columns: []string{channel.FlowColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(flow.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.FlowIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   channel.FlowTable,
+			Columns: []string{channel.FlowColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(flow.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

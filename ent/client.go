@@ -15,6 +15,7 @@ import (
 	"tributary/ent/access"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentphone"
 	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
@@ -22,6 +23,9 @@ import (
 	"tributary/ent/arrival"
 	"tributary/ent/assignment"
 	"tributary/ent/attachment"
+	"tributary/ent/call"
+	"tributary/ent/callfact"
+	"tributary/ent/callleg"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
 	"tributary/ent/clusternode"
@@ -33,6 +37,8 @@ import (
 	"tributary/ent/customermerge"
 	"tributary/ent/customermergepart"
 	"tributary/ent/event"
+	"tributary/ent/flow"
+	"tributary/ent/flowversion"
 	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
 	"tributary/ent/identity"
@@ -49,12 +55,15 @@ import (
 	"tributary/ent/offer"
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
+	"tributary/ent/phonecontact"
 	"tributary/ent/presence"
+	"tributary/ent/prompt"
 	"tributary/ent/providertoken"
 	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
 	"tributary/ent/recipient"
+	"tributary/ent/recording"
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/session"
@@ -87,6 +96,8 @@ type Client struct {
 	Agent *AgentClient
 	// AgentLoad is the client for interacting with the AgentLoad builders.
 	AgentLoad *AgentLoadClient
+	// AgentPhone is the client for interacting with the AgentPhone builders.
+	AgentPhone *AgentPhoneClient
 	// AgentSkill is the client for interacting with the AgentSkill builders.
 	AgentSkill *AgentSkillClient
 	// AgentStatus is the client for interacting with the AgentStatus builders.
@@ -99,6 +110,12 @@ type Client struct {
 	Assignment *AssignmentClient
 	// Attachment is the client for interacting with the Attachment builders.
 	Attachment *AttachmentClient
+	// Call is the client for interacting with the Call builders.
+	Call *CallClient
+	// CallFact is the client for interacting with the CallFact builders.
+	CallFact *CallFactClient
+	// CallLeg is the client for interacting with the CallLeg builders.
+	CallLeg *CallLegClient
 	// CapacityProfile is the client for interacting with the CapacityProfile builders.
 	CapacityProfile *CapacityProfileClient
 	// Channel is the client for interacting with the Channel builders.
@@ -121,6 +138,10 @@ type Client struct {
 	CustomerMergePart *CustomerMergePartClient
 	// Event is the client for interacting with the Event builders.
 	Event *EventClient
+	// Flow is the client for interacting with the Flow builders.
+	Flow *FlowClient
+	// FlowVersion is the client for interacting with the FlowVersion builders.
+	FlowVersion *FlowVersionClient
 	// Follower is the client for interacting with the Follower builders.
 	Follower *FollowerClient
 	// IdempotencyKey is the client for interacting with the IdempotencyKey builders.
@@ -153,8 +174,12 @@ type Client struct {
 	Outbox *OutboxClient
 	// Participant is the client for interacting with the Participant builders.
 	Participant *ParticipantClient
+	// PhoneContact is the client for interacting with the PhoneContact builders.
+	PhoneContact *PhoneContactClient
 	// Presence is the client for interacting with the Presence builders.
 	Presence *PresenceClient
+	// Prompt is the client for interacting with the Prompt builders.
+	Prompt *PromptClient
 	// ProviderToken is the client for interacting with the ProviderToken builders.
 	ProviderToken *ProviderTokenClient
 	// Pull is the client for interacting with the Pull builders.
@@ -165,6 +190,8 @@ type Client struct {
 	RawInbound *RawInboundClient
 	// Recipient is the client for interacting with the Recipient builders.
 	Recipient *RecipientClient
+	// Recording is the client for interacting with the Recording builders.
+	Recording *RecordingClient
 	// Role is the client for interacting with the Role builders.
 	Role *RoleClient
 	// RoutingDecision is the client for interacting with the RoutingDecision builders.
@@ -204,12 +231,16 @@ func (c *Client) init() {
 	c.Access = NewAccessClient(c.config)
 	c.Agent = NewAgentClient(c.config)
 	c.AgentLoad = NewAgentLoadClient(c.config)
+	c.AgentPhone = NewAgentPhoneClient(c.config)
 	c.AgentSkill = NewAgentSkillClient(c.config)
 	c.AgentStatus = NewAgentStatusClient(c.config)
 	c.App = NewAppClient(c.config)
 	c.Arrival = NewArrivalClient(c.config)
 	c.Assignment = NewAssignmentClient(c.config)
 	c.Attachment = NewAttachmentClient(c.config)
+	c.Call = NewCallClient(c.config)
+	c.CallFact = NewCallFactClient(c.config)
+	c.CallLeg = NewCallLegClient(c.config)
 	c.CapacityProfile = NewCapacityProfileClient(c.config)
 	c.Channel = NewChannelClient(c.config)
 	c.ClusterNode = NewClusterNodeClient(c.config)
@@ -221,6 +252,8 @@ func (c *Client) init() {
 	c.CustomerMerge = NewCustomerMergeClient(c.config)
 	c.CustomerMergePart = NewCustomerMergePartClient(c.config)
 	c.Event = NewEventClient(c.config)
+	c.Flow = NewFlowClient(c.config)
+	c.FlowVersion = NewFlowVersionClient(c.config)
 	c.Follower = NewFollowerClient(c.config)
 	c.IdempotencyKey = NewIdempotencyKeyClient(c.config)
 	c.Identity = NewIdentityClient(c.config)
@@ -237,12 +270,15 @@ func (c *Client) init() {
 	c.Offer = NewOfferClient(c.config)
 	c.Outbox = NewOutboxClient(c.config)
 	c.Participant = NewParticipantClient(c.config)
+	c.PhoneContact = NewPhoneContactClient(c.config)
 	c.Presence = NewPresenceClient(c.config)
+	c.Prompt = NewPromptClient(c.config)
 	c.ProviderToken = NewProviderTokenClient(c.config)
 	c.Pull = NewPullClient(c.config)
 	c.Queue = NewQueueClient(c.config)
 	c.RawInbound = NewRawInboundClient(c.config)
 	c.Recipient = NewRecipientClient(c.config)
+	c.Recording = NewRecordingClient(c.config)
 	c.Role = NewRoleClient(c.config)
 	c.RoutingDecision = NewRoutingDecisionClient(c.config)
 	c.Session = NewSessionClient(c.config)
@@ -351,12 +387,16 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		Access:            NewAccessClient(cfg),
 		Agent:             NewAgentClient(cfg),
 		AgentLoad:         NewAgentLoadClient(cfg),
+		AgentPhone:        NewAgentPhoneClient(cfg),
 		AgentSkill:        NewAgentSkillClient(cfg),
 		AgentStatus:       NewAgentStatusClient(cfg),
 		App:               NewAppClient(cfg),
 		Arrival:           NewArrivalClient(cfg),
 		Assignment:        NewAssignmentClient(cfg),
 		Attachment:        NewAttachmentClient(cfg),
+		Call:              NewCallClient(cfg),
+		CallFact:          NewCallFactClient(cfg),
+		CallLeg:           NewCallLegClient(cfg),
 		CapacityProfile:   NewCapacityProfileClient(cfg),
 		Channel:           NewChannelClient(cfg),
 		ClusterNode:       NewClusterNodeClient(cfg),
@@ -368,6 +408,8 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		CustomerMerge:     NewCustomerMergeClient(cfg),
 		CustomerMergePart: NewCustomerMergePartClient(cfg),
 		Event:             NewEventClient(cfg),
+		Flow:              NewFlowClient(cfg),
+		FlowVersion:       NewFlowVersionClient(cfg),
 		Follower:          NewFollowerClient(cfg),
 		IdempotencyKey:    NewIdempotencyKeyClient(cfg),
 		Identity:          NewIdentityClient(cfg),
@@ -384,12 +426,15 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		Offer:             NewOfferClient(cfg),
 		Outbox:            NewOutboxClient(cfg),
 		Participant:       NewParticipantClient(cfg),
+		PhoneContact:      NewPhoneContactClient(cfg),
 		Presence:          NewPresenceClient(cfg),
+		Prompt:            NewPromptClient(cfg),
 		ProviderToken:     NewProviderTokenClient(cfg),
 		Pull:              NewPullClient(cfg),
 		Queue:             NewQueueClient(cfg),
 		RawInbound:        NewRawInboundClient(cfg),
 		Recipient:         NewRecipientClient(cfg),
+		Recording:         NewRecordingClient(cfg),
 		Role:              NewRoleClient(cfg),
 		RoutingDecision:   NewRoutingDecisionClient(cfg),
 		Session:           NewSessionClient(cfg),
@@ -425,12 +470,16 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		Access:            NewAccessClient(cfg),
 		Agent:             NewAgentClient(cfg),
 		AgentLoad:         NewAgentLoadClient(cfg),
+		AgentPhone:        NewAgentPhoneClient(cfg),
 		AgentSkill:        NewAgentSkillClient(cfg),
 		AgentStatus:       NewAgentStatusClient(cfg),
 		App:               NewAppClient(cfg),
 		Arrival:           NewArrivalClient(cfg),
 		Assignment:        NewAssignmentClient(cfg),
 		Attachment:        NewAttachmentClient(cfg),
+		Call:              NewCallClient(cfg),
+		CallFact:          NewCallFactClient(cfg),
+		CallLeg:           NewCallLegClient(cfg),
 		CapacityProfile:   NewCapacityProfileClient(cfg),
 		Channel:           NewChannelClient(cfg),
 		ClusterNode:       NewClusterNodeClient(cfg),
@@ -442,6 +491,8 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		CustomerMerge:     NewCustomerMergeClient(cfg),
 		CustomerMergePart: NewCustomerMergePartClient(cfg),
 		Event:             NewEventClient(cfg),
+		Flow:              NewFlowClient(cfg),
+		FlowVersion:       NewFlowVersionClient(cfg),
 		Follower:          NewFollowerClient(cfg),
 		IdempotencyKey:    NewIdempotencyKeyClient(cfg),
 		Identity:          NewIdentityClient(cfg),
@@ -458,12 +509,15 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		Offer:             NewOfferClient(cfg),
 		Outbox:            NewOutboxClient(cfg),
 		Participant:       NewParticipantClient(cfg),
+		PhoneContact:      NewPhoneContactClient(cfg),
 		Presence:          NewPresenceClient(cfg),
+		Prompt:            NewPromptClient(cfg),
 		ProviderToken:     NewProviderTokenClient(cfg),
 		Pull:              NewPullClient(cfg),
 		Queue:             NewQueueClient(cfg),
 		RawInbound:        NewRawInboundClient(cfg),
 		Recipient:         NewRecipientClient(cfg),
+		Recording:         NewRecordingClient(cfg),
 		Role:              NewRoleClient(cfg),
 		RoutingDecision:   NewRoutingDecisionClient(cfg),
 		Session:           NewSessionClient(cfg),
@@ -505,16 +559,18 @@ func (c *Client) Close() error {
 // In order to add hooks to a specific client, call: `client.Node.Use(...)`.
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
-		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentSkill, c.AgentStatus, c.App,
-		c.Arrival, c.Assignment, c.Attachment, c.CapacityProfile, c.Channel,
-		c.ClusterNode, c.Consultant, c.Conversation, c.ConversationMerge, c.Counter,
-		c.Customer, c.CustomerMerge, c.CustomerMergePart, c.Event, c.Follower,
-		c.IdempotencyKey, c.Identity, c.Interaction, c.Job, c.Lease, c.LogHead,
-		c.Mention, c.MergeCandidacy, c.MergeCandidate, c.MergeSuggestion, c.Message,
-		c.Note, c.Offer, c.Outbox, c.Participant, c.Presence, c.ProviderToken, c.Pull,
-		c.Queue, c.RawInbound, c.Recipient, c.Role, c.RoutingDecision, c.Session,
-		c.Skill, c.SkillNeed, c.StatusReason, c.Team, c.TeamMember, c.ThreadRef,
-		c.TimelineItem, c.VisitorSession, c.Workspace,
+		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentPhone, c.AgentSkill,
+		c.AgentStatus, c.App, c.Arrival, c.Assignment, c.Attachment, c.Call,
+		c.CallFact, c.CallLeg, c.CapacityProfile, c.Channel, c.ClusterNode,
+		c.Consultant, c.Conversation, c.ConversationMerge, c.Counter, c.Customer,
+		c.CustomerMerge, c.CustomerMergePart, c.Event, c.Flow, c.FlowVersion,
+		c.Follower, c.IdempotencyKey, c.Identity, c.Interaction, c.Job, c.Lease,
+		c.LogHead, c.Mention, c.MergeCandidacy, c.MergeCandidate, c.MergeSuggestion,
+		c.Message, c.Note, c.Offer, c.Outbox, c.Participant, c.PhoneContact,
+		c.Presence, c.Prompt, c.ProviderToken, c.Pull, c.Queue, c.RawInbound,
+		c.Recipient, c.Recording, c.Role, c.RoutingDecision, c.Session, c.Skill,
+		c.SkillNeed, c.StatusReason, c.Team, c.TeamMember, c.ThreadRef, c.TimelineItem,
+		c.VisitorSession, c.Workspace,
 	} {
 		n.Use(hooks...)
 	}
@@ -524,16 +580,18 @@ func (c *Client) Use(hooks ...Hook) {
 // In order to add interceptors to a specific client, call: `client.Node.Intercept(...)`.
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
-		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentSkill, c.AgentStatus, c.App,
-		c.Arrival, c.Assignment, c.Attachment, c.CapacityProfile, c.Channel,
-		c.ClusterNode, c.Consultant, c.Conversation, c.ConversationMerge, c.Counter,
-		c.Customer, c.CustomerMerge, c.CustomerMergePart, c.Event, c.Follower,
-		c.IdempotencyKey, c.Identity, c.Interaction, c.Job, c.Lease, c.LogHead,
-		c.Mention, c.MergeCandidacy, c.MergeCandidate, c.MergeSuggestion, c.Message,
-		c.Note, c.Offer, c.Outbox, c.Participant, c.Presence, c.ProviderToken, c.Pull,
-		c.Queue, c.RawInbound, c.Recipient, c.Role, c.RoutingDecision, c.Session,
-		c.Skill, c.SkillNeed, c.StatusReason, c.Team, c.TeamMember, c.ThreadRef,
-		c.TimelineItem, c.VisitorSession, c.Workspace,
+		c.APIKey, c.Access, c.Agent, c.AgentLoad, c.AgentPhone, c.AgentSkill,
+		c.AgentStatus, c.App, c.Arrival, c.Assignment, c.Attachment, c.Call,
+		c.CallFact, c.CallLeg, c.CapacityProfile, c.Channel, c.ClusterNode,
+		c.Consultant, c.Conversation, c.ConversationMerge, c.Counter, c.Customer,
+		c.CustomerMerge, c.CustomerMergePart, c.Event, c.Flow, c.FlowVersion,
+		c.Follower, c.IdempotencyKey, c.Identity, c.Interaction, c.Job, c.Lease,
+		c.LogHead, c.Mention, c.MergeCandidacy, c.MergeCandidate, c.MergeSuggestion,
+		c.Message, c.Note, c.Offer, c.Outbox, c.Participant, c.PhoneContact,
+		c.Presence, c.Prompt, c.ProviderToken, c.Pull, c.Queue, c.RawInbound,
+		c.Recipient, c.Recording, c.Role, c.RoutingDecision, c.Session, c.Skill,
+		c.SkillNeed, c.StatusReason, c.Team, c.TeamMember, c.ThreadRef, c.TimelineItem,
+		c.VisitorSession, c.Workspace,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -550,6 +608,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Agent.mutate(ctx, m)
 	case *AgentLoadMutation:
 		return c.AgentLoad.mutate(ctx, m)
+	case *AgentPhoneMutation:
+		return c.AgentPhone.mutate(ctx, m)
 	case *AgentSkillMutation:
 		return c.AgentSkill.mutate(ctx, m)
 	case *AgentStatusMutation:
@@ -562,6 +622,12 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Assignment.mutate(ctx, m)
 	case *AttachmentMutation:
 		return c.Attachment.mutate(ctx, m)
+	case *CallMutation:
+		return c.Call.mutate(ctx, m)
+	case *CallFactMutation:
+		return c.CallFact.mutate(ctx, m)
+	case *CallLegMutation:
+		return c.CallLeg.mutate(ctx, m)
 	case *CapacityProfileMutation:
 		return c.CapacityProfile.mutate(ctx, m)
 	case *ChannelMutation:
@@ -584,6 +650,10 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.CustomerMergePart.mutate(ctx, m)
 	case *EventMutation:
 		return c.Event.mutate(ctx, m)
+	case *FlowMutation:
+		return c.Flow.mutate(ctx, m)
+	case *FlowVersionMutation:
+		return c.FlowVersion.mutate(ctx, m)
 	case *FollowerMutation:
 		return c.Follower.mutate(ctx, m)
 	case *IdempotencyKeyMutation:
@@ -616,8 +686,12 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Outbox.mutate(ctx, m)
 	case *ParticipantMutation:
 		return c.Participant.mutate(ctx, m)
+	case *PhoneContactMutation:
+		return c.PhoneContact.mutate(ctx, m)
 	case *PresenceMutation:
 		return c.Presence.mutate(ctx, m)
+	case *PromptMutation:
+		return c.Prompt.mutate(ctx, m)
 	case *ProviderTokenMutation:
 		return c.ProviderToken.mutate(ctx, m)
 	case *PullMutation:
@@ -628,6 +702,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.RawInbound.mutate(ctx, m)
 	case *RecipientMutation:
 		return c.Recipient.mutate(ctx, m)
+	case *RecordingMutation:
+		return c.Recording.mutate(ctx, m)
 	case *RoleMutation:
 		return c.Role.mutate(ctx, m)
 	case *RoutingDecisionMutation:
@@ -1211,6 +1287,22 @@ func (c *AgentClient) QueryConsults(_m *Agent) *InteractionQuery {
 	return query
 }
 
+// QueryPhones queries the phones edge of a Agent.
+func (c *AgentClient) QueryPhones(_m *Agent) *AgentPhoneQuery {
+	query := (&AgentPhoneClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agent.Table, agent.FieldID, id),
+			sqlgraph.To(agentphone.Table, agentphone.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, agent.PhonesTable, agent.PhonesColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // QueryMentionedIn queries the mentioned_in edge of a Agent.
 func (c *AgentClient) QueryMentionedIn(_m *Agent) *NoteQuery {
 	query := (&NoteClient{config: c.config}).Query()
@@ -1482,6 +1574,173 @@ func (c *AgentLoadClient) mutate(ctx context.Context, m *AgentLoadMutation) (Val
 		return (&AgentLoadDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown AgentLoad mutation op: %q", m.Op())
+	}
+}
+
+// AgentPhoneClient is a client for the AgentPhone schema.
+type AgentPhoneClient struct {
+	config
+}
+
+// NewAgentPhoneClient returns a client for the AgentPhone from the given config.
+func NewAgentPhoneClient(c config) *AgentPhoneClient {
+	return &AgentPhoneClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `agentphone.Hooks(f(g(h())))`.
+func (c *AgentPhoneClient) Use(hooks ...Hook) {
+	c.hooks.AgentPhone = append(c.hooks.AgentPhone, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `agentphone.Intercept(f(g(h())))`.
+func (c *AgentPhoneClient) Intercept(interceptors ...Interceptor) {
+	c.inters.AgentPhone = append(c.inters.AgentPhone, interceptors...)
+}
+
+// Create returns a builder for creating a AgentPhone entity.
+func (c *AgentPhoneClient) Create() *AgentPhoneCreate {
+	mutation := newAgentPhoneMutation(c.config, OpCreate)
+	return &AgentPhoneCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of AgentPhone entities.
+func (c *AgentPhoneClient) CreateBulk(builders ...*AgentPhoneCreate) *AgentPhoneCreateBulk {
+	return &AgentPhoneCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *AgentPhoneClient) MapCreateBulk(slice any, setFunc func(*AgentPhoneCreate, int)) *AgentPhoneCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &AgentPhoneCreateBulk{err: fmt.Errorf("calling to AgentPhoneClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*AgentPhoneCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &AgentPhoneCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for AgentPhone.
+func (c *AgentPhoneClient) Update() *AgentPhoneUpdate {
+	mutation := newAgentPhoneMutation(c.config, OpUpdate)
+	return &AgentPhoneUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *AgentPhoneClient) UpdateOne(_m *AgentPhone) *AgentPhoneUpdateOne {
+	mutation := newAgentPhoneMutation(c.config, OpUpdateOne, withAgentPhone(_m))
+	return &AgentPhoneUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *AgentPhoneClient) UpdateOneID(id gid.ID) *AgentPhoneUpdateOne {
+	mutation := newAgentPhoneMutation(c.config, OpUpdateOne, withAgentPhoneID(id))
+	return &AgentPhoneUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for AgentPhone.
+func (c *AgentPhoneClient) Delete() *AgentPhoneDelete {
+	mutation := newAgentPhoneMutation(c.config, OpDelete)
+	return &AgentPhoneDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *AgentPhoneClient) DeleteOne(_m *AgentPhone) *AgentPhoneDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *AgentPhoneClient) DeleteOneID(id gid.ID) *AgentPhoneDeleteOne {
+	builder := c.Delete().Where(agentphone.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &AgentPhoneDeleteOne{builder}
+}
+
+// Query returns a query builder for AgentPhone.
+func (c *AgentPhoneClient) Query() *AgentPhoneQuery {
+	return &AgentPhoneQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeAgentPhone},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a AgentPhone entity by its id.
+func (c *AgentPhoneClient) Get(ctx context.Context, id gid.ID) (*AgentPhone, error) {
+	return c.Query().Where(agentphone.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *AgentPhoneClient) GetX(ctx context.Context, id gid.ID) *AgentPhone {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryAgent queries the agent edge of a AgentPhone.
+func (c *AgentPhoneClient) QueryAgent(_m *AgentPhone) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agentphone.Table, agentphone.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, agentphone.AgentTable, agentphone.AgentColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryContacts queries the contacts edge of a AgentPhone.
+func (c *AgentPhoneClient) QueryContacts(_m *AgentPhone) *PhoneContactQuery {
+	query := (&PhoneContactClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agentphone.Table, agentphone.FieldID, id),
+			sqlgraph.To(phonecontact.Table, phonecontact.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, agentphone.ContactsTable, agentphone.ContactsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *AgentPhoneClient) Hooks() []Hook {
+	hooks := c.hooks.AgentPhone
+	return append(hooks[:len(hooks):len(hooks)], agentphone.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *AgentPhoneClient) Interceptors() []Interceptor {
+	inters := c.inters.AgentPhone
+	return append(inters[:len(inters):len(inters)], agentphone.Interceptors[:]...)
+}
+
+func (c *AgentPhoneClient) mutate(ctx context.Context, m *AgentPhoneMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&AgentPhoneCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&AgentPhoneUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&AgentPhoneUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&AgentPhoneDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown AgentPhone mutation op: %q", m.Op())
 	}
 }
 
@@ -2487,6 +2746,635 @@ func (c *AttachmentClient) mutate(ctx context.Context, m *AttachmentMutation) (V
 	}
 }
 
+// CallClient is a client for the Call schema.
+type CallClient struct {
+	config
+}
+
+// NewCallClient returns a client for the Call from the given config.
+func NewCallClient(c config) *CallClient {
+	return &CallClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `call.Hooks(f(g(h())))`.
+func (c *CallClient) Use(hooks ...Hook) {
+	c.hooks.Call = append(c.hooks.Call, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `call.Intercept(f(g(h())))`.
+func (c *CallClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Call = append(c.inters.Call, interceptors...)
+}
+
+// Create returns a builder for creating a Call entity.
+func (c *CallClient) Create() *CallCreate {
+	mutation := newCallMutation(c.config, OpCreate)
+	return &CallCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Call entities.
+func (c *CallClient) CreateBulk(builders ...*CallCreate) *CallCreateBulk {
+	return &CallCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *CallClient) MapCreateBulk(slice any, setFunc func(*CallCreate, int)) *CallCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &CallCreateBulk{err: fmt.Errorf("calling to CallClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*CallCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &CallCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Call.
+func (c *CallClient) Update() *CallUpdate {
+	mutation := newCallMutation(c.config, OpUpdate)
+	return &CallUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *CallClient) UpdateOne(_m *Call) *CallUpdateOne {
+	mutation := newCallMutation(c.config, OpUpdateOne, withCall(_m))
+	return &CallUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *CallClient) UpdateOneID(id gid.ID) *CallUpdateOne {
+	mutation := newCallMutation(c.config, OpUpdateOne, withCallID(id))
+	return &CallUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Call.
+func (c *CallClient) Delete() *CallDelete {
+	mutation := newCallMutation(c.config, OpDelete)
+	return &CallDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *CallClient) DeleteOne(_m *Call) *CallDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *CallClient) DeleteOneID(id gid.ID) *CallDeleteOne {
+	builder := c.Delete().Where(call.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &CallDeleteOne{builder}
+}
+
+// Query returns a query builder for Call.
+func (c *CallClient) Query() *CallQuery {
+	return &CallQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeCall},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Call entity by its id.
+func (c *CallClient) Get(ctx context.Context, id gid.ID) (*Call, error) {
+	return c.Query().Where(call.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *CallClient) GetX(ctx context.Context, id gid.ID) *Call {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryInteraction queries the interaction edge of a Call.
+func (c *CallClient) QueryInteraction(_m *Call) *InteractionQuery {
+	query := (&InteractionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(call.Table, call.FieldID, id),
+			sqlgraph.To(interaction.Table, interaction.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, call.InteractionTable, call.InteractionColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryChannel queries the channel edge of a Call.
+func (c *CallClient) QueryChannel(_m *Call) *ChannelQuery {
+	query := (&ChannelClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(call.Table, call.FieldID, id),
+			sqlgraph.To(channel.Table, channel.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, call.ChannelTable, call.ChannelColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryFlowVersion queries the flow_version edge of a Call.
+func (c *CallClient) QueryFlowVersion(_m *Call) *FlowVersionQuery {
+	query := (&FlowVersionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(call.Table, call.FieldID, id),
+			sqlgraph.To(flowversion.Table, flowversion.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, call.FlowVersionTable, call.FlowVersionColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryResumedFrom queries the resumed_from edge of a Call.
+func (c *CallClient) QueryResumedFrom(_m *Call) *CallQuery {
+	query := (&CallClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(call.Table, call.FieldID, id),
+			sqlgraph.To(call.Table, call.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, call.ResumedFromTable, call.ResumedFromColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryResumedBy queries the resumed_by edge of a Call.
+func (c *CallClient) QueryResumedBy(_m *Call) *CallQuery {
+	query := (&CallClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(call.Table, call.FieldID, id),
+			sqlgraph.To(call.Table, call.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, call.ResumedByTable, call.ResumedByColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryLegs queries the legs edge of a Call.
+func (c *CallClient) QueryLegs(_m *Call) *CallLegQuery {
+	query := (&CallLegClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(call.Table, call.FieldID, id),
+			sqlgraph.To(callleg.Table, callleg.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, call.LegsTable, call.LegsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryFacts queries the facts edge of a Call.
+func (c *CallClient) QueryFacts(_m *Call) *CallFactQuery {
+	query := (&CallFactClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(call.Table, call.FieldID, id),
+			sqlgraph.To(callfact.Table, callfact.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, call.FactsTable, call.FactsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryRecordings queries the recordings edge of a Call.
+func (c *CallClient) QueryRecordings(_m *Call) *RecordingQuery {
+	query := (&RecordingClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(call.Table, call.FieldID, id),
+			sqlgraph.To(recording.Table, recording.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, call.RecordingsTable, call.RecordingsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *CallClient) Hooks() []Hook {
+	hooks := c.hooks.Call
+	return append(hooks[:len(hooks):len(hooks)], call.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *CallClient) Interceptors() []Interceptor {
+	inters := c.inters.Call
+	return append(inters[:len(inters):len(inters)], call.Interceptors[:]...)
+}
+
+func (c *CallClient) mutate(ctx context.Context, m *CallMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&CallCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&CallUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&CallUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&CallDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Call mutation op: %q", m.Op())
+	}
+}
+
+// CallFactClient is a client for the CallFact schema.
+type CallFactClient struct {
+	config
+}
+
+// NewCallFactClient returns a client for the CallFact from the given config.
+func NewCallFactClient(c config) *CallFactClient {
+	return &CallFactClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `callfact.Hooks(f(g(h())))`.
+func (c *CallFactClient) Use(hooks ...Hook) {
+	c.hooks.CallFact = append(c.hooks.CallFact, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `callfact.Intercept(f(g(h())))`.
+func (c *CallFactClient) Intercept(interceptors ...Interceptor) {
+	c.inters.CallFact = append(c.inters.CallFact, interceptors...)
+}
+
+// Create returns a builder for creating a CallFact entity.
+func (c *CallFactClient) Create() *CallFactCreate {
+	mutation := newCallFactMutation(c.config, OpCreate)
+	return &CallFactCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of CallFact entities.
+func (c *CallFactClient) CreateBulk(builders ...*CallFactCreate) *CallFactCreateBulk {
+	return &CallFactCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *CallFactClient) MapCreateBulk(slice any, setFunc func(*CallFactCreate, int)) *CallFactCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &CallFactCreateBulk{err: fmt.Errorf("calling to CallFactClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*CallFactCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &CallFactCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for CallFact.
+func (c *CallFactClient) Update() *CallFactUpdate {
+	mutation := newCallFactMutation(c.config, OpUpdate)
+	return &CallFactUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *CallFactClient) UpdateOne(_m *CallFact) *CallFactUpdateOne {
+	mutation := newCallFactMutation(c.config, OpUpdateOne, withCallFact(_m))
+	return &CallFactUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *CallFactClient) UpdateOneID(id gid.ID) *CallFactUpdateOne {
+	mutation := newCallFactMutation(c.config, OpUpdateOne, withCallFactID(id))
+	return &CallFactUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for CallFact.
+func (c *CallFactClient) Delete() *CallFactDelete {
+	mutation := newCallFactMutation(c.config, OpDelete)
+	return &CallFactDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *CallFactClient) DeleteOne(_m *CallFact) *CallFactDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *CallFactClient) DeleteOneID(id gid.ID) *CallFactDeleteOne {
+	builder := c.Delete().Where(callfact.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &CallFactDeleteOne{builder}
+}
+
+// Query returns a query builder for CallFact.
+func (c *CallFactClient) Query() *CallFactQuery {
+	return &CallFactQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeCallFact},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a CallFact entity by its id.
+func (c *CallFactClient) Get(ctx context.Context, id gid.ID) (*CallFact, error) {
+	return c.Query().Where(callfact.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *CallFactClient) GetX(ctx context.Context, id gid.ID) *CallFact {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryCall queries the call edge of a CallFact.
+func (c *CallFactClient) QueryCall(_m *CallFact) *CallQuery {
+	query := (&CallClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(callfact.Table, callfact.FieldID, id),
+			sqlgraph.To(call.Table, call.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, callfact.CallTable, callfact.CallColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *CallFactClient) Hooks() []Hook {
+	hooks := c.hooks.CallFact
+	return append(hooks[:len(hooks):len(hooks)], callfact.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *CallFactClient) Interceptors() []Interceptor {
+	inters := c.inters.CallFact
+	return append(inters[:len(inters):len(inters)], callfact.Interceptors[:]...)
+}
+
+func (c *CallFactClient) mutate(ctx context.Context, m *CallFactMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&CallFactCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&CallFactUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&CallFactUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&CallFactDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown CallFact mutation op: %q", m.Op())
+	}
+}
+
+// CallLegClient is a client for the CallLeg schema.
+type CallLegClient struct {
+	config
+}
+
+// NewCallLegClient returns a client for the CallLeg from the given config.
+func NewCallLegClient(c config) *CallLegClient {
+	return &CallLegClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `callleg.Hooks(f(g(h())))`.
+func (c *CallLegClient) Use(hooks ...Hook) {
+	c.hooks.CallLeg = append(c.hooks.CallLeg, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `callleg.Intercept(f(g(h())))`.
+func (c *CallLegClient) Intercept(interceptors ...Interceptor) {
+	c.inters.CallLeg = append(c.inters.CallLeg, interceptors...)
+}
+
+// Create returns a builder for creating a CallLeg entity.
+func (c *CallLegClient) Create() *CallLegCreate {
+	mutation := newCallLegMutation(c.config, OpCreate)
+	return &CallLegCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of CallLeg entities.
+func (c *CallLegClient) CreateBulk(builders ...*CallLegCreate) *CallLegCreateBulk {
+	return &CallLegCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *CallLegClient) MapCreateBulk(slice any, setFunc func(*CallLegCreate, int)) *CallLegCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &CallLegCreateBulk{err: fmt.Errorf("calling to CallLegClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*CallLegCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &CallLegCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for CallLeg.
+func (c *CallLegClient) Update() *CallLegUpdate {
+	mutation := newCallLegMutation(c.config, OpUpdate)
+	return &CallLegUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *CallLegClient) UpdateOne(_m *CallLeg) *CallLegUpdateOne {
+	mutation := newCallLegMutation(c.config, OpUpdateOne, withCallLeg(_m))
+	return &CallLegUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *CallLegClient) UpdateOneID(id gid.ID) *CallLegUpdateOne {
+	mutation := newCallLegMutation(c.config, OpUpdateOne, withCallLegID(id))
+	return &CallLegUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for CallLeg.
+func (c *CallLegClient) Delete() *CallLegDelete {
+	mutation := newCallLegMutation(c.config, OpDelete)
+	return &CallLegDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *CallLegClient) DeleteOne(_m *CallLeg) *CallLegDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *CallLegClient) DeleteOneID(id gid.ID) *CallLegDeleteOne {
+	builder := c.Delete().Where(callleg.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &CallLegDeleteOne{builder}
+}
+
+// Query returns a query builder for CallLeg.
+func (c *CallLegClient) Query() *CallLegQuery {
+	return &CallLegQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeCallLeg},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a CallLeg entity by its id.
+func (c *CallLegClient) Get(ctx context.Context, id gid.ID) (*CallLeg, error) {
+	return c.Query().Where(callleg.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *CallLegClient) GetX(ctx context.Context, id gid.ID) *CallLeg {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryCall queries the call edge of a CallLeg.
+func (c *CallLegClient) QueryCall(_m *CallLeg) *CallQuery {
+	query := (&CallClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(callleg.Table, callleg.FieldID, id),
+			sqlgraph.To(call.Table, call.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, callleg.CallTable, callleg.CallColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryAgent queries the agent edge of a CallLeg.
+func (c *CallLegClient) QueryAgent(_m *CallLeg) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(callleg.Table, callleg.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, callleg.AgentTable, callleg.AgentColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryPhone queries the phone edge of a CallLeg.
+func (c *CallLegClient) QueryPhone(_m *CallLeg) *AgentPhoneQuery {
+	query := (&AgentPhoneClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(callleg.Table, callleg.FieldID, id),
+			sqlgraph.To(agentphone.Table, agentphone.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, callleg.PhoneTable, callleg.PhoneColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryIdentity queries the identity edge of a CallLeg.
+func (c *CallLegClient) QueryIdentity(_m *CallLeg) *IdentityQuery {
+	query := (&IdentityClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(callleg.Table, callleg.FieldID, id),
+			sqlgraph.To(identity.Table, identity.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, callleg.IdentityTable, callleg.IdentityColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryOffer queries the offer edge of a CallLeg.
+func (c *CallLegClient) QueryOffer(_m *CallLeg) *OfferQuery {
+	query := (&OfferClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(callleg.Table, callleg.FieldID, id),
+			sqlgraph.To(offer.Table, offer.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, callleg.OfferTable, callleg.OfferColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *CallLegClient) Hooks() []Hook {
+	hooks := c.hooks.CallLeg
+	return append(hooks[:len(hooks):len(hooks)], callleg.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *CallLegClient) Interceptors() []Interceptor {
+	inters := c.inters.CallLeg
+	return append(inters[:len(inters):len(inters)], callleg.Interceptors[:]...)
+}
+
+func (c *CallLegClient) mutate(ctx context.Context, m *CallLegMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&CallLegCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&CallLegUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&CallLegUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&CallLegDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown CallLeg mutation op: %q", m.Op())
+	}
+}
+
 // CapacityProfileClient is a client for the CapacityProfile schema.
 type CapacityProfileClient struct {
 	config
@@ -2739,6 +3627,22 @@ func (c *ChannelClient) QueryQueue(_m *Channel) *QueueQuery {
 			sqlgraph.From(channel.Table, channel.FieldID, id),
 			sqlgraph.To(queue.Table, queue.FieldID),
 			sqlgraph.Edge(sqlgraph.M2O, false, channel.QueueTable, channel.QueueColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryFlow queries the flow edge of a Channel.
+func (c *ChannelClient) QueryFlow(_m *Channel) *FlowQuery {
+	query := (&FlowClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(channel.Table, channel.FieldID, id),
+			sqlgraph.To(flow.Table, flow.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, channel.FlowTable, channel.FlowColumn),
 		)
 		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
 		return fromV, nil
@@ -4578,6 +5482,372 @@ func (c *EventClient) mutate(ctx context.Context, m *EventMutation) (Value, erro
 	}
 }
 
+// FlowClient is a client for the Flow schema.
+type FlowClient struct {
+	config
+}
+
+// NewFlowClient returns a client for the Flow from the given config.
+func NewFlowClient(c config) *FlowClient {
+	return &FlowClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `flow.Hooks(f(g(h())))`.
+func (c *FlowClient) Use(hooks ...Hook) {
+	c.hooks.Flow = append(c.hooks.Flow, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `flow.Intercept(f(g(h())))`.
+func (c *FlowClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Flow = append(c.inters.Flow, interceptors...)
+}
+
+// Create returns a builder for creating a Flow entity.
+func (c *FlowClient) Create() *FlowCreate {
+	mutation := newFlowMutation(c.config, OpCreate)
+	return &FlowCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Flow entities.
+func (c *FlowClient) CreateBulk(builders ...*FlowCreate) *FlowCreateBulk {
+	return &FlowCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *FlowClient) MapCreateBulk(slice any, setFunc func(*FlowCreate, int)) *FlowCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &FlowCreateBulk{err: fmt.Errorf("calling to FlowClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*FlowCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &FlowCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Flow.
+func (c *FlowClient) Update() *FlowUpdate {
+	mutation := newFlowMutation(c.config, OpUpdate)
+	return &FlowUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *FlowClient) UpdateOne(_m *Flow) *FlowUpdateOne {
+	mutation := newFlowMutation(c.config, OpUpdateOne, withFlow(_m))
+	return &FlowUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *FlowClient) UpdateOneID(id gid.ID) *FlowUpdateOne {
+	mutation := newFlowMutation(c.config, OpUpdateOne, withFlowID(id))
+	return &FlowUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Flow.
+func (c *FlowClient) Delete() *FlowDelete {
+	mutation := newFlowMutation(c.config, OpDelete)
+	return &FlowDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *FlowClient) DeleteOne(_m *Flow) *FlowDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *FlowClient) DeleteOneID(id gid.ID) *FlowDeleteOne {
+	builder := c.Delete().Where(flow.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &FlowDeleteOne{builder}
+}
+
+// Query returns a query builder for Flow.
+func (c *FlowClient) Query() *FlowQuery {
+	return &FlowQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeFlow},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Flow entity by its id.
+func (c *FlowClient) Get(ctx context.Context, id gid.ID) (*Flow, error) {
+	return c.Query().Where(flow.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *FlowClient) GetX(ctx context.Context, id gid.ID) *Flow {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryVersions queries the versions edge of a Flow.
+func (c *FlowClient) QueryVersions(_m *Flow) *FlowVersionQuery {
+	query := (&FlowVersionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(flow.Table, flow.FieldID, id),
+			sqlgraph.To(flowversion.Table, flowversion.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, flow.VersionsTable, flow.VersionsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryPublished queries the published edge of a Flow.
+func (c *FlowClient) QueryPublished(_m *Flow) *FlowVersionQuery {
+	query := (&FlowVersionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(flow.Table, flow.FieldID, id),
+			sqlgraph.To(flowversion.Table, flowversion.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, flow.PublishedTable, flow.PublishedColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryDraft queries the draft edge of a Flow.
+func (c *FlowClient) QueryDraft(_m *Flow) *FlowVersionQuery {
+	query := (&FlowVersionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(flow.Table, flow.FieldID, id),
+			sqlgraph.To(flowversion.Table, flowversion.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, flow.DraftTable, flow.DraftColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryChannels queries the channels edge of a Flow.
+func (c *FlowClient) QueryChannels(_m *Flow) *ChannelQuery {
+	query := (&ChannelClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(flow.Table, flow.FieldID, id),
+			sqlgraph.To(channel.Table, channel.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, true, flow.ChannelsTable, flow.ChannelsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *FlowClient) Hooks() []Hook {
+	hooks := c.hooks.Flow
+	return append(hooks[:len(hooks):len(hooks)], flow.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *FlowClient) Interceptors() []Interceptor {
+	inters := c.inters.Flow
+	return append(inters[:len(inters):len(inters)], flow.Interceptors[:]...)
+}
+
+func (c *FlowClient) mutate(ctx context.Context, m *FlowMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&FlowCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&FlowUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&FlowUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&FlowDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Flow mutation op: %q", m.Op())
+	}
+}
+
+// FlowVersionClient is a client for the FlowVersion schema.
+type FlowVersionClient struct {
+	config
+}
+
+// NewFlowVersionClient returns a client for the FlowVersion from the given config.
+func NewFlowVersionClient(c config) *FlowVersionClient {
+	return &FlowVersionClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `flowversion.Hooks(f(g(h())))`.
+func (c *FlowVersionClient) Use(hooks ...Hook) {
+	c.hooks.FlowVersion = append(c.hooks.FlowVersion, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `flowversion.Intercept(f(g(h())))`.
+func (c *FlowVersionClient) Intercept(interceptors ...Interceptor) {
+	c.inters.FlowVersion = append(c.inters.FlowVersion, interceptors...)
+}
+
+// Create returns a builder for creating a FlowVersion entity.
+func (c *FlowVersionClient) Create() *FlowVersionCreate {
+	mutation := newFlowVersionMutation(c.config, OpCreate)
+	return &FlowVersionCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of FlowVersion entities.
+func (c *FlowVersionClient) CreateBulk(builders ...*FlowVersionCreate) *FlowVersionCreateBulk {
+	return &FlowVersionCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *FlowVersionClient) MapCreateBulk(slice any, setFunc func(*FlowVersionCreate, int)) *FlowVersionCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &FlowVersionCreateBulk{err: fmt.Errorf("calling to FlowVersionClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*FlowVersionCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &FlowVersionCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for FlowVersion.
+func (c *FlowVersionClient) Update() *FlowVersionUpdate {
+	mutation := newFlowVersionMutation(c.config, OpUpdate)
+	return &FlowVersionUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *FlowVersionClient) UpdateOne(_m *FlowVersion) *FlowVersionUpdateOne {
+	mutation := newFlowVersionMutation(c.config, OpUpdateOne, withFlowVersion(_m))
+	return &FlowVersionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *FlowVersionClient) UpdateOneID(id gid.ID) *FlowVersionUpdateOne {
+	mutation := newFlowVersionMutation(c.config, OpUpdateOne, withFlowVersionID(id))
+	return &FlowVersionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for FlowVersion.
+func (c *FlowVersionClient) Delete() *FlowVersionDelete {
+	mutation := newFlowVersionMutation(c.config, OpDelete)
+	return &FlowVersionDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *FlowVersionClient) DeleteOne(_m *FlowVersion) *FlowVersionDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *FlowVersionClient) DeleteOneID(id gid.ID) *FlowVersionDeleteOne {
+	builder := c.Delete().Where(flowversion.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &FlowVersionDeleteOne{builder}
+}
+
+// Query returns a query builder for FlowVersion.
+func (c *FlowVersionClient) Query() *FlowVersionQuery {
+	return &FlowVersionQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeFlowVersion},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a FlowVersion entity by its id.
+func (c *FlowVersionClient) Get(ctx context.Context, id gid.ID) (*FlowVersion, error) {
+	return c.Query().Where(flowversion.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *FlowVersionClient) GetX(ctx context.Context, id gid.ID) *FlowVersion {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryFlow queries the flow edge of a FlowVersion.
+func (c *FlowVersionClient) QueryFlow(_m *FlowVersion) *FlowQuery {
+	query := (&FlowClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(flowversion.Table, flowversion.FieldID, id),
+			sqlgraph.To(flow.Table, flow.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, flowversion.FlowTable, flowversion.FlowColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryAuthor queries the author edge of a FlowVersion.
+func (c *FlowVersionClient) QueryAuthor(_m *FlowVersion) *AgentQuery {
+	query := (&AgentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(flowversion.Table, flowversion.FieldID, id),
+			sqlgraph.To(agent.Table, agent.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, flowversion.AuthorTable, flowversion.AuthorColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *FlowVersionClient) Hooks() []Hook {
+	hooks := c.hooks.FlowVersion
+	return append(hooks[:len(hooks):len(hooks)], flowversion.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *FlowVersionClient) Interceptors() []Interceptor {
+	inters := c.inters.FlowVersion
+	return append(inters[:len(inters):len(inters)], flowversion.Interceptors[:]...)
+}
+
+func (c *FlowVersionClient) mutate(ctx context.Context, m *FlowVersionMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&FlowVersionCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&FlowVersionUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&FlowVersionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&FlowVersionDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown FlowVersion mutation op: %q", m.Op())
+	}
+}
+
 // FollowerClient is a client for the Follower schema.
 type FollowerClient struct {
 	config
@@ -5404,6 +6674,22 @@ func (c *InteractionClient) QueryDecisions(_m *Interaction) *RoutingDecisionQuer
 			sqlgraph.From(interaction.Table, interaction.FieldID, id),
 			sqlgraph.To(routingdecision.Table, routingdecision.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, interaction.DecisionsTable, interaction.DecisionsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryCalls queries the calls edge of a Interaction.
+func (c *InteractionClient) QueryCalls(_m *Interaction) *CallQuery {
+	query := (&CallClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(interaction.Table, interaction.FieldID, id),
+			sqlgraph.To(call.Table, call.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, interaction.CallsTable, interaction.CallsColumn),
 		)
 		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
 		return fromV, nil
@@ -7632,6 +8918,157 @@ func (c *ParticipantClient) mutate(ctx context.Context, m *ParticipantMutation) 
 	}
 }
 
+// PhoneContactClient is a client for the PhoneContact schema.
+type PhoneContactClient struct {
+	config
+}
+
+// NewPhoneContactClient returns a client for the PhoneContact from the given config.
+func NewPhoneContactClient(c config) *PhoneContactClient {
+	return &PhoneContactClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `phonecontact.Hooks(f(g(h())))`.
+func (c *PhoneContactClient) Use(hooks ...Hook) {
+	c.hooks.PhoneContact = append(c.hooks.PhoneContact, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `phonecontact.Intercept(f(g(h())))`.
+func (c *PhoneContactClient) Intercept(interceptors ...Interceptor) {
+	c.inters.PhoneContact = append(c.inters.PhoneContact, interceptors...)
+}
+
+// Create returns a builder for creating a PhoneContact entity.
+func (c *PhoneContactClient) Create() *PhoneContactCreate {
+	mutation := newPhoneContactMutation(c.config, OpCreate)
+	return &PhoneContactCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of PhoneContact entities.
+func (c *PhoneContactClient) CreateBulk(builders ...*PhoneContactCreate) *PhoneContactCreateBulk {
+	return &PhoneContactCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *PhoneContactClient) MapCreateBulk(slice any, setFunc func(*PhoneContactCreate, int)) *PhoneContactCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &PhoneContactCreateBulk{err: fmt.Errorf("calling to PhoneContactClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*PhoneContactCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &PhoneContactCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for PhoneContact.
+func (c *PhoneContactClient) Update() *PhoneContactUpdate {
+	mutation := newPhoneContactMutation(c.config, OpUpdate)
+	return &PhoneContactUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *PhoneContactClient) UpdateOne(_m *PhoneContact) *PhoneContactUpdateOne {
+	mutation := newPhoneContactMutation(c.config, OpUpdateOne, withPhoneContact(_m))
+	return &PhoneContactUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *PhoneContactClient) UpdateOneID(id gid.ID) *PhoneContactUpdateOne {
+	mutation := newPhoneContactMutation(c.config, OpUpdateOne, withPhoneContactID(id))
+	return &PhoneContactUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for PhoneContact.
+func (c *PhoneContactClient) Delete() *PhoneContactDelete {
+	mutation := newPhoneContactMutation(c.config, OpDelete)
+	return &PhoneContactDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *PhoneContactClient) DeleteOne(_m *PhoneContact) *PhoneContactDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *PhoneContactClient) DeleteOneID(id gid.ID) *PhoneContactDeleteOne {
+	builder := c.Delete().Where(phonecontact.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &PhoneContactDeleteOne{builder}
+}
+
+// Query returns a query builder for PhoneContact.
+func (c *PhoneContactClient) Query() *PhoneContactQuery {
+	return &PhoneContactQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypePhoneContact},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a PhoneContact entity by its id.
+func (c *PhoneContactClient) Get(ctx context.Context, id gid.ID) (*PhoneContact, error) {
+	return c.Query().Where(phonecontact.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *PhoneContactClient) GetX(ctx context.Context, id gid.ID) *PhoneContact {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryPhone queries the phone edge of a PhoneContact.
+func (c *PhoneContactClient) QueryPhone(_m *PhoneContact) *AgentPhoneQuery {
+	query := (&AgentPhoneClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(phonecontact.Table, phonecontact.FieldID, id),
+			sqlgraph.To(agentphone.Table, agentphone.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, phonecontact.PhoneTable, phonecontact.PhoneColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *PhoneContactClient) Hooks() []Hook {
+	hooks := c.hooks.PhoneContact
+	return append(hooks[:len(hooks):len(hooks)], phonecontact.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *PhoneContactClient) Interceptors() []Interceptor {
+	inters := c.inters.PhoneContact
+	return append(inters[:len(inters):len(inters)], phonecontact.Interceptors[:]...)
+}
+
+func (c *PhoneContactClient) mutate(ctx context.Context, m *PhoneContactMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&PhoneContactCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&PhoneContactUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&PhoneContactUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&PhoneContactDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown PhoneContact mutation op: %q", m.Op())
+	}
+}
+
 // PresenceClient is a client for the Presence schema.
 type PresenceClient struct {
 	config
@@ -7764,6 +9201,157 @@ func (c *PresenceClient) mutate(ctx context.Context, m *PresenceMutation) (Value
 		return (&PresenceDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown Presence mutation op: %q", m.Op())
+	}
+}
+
+// PromptClient is a client for the Prompt schema.
+type PromptClient struct {
+	config
+}
+
+// NewPromptClient returns a client for the Prompt from the given config.
+func NewPromptClient(c config) *PromptClient {
+	return &PromptClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `prompt.Hooks(f(g(h())))`.
+func (c *PromptClient) Use(hooks ...Hook) {
+	c.hooks.Prompt = append(c.hooks.Prompt, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `prompt.Intercept(f(g(h())))`.
+func (c *PromptClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Prompt = append(c.inters.Prompt, interceptors...)
+}
+
+// Create returns a builder for creating a Prompt entity.
+func (c *PromptClient) Create() *PromptCreate {
+	mutation := newPromptMutation(c.config, OpCreate)
+	return &PromptCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Prompt entities.
+func (c *PromptClient) CreateBulk(builders ...*PromptCreate) *PromptCreateBulk {
+	return &PromptCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *PromptClient) MapCreateBulk(slice any, setFunc func(*PromptCreate, int)) *PromptCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &PromptCreateBulk{err: fmt.Errorf("calling to PromptClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*PromptCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &PromptCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Prompt.
+func (c *PromptClient) Update() *PromptUpdate {
+	mutation := newPromptMutation(c.config, OpUpdate)
+	return &PromptUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *PromptClient) UpdateOne(_m *Prompt) *PromptUpdateOne {
+	mutation := newPromptMutation(c.config, OpUpdateOne, withPrompt(_m))
+	return &PromptUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *PromptClient) UpdateOneID(id gid.ID) *PromptUpdateOne {
+	mutation := newPromptMutation(c.config, OpUpdateOne, withPromptID(id))
+	return &PromptUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Prompt.
+func (c *PromptClient) Delete() *PromptDelete {
+	mutation := newPromptMutation(c.config, OpDelete)
+	return &PromptDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *PromptClient) DeleteOne(_m *Prompt) *PromptDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *PromptClient) DeleteOneID(id gid.ID) *PromptDeleteOne {
+	builder := c.Delete().Where(prompt.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &PromptDeleteOne{builder}
+}
+
+// Query returns a query builder for Prompt.
+func (c *PromptClient) Query() *PromptQuery {
+	return &PromptQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypePrompt},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Prompt entity by its id.
+func (c *PromptClient) Get(ctx context.Context, id gid.ID) (*Prompt, error) {
+	return c.Query().Where(prompt.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *PromptClient) GetX(ctx context.Context, id gid.ID) *Prompt {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryAudio queries the audio edge of a Prompt.
+func (c *PromptClient) QueryAudio(_m *Prompt) *AttachmentQuery {
+	query := (&AttachmentClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(prompt.Table, prompt.FieldID, id),
+			sqlgraph.To(attachment.Table, attachment.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, prompt.AudioTable, prompt.AudioColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *PromptClient) Hooks() []Hook {
+	hooks := c.hooks.Prompt
+	return append(hooks[:len(hooks):len(hooks)], prompt.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *PromptClient) Interceptors() []Interceptor {
+	inters := c.inters.Prompt
+	return append(inters[:len(inters):len(inters)], prompt.Interceptors[:]...)
+}
+
+func (c *PromptClient) mutate(ctx context.Context, m *PromptMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&PromptCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&PromptUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&PromptUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&PromptDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Prompt mutation op: %q", m.Op())
 	}
 }
 
@@ -8192,6 +9780,22 @@ func (c *QueueClient) QueryNeeds(_m *Queue) *SkillNeedQuery {
 	return query
 }
 
+// QueryWaitingPrompt queries the waiting_prompt edge of a Queue.
+func (c *QueueClient) QueryWaitingPrompt(_m *Queue) *PromptQuery {
+	query := (&PromptClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(queue.Table, queue.FieldID, id),
+			sqlgraph.To(prompt.Table, prompt.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, queue.WaitingPromptTable, queue.WaitingPromptColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // Hooks returns the client hooks.
 func (c *QueueClient) Hooks() []Hook {
 	hooks := c.hooks.Queue
@@ -8534,6 +10138,157 @@ func (c *RecipientClient) mutate(ctx context.Context, m *RecipientMutation) (Val
 		return (&RecipientDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown Recipient mutation op: %q", m.Op())
+	}
+}
+
+// RecordingClient is a client for the Recording schema.
+type RecordingClient struct {
+	config
+}
+
+// NewRecordingClient returns a client for the Recording from the given config.
+func NewRecordingClient(c config) *RecordingClient {
+	return &RecordingClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `recording.Hooks(f(g(h())))`.
+func (c *RecordingClient) Use(hooks ...Hook) {
+	c.hooks.Recording = append(c.hooks.Recording, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `recording.Intercept(f(g(h())))`.
+func (c *RecordingClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Recording = append(c.inters.Recording, interceptors...)
+}
+
+// Create returns a builder for creating a Recording entity.
+func (c *RecordingClient) Create() *RecordingCreate {
+	mutation := newRecordingMutation(c.config, OpCreate)
+	return &RecordingCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Recording entities.
+func (c *RecordingClient) CreateBulk(builders ...*RecordingCreate) *RecordingCreateBulk {
+	return &RecordingCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *RecordingClient) MapCreateBulk(slice any, setFunc func(*RecordingCreate, int)) *RecordingCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &RecordingCreateBulk{err: fmt.Errorf("calling to RecordingClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*RecordingCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &RecordingCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Recording.
+func (c *RecordingClient) Update() *RecordingUpdate {
+	mutation := newRecordingMutation(c.config, OpUpdate)
+	return &RecordingUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *RecordingClient) UpdateOne(_m *Recording) *RecordingUpdateOne {
+	mutation := newRecordingMutation(c.config, OpUpdateOne, withRecording(_m))
+	return &RecordingUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *RecordingClient) UpdateOneID(id gid.ID) *RecordingUpdateOne {
+	mutation := newRecordingMutation(c.config, OpUpdateOne, withRecordingID(id))
+	return &RecordingUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Recording.
+func (c *RecordingClient) Delete() *RecordingDelete {
+	mutation := newRecordingMutation(c.config, OpDelete)
+	return &RecordingDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *RecordingClient) DeleteOne(_m *Recording) *RecordingDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *RecordingClient) DeleteOneID(id gid.ID) *RecordingDeleteOne {
+	builder := c.Delete().Where(recording.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &RecordingDeleteOne{builder}
+}
+
+// Query returns a query builder for Recording.
+func (c *RecordingClient) Query() *RecordingQuery {
+	return &RecordingQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeRecording},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Recording entity by its id.
+func (c *RecordingClient) Get(ctx context.Context, id gid.ID) (*Recording, error) {
+	return c.Query().Where(recording.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *RecordingClient) GetX(ctx context.Context, id gid.ID) *Recording {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryCall queries the call edge of a Recording.
+func (c *RecordingClient) QueryCall(_m *Recording) *CallQuery {
+	query := (&CallClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(recording.Table, recording.FieldID, id),
+			sqlgraph.To(call.Table, call.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, recording.CallTable, recording.CallColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *RecordingClient) Hooks() []Hook {
+	hooks := c.hooks.Recording
+	return append(hooks[:len(hooks):len(hooks)], recording.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *RecordingClient) Interceptors() []Interceptor {
+	inters := c.inters.Recording
+	return append(inters[:len(inters):len(inters)], recording.Interceptors[:]...)
+}
+
+func (c *RecordingClient) mutate(ctx context.Context, m *RecordingMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&RecordingCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&RecordingUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&RecordingUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&RecordingDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Recording mutation op: %q", m.Op())
 	}
 }
 
@@ -10196,6 +11951,22 @@ func (c *TimelineItemClient) QueryAssignment(_m *TimelineItem) *AssignmentQuery 
 	return query
 }
 
+// QueryCall queries the call edge of a TimelineItem.
+func (c *TimelineItemClient) QueryCall(_m *TimelineItem) *CallQuery {
+	query := (&CallClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(timelineitem.Table, timelineitem.FieldID, id),
+			sqlgraph.To(call.Table, call.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, timelineitem.CallTable, timelineitem.CallColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // QueryAgent queries the agent edge of a TimelineItem.
 func (c *TimelineItemClient) QueryAgent(_m *TimelineItem) *AgentQuery {
 	query := (&AgentClient{config: c.config}).Query()
@@ -10544,25 +12315,27 @@ func (c *WorkspaceClient) mutate(ctx context.Context, m *WorkspaceMutation) (Val
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
-		APIKey, Access, Agent, AgentLoad, AgentSkill, AgentStatus, App, Arrival,
-		Assignment, Attachment, CapacityProfile, Channel, ClusterNode, Consultant,
-		Conversation, ConversationMerge, Counter, Customer, CustomerMerge,
-		CustomerMergePart, Event, Follower, IdempotencyKey, Identity, Interaction, Job,
-		Lease, LogHead, Mention, MergeCandidacy, MergeCandidate, MergeSuggestion,
-		Message, Note, Offer, Outbox, Participant, Presence, ProviderToken, Pull,
-		Queue, RawInbound, Recipient, Role, RoutingDecision, Session, Skill, SkillNeed,
-		StatusReason, Team, TeamMember, ThreadRef, TimelineItem, VisitorSession,
-		Workspace []ent.Hook
+		APIKey, Access, Agent, AgentLoad, AgentPhone, AgentSkill, AgentStatus, App,
+		Arrival, Assignment, Attachment, Call, CallFact, CallLeg, CapacityProfile,
+		Channel, ClusterNode, Consultant, Conversation, ConversationMerge, Counter,
+		Customer, CustomerMerge, CustomerMergePart, Event, Flow, FlowVersion, Follower,
+		IdempotencyKey, Identity, Interaction, Job, Lease, LogHead, Mention,
+		MergeCandidacy, MergeCandidate, MergeSuggestion, Message, Note, Offer, Outbox,
+		Participant, PhoneContact, Presence, Prompt, ProviderToken, Pull, Queue,
+		RawInbound, Recipient, Recording, Role, RoutingDecision, Session, Skill,
+		SkillNeed, StatusReason, Team, TeamMember, ThreadRef, TimelineItem,
+		VisitorSession, Workspace []ent.Hook
 	}
 	inters struct {
-		APIKey, Access, Agent, AgentLoad, AgentSkill, AgentStatus, App, Arrival,
-		Assignment, Attachment, CapacityProfile, Channel, ClusterNode, Consultant,
-		Conversation, ConversationMerge, Counter, Customer, CustomerMerge,
-		CustomerMergePart, Event, Follower, IdempotencyKey, Identity, Interaction, Job,
-		Lease, LogHead, Mention, MergeCandidacy, MergeCandidate, MergeSuggestion,
-		Message, Note, Offer, Outbox, Participant, Presence, ProviderToken, Pull,
-		Queue, RawInbound, Recipient, Role, RoutingDecision, Session, Skill, SkillNeed,
-		StatusReason, Team, TeamMember, ThreadRef, TimelineItem, VisitorSession,
-		Workspace []ent.Interceptor
+		APIKey, Access, Agent, AgentLoad, AgentPhone, AgentSkill, AgentStatus, App,
+		Arrival, Assignment, Attachment, Call, CallFact, CallLeg, CapacityProfile,
+		Channel, ClusterNode, Consultant, Conversation, ConversationMerge, Counter,
+		Customer, CustomerMerge, CustomerMergePart, Event, Flow, FlowVersion, Follower,
+		IdempotencyKey, Identity, Interaction, Job, Lease, LogHead, Mention,
+		MergeCandidacy, MergeCandidate, MergeSuggestion, Message, Note, Offer, Outbox,
+		Participant, PhoneContact, Presence, Prompt, ProviderToken, Pull, Queue,
+		RawInbound, Recipient, Recording, Role, RoutingDecision, Session, Skill,
+		SkillNeed, StatusReason, Team, TeamMember, ThreadRef, TimelineItem,
+		VisitorSession, Workspace []ent.Interceptor
 	}
 )

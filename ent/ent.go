@@ -11,6 +11,7 @@ import (
 	"tributary/ent/access"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentphone"
 	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
@@ -18,6 +19,9 @@ import (
 	"tributary/ent/arrival"
 	"tributary/ent/assignment"
 	"tributary/ent/attachment"
+	"tributary/ent/call"
+	"tributary/ent/callfact"
+	"tributary/ent/callleg"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
 	"tributary/ent/clusternode"
@@ -29,6 +33,8 @@ import (
 	"tributary/ent/customermerge"
 	"tributary/ent/customermergepart"
 	"tributary/ent/event"
+	"tributary/ent/flow"
+	"tributary/ent/flowversion"
 	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
 	"tributary/ent/identity"
@@ -45,12 +51,15 @@ import (
 	"tributary/ent/offer"
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
+	"tributary/ent/phonecontact"
 	"tributary/ent/presence"
+	"tributary/ent/prompt"
 	"tributary/ent/providertoken"
 	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
 	"tributary/ent/recipient"
+	"tributary/ent/recording"
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/session"
@@ -131,12 +140,16 @@ func checkColumn(t, c string) error {
 			access.Table:            access.ValidColumn,
 			agent.Table:             agent.ValidColumn,
 			agentload.Table:         agentload.ValidColumn,
+			agentphone.Table:        agentphone.ValidColumn,
 			agentskill.Table:        agentskill.ValidColumn,
 			agentstatus.Table:       agentstatus.ValidColumn,
 			app.Table:               app.ValidColumn,
 			arrival.Table:           arrival.ValidColumn,
 			assignment.Table:        assignment.ValidColumn,
 			attachment.Table:        attachment.ValidColumn,
+			call.Table:              call.ValidColumn,
+			callfact.Table:          callfact.ValidColumn,
+			callleg.Table:           callleg.ValidColumn,
 			capacityprofile.Table:   capacityprofile.ValidColumn,
 			channel.Table:           channel.ValidColumn,
 			clusternode.Table:       clusternode.ValidColumn,
@@ -148,6 +161,8 @@ func checkColumn(t, c string) error {
 			customermerge.Table:     customermerge.ValidColumn,
 			customermergepart.Table: customermergepart.ValidColumn,
 			event.Table:             event.ValidColumn,
+			flow.Table:              flow.ValidColumn,
+			flowversion.Table:       flowversion.ValidColumn,
 			follower.Table:          follower.ValidColumn,
 			idempotencykey.Table:    idempotencykey.ValidColumn,
 			identity.Table:          identity.ValidColumn,
@@ -164,12 +179,15 @@ func checkColumn(t, c string) error {
 			offer.Table:             offer.ValidColumn,
 			outbox.Table:            outbox.ValidColumn,
 			participant.Table:       participant.ValidColumn,
+			phonecontact.Table:      phonecontact.ValidColumn,
 			presence.Table:          presence.ValidColumn,
+			prompt.Table:            prompt.ValidColumn,
 			providertoken.Table:     providertoken.ValidColumn,
 			pull.Table:              pull.ValidColumn,
 			queue.Table:             queue.ValidColumn,
 			rawinbound.Table:        rawinbound.ValidColumn,
 			recipient.Table:         recipient.ValidColumn,
+			recording.Table:         recording.ValidColumn,
 			role.Table:              role.ValidColumn,
 			routingdecision.Table:   routingdecision.ValidColumn,
 			session.Table:           session.ValidColumn,

@@ -137,17 +137,20 @@ type InteractionEdges struct {
 	Consultants []*Agent `json:"consultants,omitempty"`
 	// Decisions holds the value of the decisions edge.
 	Decisions []*RoutingDecision `json:"decisions,omitempty"`
+	// Calls holds the value of the calls edge.
+	Calls []*Call `json:"calls,omitempty"`
 	// ConsultantRows holds the value of the consultant_rows edge.
 	ConsultantRows []*Consultant `json:"consultant_rows,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes         [16]bool
+	loadedTypes         [17]bool
 	namedContinuedBy    map[string][]*Interaction
 	namedMessages       map[string][]*Message
 	namedOffers         map[string][]*Offer
 	namedAssignments    map[string][]*Assignment
 	namedConsultants    map[string][]*Agent
 	namedDecisions      map[string][]*RoutingDecision
+	namedCalls          map[string][]*Call
 	namedConsultantRows map[string][]*Consultant
 }
 
@@ -304,10 +307,19 @@ func (e InteractionEdges) DecisionsOrErr() ([]*RoutingDecision, error) {
 	return nil, &NotLoadedError{edge: "decisions"}
 }
 
+// CallsOrErr returns the Calls value or an error if the edge
+// was not loaded in eager-loading.
+func (e InteractionEdges) CallsOrErr() ([]*Call, error) {
+	if e.loadedTypes[15] {
+		return e.Calls, nil
+	}
+	return nil, &NotLoadedError{edge: "calls"}
+}
+
 // ConsultantRowsOrErr returns the ConsultantRows value or an error if the edge
 // was not loaded in eager-loading.
 func (e InteractionEdges) ConsultantRowsOrErr() ([]*Consultant, error) {
-	if e.loadedTypes[15] {
+	if e.loadedTypes[16] {
 		return e.ConsultantRows, nil
 	}
 	return nil, &NotLoadedError{edge: "consultant_rows"}
@@ -676,6 +688,11 @@ func (_m *Interaction) QueryDecisions() *RoutingDecisionQuery {
 	return NewInteractionClient(_m.config).QueryDecisions(_m)
 }
 
+// QueryCalls queries the "calls" edge of the Interaction entity.
+func (_m *Interaction) QueryCalls() *CallQuery {
+	return NewInteractionClient(_m.config).QueryCalls(_m)
+}
+
 // QueryConsultantRows queries the "consultant_rows" edge of the Interaction entity.
 func (_m *Interaction) QueryConsultantRows() *ConsultantQuery {
 	return NewInteractionClient(_m.config).QueryConsultantRows(_m)
@@ -984,6 +1001,30 @@ func (_m *Interaction) appendNamedDecisions(name string, edges ...*RoutingDecisi
 		_m.Edges.namedDecisions[name] = []*RoutingDecision{}
 	} else {
 		_m.Edges.namedDecisions[name] = append(_m.Edges.namedDecisions[name], edges...)
+	}
+}
+
+// NamedCalls returns the Calls named value or an error if the edge was not
+// loaded in eager-loading with this name.
+func (_m *Interaction) NamedCalls(name string) ([]*Call, error) {
+	if _m.Edges.namedCalls == nil {
+		return nil, &NotLoadedError{edge: name}
+	}
+	nodes, ok := _m.Edges.namedCalls[name]
+	if !ok {
+		return nil, &NotLoadedError{edge: name}
+	}
+	return nodes, nil
+}
+
+func (_m *Interaction) appendNamedCalls(name string, edges ...*Call) {
+	if _m.Edges.namedCalls == nil {
+		_m.Edges.namedCalls = make(map[string][]*Call)
+	}
+	if len(edges) == 0 {
+		_m.Edges.namedCalls[name] = []*Call{}
+	} else {
+		_m.Edges.namedCalls[name] = append(_m.Edges.namedCalls[name], edges...)
 	}
 }
 

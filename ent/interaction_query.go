@@ -10,6 +10,7 @@ import (
 	"math"
 	"tributary/ent/agent"
 	"tributary/ent/assignment"
+	"tributary/ent/call"
 	"tributary/ent/channel"
 	"tributary/ent/consultant"
 	"tributary/ent/conversation"
@@ -52,6 +53,7 @@ type InteractionQuery struct {
 	withAssignments         *AssignmentQuery
 	withConsultants         *AgentQuery
 	withDecisions           *RoutingDecisionQuery
+	withCalls               *CallQuery
 	withConsultantRows      *ConsultantQuery
 	after                   []func(context.Context, []*Interaction) error
 	modifiers               []func(*sql.Selector)
@@ -61,6 +63,7 @@ type InteractionQuery struct {
 	withNamedAssignments    map[string]*AssignmentQuery
 	withNamedConsultants    map[string]*AgentQuery
 	withNamedDecisions      map[string]*RoutingDecisionQuery
+	withNamedCalls          map[string]*CallQuery
 	withNamedConsultantRows map[string]*ConsultantQuery
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
@@ -428,6 +431,28 @@ func (_q *InteractionQuery) QueryDecisions() *RoutingDecisionQuery {
 	return query
 }
 
+// QueryCalls chains the current query on the "calls" edge.
+func (_q *InteractionQuery) QueryCalls() *CallQuery {
+	query := (&CallClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(interaction.Table, interaction.FieldID, selector),
+			sqlgraph.To(call.Table, call.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, interaction.CallsTable, interaction.CallsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
 // QueryConsultantRows chains the current query on the "consultant_rows" edge.
 func (_q *InteractionQuery) QueryConsultantRows() *ConsultantQuery {
 	query := (&ConsultantClient{config: _q.config}).Query()
@@ -657,6 +682,7 @@ func (_q *InteractionQuery) Clone() *InteractionQuery {
 		withAssignments:    _q.withAssignments.Clone(),
 		withConsultants:    _q.withConsultants.Clone(),
 		withDecisions:      _q.withDecisions.Clone(),
+		withCalls:          _q.withCalls.Clone(),
 		withConsultantRows: _q.withConsultantRows.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
@@ -830,6 +856,17 @@ func (_q *InteractionQuery) WithDecisions(opts ...func(*RoutingDecisionQuery)) *
 	return _q
 }
 
+// WithCalls tells the query-builder to eager-load the nodes that are connected to
+// the "calls" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *InteractionQuery) WithCalls(opts ...func(*CallQuery)) *InteractionQuery {
+	query := (&CallClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withCalls = query
+	return _q
+}
+
 // WithConsultantRows tells the query-builder to eager-load the nodes that are connected to
 // the "consultant_rows" edge. The optional arguments are used to configure the query builder of the edge.
 func (_q *InteractionQuery) WithConsultantRows(opts ...func(*ConsultantQuery)) *InteractionQuery {
@@ -925,7 +962,7 @@ func (_q *InteractionQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 	var (
 		nodes       = []*Interaction{}
 		_spec       = _q.querySpec()
-		loadedTypes = [16]bool{
+		loadedTypes = [17]bool{
 			_q.withConversation != nil,
 			_q.withCustomer != nil,
 			_q.withChannel != nil,
@@ -941,6 +978,7 @@ func (_q *InteractionQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 			_q.withAssignments != nil,
 			_q.withConsultants != nil,
 			_q.withDecisions != nil,
+			_q.withCalls != nil,
 			_q.withConsultantRows != nil,
 		}
 	)
@@ -1061,6 +1099,13 @@ func (_q *InteractionQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 			return nil, err
 		}
 	}
+	if query := _q.withCalls; query != nil {
+		if err := _q.loadCalls(ctx, query, nodes,
+			func(n *Interaction) { n.Edges.Calls = []*Call{} },
+			func(n *Interaction, e *Call) { n.Edges.Calls = append(n.Edges.Calls, e) }); err != nil {
+			return nil, err
+		}
+	}
 	if query := _q.withConsultantRows; query != nil {
 		if err := _q.loadConsultantRows(ctx, query, nodes,
 			func(n *Interaction) { n.Edges.ConsultantRows = []*Consultant{} },
@@ -1107,6 +1152,13 @@ func (_q *InteractionQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 		if err := _q.loadDecisions(ctx, query, nodes,
 			func(n *Interaction) { n.appendNamedDecisions(name) },
 			func(n *Interaction, e *RoutingDecision) { n.appendNamedDecisions(name, e) }); err != nil {
+			return nil, err
+		}
+	}
+	for name, query := range _q.withNamedCalls {
+		if err := _q.loadCalls(ctx, query, nodes,
+			func(n *Interaction) { n.appendNamedCalls(name) },
+			func(n *Interaction, e *Call) { n.appendNamedCalls(name, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -1621,6 +1673,36 @@ func (_q *InteractionQuery) loadDecisions(ctx context.Context, query *RoutingDec
 	}
 	return nil
 }
+func (_q *InteractionQuery) loadCalls(ctx context.Context, query *CallQuery, nodes []*Interaction, init func(*Interaction), assign func(*Interaction, *Call)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[gid.ID]*Interaction)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(call.FieldInteractionID)
+	}
+	query.Where(predicate.Call(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(interaction.CallsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.InteractionID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "interaction_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
 func (_q *InteractionQuery) loadConsultantRows(ctx context.Context, query *ConsultantQuery, nodes []*Interaction, init func(*Interaction), assign func(*Interaction, *Consultant)) error {
 	fks := make([]driver.Value, 0, len(nodes))
 	nodeids := make(map[gid.ID]*Interaction)
@@ -1879,6 +1961,20 @@ func (_q *InteractionQuery) WithNamedDecisions(name string, opts ...func(*Routin
 		_q.withNamedDecisions = make(map[string]*RoutingDecisionQuery)
 	}
 	_q.withNamedDecisions[name] = query
+	return _q
+}
+
+// WithNamedCalls tells the query-builder to eager-load the nodes that are connected to the "calls"
+// edge with the given name. The optional arguments are used to configure the query builder of the edge.
+func (_q *InteractionQuery) WithNamedCalls(name string, opts ...func(*CallQuery)) *InteractionQuery {
+	query := (&CallClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	if _q.withNamedCalls == nil {
+		_q.withNamedCalls = make(map[string]*CallQuery)
+	}
+	_q.withNamedCalls[name] = query
 	return _q
 }
 

@@ -12,6 +12,7 @@ import (
 	"tributary/ent/access"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentphone"
 	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
@@ -19,6 +20,9 @@ import (
 	"tributary/ent/arrival"
 	"tributary/ent/assignment"
 	"tributary/ent/attachment"
+	"tributary/ent/call"
+	"tributary/ent/callfact"
+	"tributary/ent/callleg"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
 	"tributary/ent/clusternode"
@@ -30,6 +34,8 @@ import (
 	"tributary/ent/customermerge"
 	"tributary/ent/customermergepart"
 	"tributary/ent/event"
+	"tributary/ent/flow"
+	"tributary/ent/flowversion"
 	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
 	"tributary/ent/identity"
@@ -46,13 +52,16 @@ import (
 	"tributary/ent/offer"
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
+	"tributary/ent/phonecontact"
 	"tributary/ent/predicate"
 	"tributary/ent/presence"
+	"tributary/ent/prompt"
 	"tributary/ent/providertoken"
 	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
 	"tributary/ent/recipient"
+	"tributary/ent/recording"
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/schema"
@@ -87,12 +96,16 @@ const (
 	TypeAccess            = "Access"
 	TypeAgent             = "Agent"
 	TypeAgentLoad         = "AgentLoad"
+	TypeAgentPhone        = "AgentPhone"
 	TypeAgentSkill        = "AgentSkill"
 	TypeAgentStatus       = "AgentStatus"
 	TypeApp               = "App"
 	TypeArrival           = "Arrival"
 	TypeAssignment        = "Assignment"
 	TypeAttachment        = "Attachment"
+	TypeCall              = "Call"
+	TypeCallFact          = "CallFact"
+	TypeCallLeg           = "CallLeg"
 	TypeCapacityProfile   = "CapacityProfile"
 	TypeChannel           = "Channel"
 	TypeClusterNode       = "ClusterNode"
@@ -104,6 +117,8 @@ const (
 	TypeCustomerMerge     = "CustomerMerge"
 	TypeCustomerMergePart = "CustomerMergePart"
 	TypeEvent             = "Event"
+	TypeFlow              = "Flow"
+	TypeFlowVersion       = "FlowVersion"
 	TypeFollower          = "Follower"
 	TypeIdempotencyKey    = "IdempotencyKey"
 	TypeIdentity          = "Identity"
@@ -120,12 +135,15 @@ const (
 	TypeOffer             = "Offer"
 	TypeOutbox            = "Outbox"
 	TypeParticipant       = "Participant"
+	TypePhoneContact      = "PhoneContact"
 	TypePresence          = "Presence"
+	TypePrompt            = "Prompt"
 	TypeProviderToken     = "ProviderToken"
 	TypePull              = "Pull"
 	TypeQueue             = "Queue"
 	TypeRawInbound        = "RawInbound"
 	TypeRecipient         = "Recipient"
+	TypeRecording         = "Recording"
 	TypeRole              = "Role"
 	TypeRoutingDecision   = "RoutingDecision"
 	TypeSession           = "Session"
@@ -1679,6 +1697,9 @@ type AgentMutation struct {
 	consults                map[gid.ID]struct{}
 	removedconsults         map[gid.ID]struct{}
 	clearedconsults         bool
+	phones                  map[gid.ID]struct{}
+	removedphones           map[gid.ID]struct{}
+	clearedphones           bool
 	mentioned_in            map[gid.ID]struct{}
 	removedmentioned_in     map[gid.ID]struct{}
 	clearedmentioned_in     bool
@@ -2821,6 +2842,60 @@ func (m *AgentMutation) ResetConsults() {
 	m.removedconsults = nil
 }
 
+// AddPhoneIDs adds the "phones" edge to the AgentPhone entity by ids.
+func (m *AgentMutation) AddPhoneIDs(ids ...gid.ID) {
+	if m.phones == nil {
+		m.phones = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.phones[ids[i]] = struct{}{}
+	}
+}
+
+// ClearPhones clears the "phones" edge to the AgentPhone entity.
+func (m *AgentMutation) ClearPhones() {
+	m.clearedphones = true
+}
+
+// PhonesCleared reports if the "phones" edge to the AgentPhone entity was cleared.
+func (m *AgentMutation) PhonesCleared() bool {
+	return m.clearedphones
+}
+
+// RemovePhoneIDs removes the "phones" edge to the AgentPhone entity by IDs.
+func (m *AgentMutation) RemovePhoneIDs(ids ...gid.ID) {
+	if m.removedphones == nil {
+		m.removedphones = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.phones, ids[i])
+		m.removedphones[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedPhones returns the removed IDs of the "phones" edge to the AgentPhone entity.
+func (m *AgentMutation) RemovedPhonesIDs() (ids []gid.ID) {
+	for id := range m.removedphones {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// PhonesIDs returns the "phones" edge IDs in the mutation.
+func (m *AgentMutation) PhonesIDs() (ids []gid.ID) {
+	for id := range m.phones {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetPhones resets all changes to the "phones" edge.
+func (m *AgentMutation) ResetPhones() {
+	m.phones = nil
+	m.clearedphones = false
+	m.removedphones = nil
+}
+
 // AddMentionedInIDs adds the "mentioned_in" edge to the Note entity by ids.
 func (m *AgentMutation) AddMentionedInIDs(ids ...gid.ID) {
 	if m.mentioned_in == nil {
@@ -3564,7 +3639,7 @@ func (m *AgentMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *AgentMutation) AddedEdges() []string {
-	edges := make([]string, 0, 15)
+	edges := make([]string, 0, 16)
 	if m.role != nil {
 		edges = append(edges, agent.EdgeRole)
 	}
@@ -3591,6 +3666,9 @@ func (m *AgentMutation) AddedEdges() []string {
 	}
 	if m.consults != nil {
 		edges = append(edges, agent.EdgeConsults)
+	}
+	if m.phones != nil {
+		edges = append(edges, agent.EdgePhones)
 	}
 	if m.mentioned_in != nil {
 		edges = append(edges, agent.EdgeMentionedIn)
@@ -3663,6 +3741,12 @@ func (m *AgentMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case agent.EdgePhones:
+		ids := make([]ent.Value, 0, len(m.phones))
+		for id := range m.phones {
+			ids = append(ids, id)
+		}
+		return ids
 	case agent.EdgeMentionedIn:
 		ids := make([]ent.Value, 0, len(m.mentioned_in))
 		for id := range m.mentioned_in {
@@ -3705,7 +3789,7 @@ func (m *AgentMutation) AddedIDs(name string) []ent.Value {
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *AgentMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 15)
+	edges := make([]string, 0, 16)
 	if m.removedstatus_history != nil {
 		edges = append(edges, agent.EdgeStatusHistory)
 	}
@@ -3720,6 +3804,9 @@ func (m *AgentMutation) RemovedEdges() []string {
 	}
 	if m.removedconsults != nil {
 		edges = append(edges, agent.EdgeConsults)
+	}
+	if m.removedphones != nil {
+		edges = append(edges, agent.EdgePhones)
 	}
 	if m.removedmentioned_in != nil {
 		edges = append(edges, agent.EdgeMentionedIn)
@@ -3776,6 +3863,12 @@ func (m *AgentMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case agent.EdgePhones:
+		ids := make([]ent.Value, 0, len(m.removedphones))
+		for id := range m.removedphones {
+			ids = append(ids, id)
+		}
+		return ids
 	case agent.EdgeMentionedIn:
 		ids := make([]ent.Value, 0, len(m.removedmentioned_in))
 		for id := range m.removedmentioned_in {
@@ -3818,7 +3911,7 @@ func (m *AgentMutation) RemovedIDs(name string) []ent.Value {
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *AgentMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 15)
+	edges := make([]string, 0, 16)
 	if m.clearedrole {
 		edges = append(edges, agent.EdgeRole)
 	}
@@ -3845,6 +3938,9 @@ func (m *AgentMutation) ClearedEdges() []string {
 	}
 	if m.clearedconsults {
 		edges = append(edges, agent.EdgeConsults)
+	}
+	if m.clearedphones {
+		edges = append(edges, agent.EdgePhones)
 	}
 	if m.clearedmentioned_in {
 		edges = append(edges, agent.EdgeMentionedIn)
@@ -3889,6 +3985,8 @@ func (m *AgentMutation) EdgeCleared(name string) bool {
 		return m.clearedfollows
 	case agent.EdgeConsults:
 		return m.clearedconsults
+	case agent.EdgePhones:
+		return m.clearedphones
 	case agent.EdgeMentionedIn:
 		return m.clearedmentioned_in
 	case agent.EdgeSkills:
@@ -3955,6 +4053,9 @@ func (m *AgentMutation) ResetEdge(name string) error {
 		return nil
 	case agent.EdgeConsults:
 		m.ResetConsults()
+		return nil
+	case agent.EdgePhones:
+		m.ResetPhones()
 		return nil
 	case agent.EdgeMentionedIn:
 		m.ResetMentionedIn()
@@ -4951,6 +5052,945 @@ func (m *AgentLoadMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown AgentLoad edge %s", name)
+}
+
+// AgentPhoneMutation represents an operation that mutates the AgentPhone nodes in the graph.
+type AgentPhoneMutation struct {
+	config
+	op              Op
+	typ             string
+	id              *gid.ID
+	workspace_id    *gid.ID
+	version         *int
+	addversion      *int
+	created_at      *time.Time
+	updated_at      *time.Time
+	label           *string
+	username        *string
+	ha1             *[]byte
+	preferred       *bool
+	clearedFields   map[string]struct{}
+	agent           *gid.ID
+	clearedagent    bool
+	contacts        map[gid.ID]struct{}
+	removedcontacts map[gid.ID]struct{}
+	clearedcontacts bool
+	done            bool
+	oldValue        func(context.Context) (*AgentPhone, error)
+	predicates      []predicate.AgentPhone
+}
+
+var _ ent.Mutation = (*AgentPhoneMutation)(nil)
+
+// agentphoneOption allows management of the mutation configuration using functional options.
+type agentphoneOption func(*AgentPhoneMutation)
+
+// newAgentPhoneMutation creates new mutation for the AgentPhone entity.
+func newAgentPhoneMutation(c config, op Op, opts ...agentphoneOption) *AgentPhoneMutation {
+	m := &AgentPhoneMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeAgentPhone,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withAgentPhoneID sets the ID field of the mutation.
+func withAgentPhoneID(id gid.ID) agentphoneOption {
+	return func(m *AgentPhoneMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *AgentPhone
+		)
+		m.oldValue = func(ctx context.Context) (*AgentPhone, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().AgentPhone.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withAgentPhone sets the old AgentPhone of the mutation.
+func withAgentPhone(node *AgentPhone) agentphoneOption {
+	return func(m *AgentPhoneMutation) {
+		m.oldValue = func(context.Context) (*AgentPhone, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m AgentPhoneMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m AgentPhoneMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of AgentPhone entities.
+func (m *AgentPhoneMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *AgentPhoneMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *AgentPhoneMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().AgentPhone.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *AgentPhoneMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *AgentPhoneMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the AgentPhone entity.
+// If the AgentPhone object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentPhoneMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *AgentPhoneMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetVersion sets the "version" field.
+func (m *AgentPhoneMutation) SetVersion(i int) {
+	m.version = &i
+	m.addversion = nil
+}
+
+// Version returns the value of the "version" field in the mutation.
+func (m *AgentPhoneMutation) Version() (r int, exists bool) {
+	v := m.version
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldVersion returns the old "version" field's value of the AgentPhone entity.
+// If the AgentPhone object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentPhoneMutation) OldVersion(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldVersion is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldVersion requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldVersion: %w", err)
+	}
+	return oldValue.Version, nil
+}
+
+// AddVersion adds i to the "version" field.
+func (m *AgentPhoneMutation) AddVersion(i int) {
+	if m.addversion != nil {
+		*m.addversion += i
+	} else {
+		m.addversion = &i
+	}
+}
+
+// AddedVersion returns the value that was added to the "version" field in this mutation.
+func (m *AgentPhoneMutation) AddedVersion() (r int, exists bool) {
+	v := m.addversion
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetVersion resets all changes to the "version" field.
+func (m *AgentPhoneMutation) ResetVersion() {
+	m.version = nil
+	m.addversion = nil
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *AgentPhoneMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *AgentPhoneMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the AgentPhone entity.
+// If the AgentPhone object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentPhoneMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *AgentPhoneMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *AgentPhoneMutation) SetUpdatedAt(t time.Time) {
+	m.updated_at = &t
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *AgentPhoneMutation) UpdatedAt() (r time.Time, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the AgentPhone entity.
+// If the AgentPhone object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentPhoneMutation) OldUpdatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *AgentPhoneMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+}
+
+// SetAgentID sets the "agent_id" field.
+func (m *AgentPhoneMutation) SetAgentID(gi gid.ID) {
+	m.agent = &gi
+}
+
+// AgentID returns the value of the "agent_id" field in the mutation.
+func (m *AgentPhoneMutation) AgentID() (r gid.ID, exists bool) {
+	v := m.agent
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAgentID returns the old "agent_id" field's value of the AgentPhone entity.
+// If the AgentPhone object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentPhoneMutation) OldAgentID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAgentID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAgentID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAgentID: %w", err)
+	}
+	return oldValue.AgentID, nil
+}
+
+// ResetAgentID resets all changes to the "agent_id" field.
+func (m *AgentPhoneMutation) ResetAgentID() {
+	m.agent = nil
+}
+
+// SetLabel sets the "label" field.
+func (m *AgentPhoneMutation) SetLabel(s string) {
+	m.label = &s
+}
+
+// Label returns the value of the "label" field in the mutation.
+func (m *AgentPhoneMutation) Label() (r string, exists bool) {
+	v := m.label
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLabel returns the old "label" field's value of the AgentPhone entity.
+// If the AgentPhone object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentPhoneMutation) OldLabel(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLabel is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLabel requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLabel: %w", err)
+	}
+	return oldValue.Label, nil
+}
+
+// ResetLabel resets all changes to the "label" field.
+func (m *AgentPhoneMutation) ResetLabel() {
+	m.label = nil
+}
+
+// SetUsername sets the "username" field.
+func (m *AgentPhoneMutation) SetUsername(s string) {
+	m.username = &s
+}
+
+// Username returns the value of the "username" field in the mutation.
+func (m *AgentPhoneMutation) Username() (r string, exists bool) {
+	v := m.username
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUsername returns the old "username" field's value of the AgentPhone entity.
+// If the AgentPhone object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentPhoneMutation) OldUsername(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUsername is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUsername requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUsername: %w", err)
+	}
+	return oldValue.Username, nil
+}
+
+// ResetUsername resets all changes to the "username" field.
+func (m *AgentPhoneMutation) ResetUsername() {
+	m.username = nil
+}
+
+// SetHa1 sets the "ha1" field.
+func (m *AgentPhoneMutation) SetHa1(b []byte) {
+	m.ha1 = &b
+}
+
+// Ha1 returns the value of the "ha1" field in the mutation.
+func (m *AgentPhoneMutation) Ha1() (r []byte, exists bool) {
+	v := m.ha1
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHa1 returns the old "ha1" field's value of the AgentPhone entity.
+// If the AgentPhone object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentPhoneMutation) OldHa1(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHa1 is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHa1 requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHa1: %w", err)
+	}
+	return oldValue.Ha1, nil
+}
+
+// ResetHa1 resets all changes to the "ha1" field.
+func (m *AgentPhoneMutation) ResetHa1() {
+	m.ha1 = nil
+}
+
+// SetPreferred sets the "preferred" field.
+func (m *AgentPhoneMutation) SetPreferred(b bool) {
+	m.preferred = &b
+}
+
+// Preferred returns the value of the "preferred" field in the mutation.
+func (m *AgentPhoneMutation) Preferred() (r bool, exists bool) {
+	v := m.preferred
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPreferred returns the old "preferred" field's value of the AgentPhone entity.
+// If the AgentPhone object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentPhoneMutation) OldPreferred(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPreferred is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPreferred requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPreferred: %w", err)
+	}
+	return oldValue.Preferred, nil
+}
+
+// ResetPreferred resets all changes to the "preferred" field.
+func (m *AgentPhoneMutation) ResetPreferred() {
+	m.preferred = nil
+}
+
+// ClearAgent clears the "agent" edge to the Agent entity.
+func (m *AgentPhoneMutation) ClearAgent() {
+	m.clearedagent = true
+	m.clearedFields[agentphone.FieldAgentID] = struct{}{}
+}
+
+// AgentCleared reports if the "agent" edge to the Agent entity was cleared.
+func (m *AgentPhoneMutation) AgentCleared() bool {
+	return m.clearedagent
+}
+
+// AgentIDs returns the "agent" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// AgentID instead. It exists only for internal usage by the builders.
+func (m *AgentPhoneMutation) AgentIDs() (ids []gid.ID) {
+	if id := m.agent; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetAgent resets all changes to the "agent" edge.
+func (m *AgentPhoneMutation) ResetAgent() {
+	m.agent = nil
+	m.clearedagent = false
+}
+
+// AddContactIDs adds the "contacts" edge to the PhoneContact entity by ids.
+func (m *AgentPhoneMutation) AddContactIDs(ids ...gid.ID) {
+	if m.contacts == nil {
+		m.contacts = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.contacts[ids[i]] = struct{}{}
+	}
+}
+
+// ClearContacts clears the "contacts" edge to the PhoneContact entity.
+func (m *AgentPhoneMutation) ClearContacts() {
+	m.clearedcontacts = true
+}
+
+// ContactsCleared reports if the "contacts" edge to the PhoneContact entity was cleared.
+func (m *AgentPhoneMutation) ContactsCleared() bool {
+	return m.clearedcontacts
+}
+
+// RemoveContactIDs removes the "contacts" edge to the PhoneContact entity by IDs.
+func (m *AgentPhoneMutation) RemoveContactIDs(ids ...gid.ID) {
+	if m.removedcontacts == nil {
+		m.removedcontacts = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.contacts, ids[i])
+		m.removedcontacts[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedContacts returns the removed IDs of the "contacts" edge to the PhoneContact entity.
+func (m *AgentPhoneMutation) RemovedContactsIDs() (ids []gid.ID) {
+	for id := range m.removedcontacts {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ContactsIDs returns the "contacts" edge IDs in the mutation.
+func (m *AgentPhoneMutation) ContactsIDs() (ids []gid.ID) {
+	for id := range m.contacts {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetContacts resets all changes to the "contacts" edge.
+func (m *AgentPhoneMutation) ResetContacts() {
+	m.contacts = nil
+	m.clearedcontacts = false
+	m.removedcontacts = nil
+}
+
+// Where appends a list predicates to the AgentPhoneMutation builder.
+func (m *AgentPhoneMutation) Where(ps ...predicate.AgentPhone) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the AgentPhoneMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *AgentPhoneMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.AgentPhone, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *AgentPhoneMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *AgentPhoneMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (AgentPhone).
+func (m *AgentPhoneMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *AgentPhoneMutation) Fields() []string {
+	fields := make([]string, 0, 9)
+	if m.workspace_id != nil {
+		fields = append(fields, agentphone.FieldWorkspaceID)
+	}
+	if m.version != nil {
+		fields = append(fields, agentphone.FieldVersion)
+	}
+	if m.created_at != nil {
+		fields = append(fields, agentphone.FieldCreatedAt)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, agentphone.FieldUpdatedAt)
+	}
+	if m.agent != nil {
+		fields = append(fields, agentphone.FieldAgentID)
+	}
+	if m.label != nil {
+		fields = append(fields, agentphone.FieldLabel)
+	}
+	if m.username != nil {
+		fields = append(fields, agentphone.FieldUsername)
+	}
+	if m.ha1 != nil {
+		fields = append(fields, agentphone.FieldHa1)
+	}
+	if m.preferred != nil {
+		fields = append(fields, agentphone.FieldPreferred)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *AgentPhoneMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case agentphone.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case agentphone.FieldVersion:
+		return m.Version()
+	case agentphone.FieldCreatedAt:
+		return m.CreatedAt()
+	case agentphone.FieldUpdatedAt:
+		return m.UpdatedAt()
+	case agentphone.FieldAgentID:
+		return m.AgentID()
+	case agentphone.FieldLabel:
+		return m.Label()
+	case agentphone.FieldUsername:
+		return m.Username()
+	case agentphone.FieldHa1:
+		return m.Ha1()
+	case agentphone.FieldPreferred:
+		return m.Preferred()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *AgentPhoneMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case agentphone.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case agentphone.FieldVersion:
+		return m.OldVersion(ctx)
+	case agentphone.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case agentphone.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	case agentphone.FieldAgentID:
+		return m.OldAgentID(ctx)
+	case agentphone.FieldLabel:
+		return m.OldLabel(ctx)
+	case agentphone.FieldUsername:
+		return m.OldUsername(ctx)
+	case agentphone.FieldHa1:
+		return m.OldHa1(ctx)
+	case agentphone.FieldPreferred:
+		return m.OldPreferred(ctx)
+	}
+	return nil, fmt.Errorf("unknown AgentPhone field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AgentPhoneMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case agentphone.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case agentphone.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetVersion(v)
+		return nil
+	case agentphone.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case agentphone.FieldUpdatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	case agentphone.FieldAgentID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAgentID(v)
+		return nil
+	case agentphone.FieldLabel:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLabel(v)
+		return nil
+	case agentphone.FieldUsername:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUsername(v)
+		return nil
+	case agentphone.FieldHa1:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHa1(v)
+		return nil
+	case agentphone.FieldPreferred:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPreferred(v)
+		return nil
+	}
+	return fmt.Errorf("unknown AgentPhone field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *AgentPhoneMutation) AddedFields() []string {
+	var fields []string
+	if m.addversion != nil {
+		fields = append(fields, agentphone.FieldVersion)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *AgentPhoneMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case agentphone.FieldVersion:
+		return m.AddedVersion()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AgentPhoneMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case agentphone.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddVersion(v)
+		return nil
+	}
+	return fmt.Errorf("unknown AgentPhone numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *AgentPhoneMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *AgentPhoneMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *AgentPhoneMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown AgentPhone nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *AgentPhoneMutation) ResetField(name string) error {
+	switch name {
+	case agentphone.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case agentphone.FieldVersion:
+		m.ResetVersion()
+		return nil
+	case agentphone.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case agentphone.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	case agentphone.FieldAgentID:
+		m.ResetAgentID()
+		return nil
+	case agentphone.FieldLabel:
+		m.ResetLabel()
+		return nil
+	case agentphone.FieldUsername:
+		m.ResetUsername()
+		return nil
+	case agentphone.FieldHa1:
+		m.ResetHa1()
+		return nil
+	case agentphone.FieldPreferred:
+		m.ResetPreferred()
+		return nil
+	}
+	return fmt.Errorf("unknown AgentPhone field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *AgentPhoneMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.agent != nil {
+		edges = append(edges, agentphone.EdgeAgent)
+	}
+	if m.contacts != nil {
+		edges = append(edges, agentphone.EdgeContacts)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *AgentPhoneMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case agentphone.EdgeAgent:
+		if id := m.agent; id != nil {
+			return []ent.Value{*id}
+		}
+	case agentphone.EdgeContacts:
+		ids := make([]ent.Value, 0, len(m.contacts))
+		for id := range m.contacts {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *AgentPhoneMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.removedcontacts != nil {
+		edges = append(edges, agentphone.EdgeContacts)
+	}
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *AgentPhoneMutation) RemovedIDs(name string) []ent.Value {
+	switch name {
+	case agentphone.EdgeContacts:
+		ids := make([]ent.Value, 0, len(m.removedcontacts))
+		for id := range m.removedcontacts {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *AgentPhoneMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedagent {
+		edges = append(edges, agentphone.EdgeAgent)
+	}
+	if m.clearedcontacts {
+		edges = append(edges, agentphone.EdgeContacts)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *AgentPhoneMutation) EdgeCleared(name string) bool {
+	switch name {
+	case agentphone.EdgeAgent:
+		return m.clearedagent
+	case agentphone.EdgeContacts:
+		return m.clearedcontacts
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *AgentPhoneMutation) ClearEdge(name string) error {
+	switch name {
+	case agentphone.EdgeAgent:
+		m.ClearAgent()
+		return nil
+	}
+	return fmt.Errorf("unknown AgentPhone unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *AgentPhoneMutation) ResetEdge(name string) error {
+	switch name {
+	case agentphone.EdgeAgent:
+		m.ResetAgent()
+		return nil
+	case agentphone.EdgeContacts:
+		m.ResetContacts()
+		return nil
+	}
+	return fmt.Errorf("unknown AgentPhone edge %s", name)
 }
 
 // AgentSkillMutation represents an operation that mutates the AgentSkill nodes in the graph.
@@ -10067,6 +11107,5346 @@ func (m *AttachmentMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown Attachment edge %s", name)
 }
 
+// CallMutation represents an operation that mutates the Call nodes in the graph.
+type CallMutation struct {
+	config
+	op                  Op
+	typ                 string
+	id                  *gid.ID
+	workspace_id        *gid.ID
+	version             *int
+	addversion          *int
+	created_at          *time.Time
+	updated_at          *time.Time
+	direction           *call.Direction
+	state               *call.State
+	from                *personal.Value
+	to                  *personal.Value
+	name                *string
+	node                *string
+	epoch               *int64
+	addepoch            *int64
+	arrival             *string
+	beat_at             *time.Time
+	last_fact           *int
+	addlast_fact        *int
+	headers             *map[string]string
+	ringing_at          *time.Time
+	answered_at         *time.Time
+	ended_at            *time.Time
+	held_since          *time.Time
+	held_total          *int
+	addheld_total       *int
+	end_cause           *call.EndCause
+	sip_code            *int
+	addsip_code         *int
+	loss_rate           *float64
+	addloss_rate        *float64
+	jitter_ms           *float64
+	addjitter_ms        *float64
+	recording_state     *call.RecordingState
+	clearedFields       map[string]struct{}
+	interaction         *gid.ID
+	clearedinteraction  bool
+	channel             *gid.ID
+	clearedchannel      bool
+	flow_version        *gid.ID
+	clearedflow_version bool
+	resumed_from        *gid.ID
+	clearedresumed_from bool
+	resumed_by          map[gid.ID]struct{}
+	removedresumed_by   map[gid.ID]struct{}
+	clearedresumed_by   bool
+	legs                map[gid.ID]struct{}
+	removedlegs         map[gid.ID]struct{}
+	clearedlegs         bool
+	facts               map[gid.ID]struct{}
+	removedfacts        map[gid.ID]struct{}
+	clearedfacts        bool
+	recordings          map[gid.ID]struct{}
+	removedrecordings   map[gid.ID]struct{}
+	clearedrecordings   bool
+	done                bool
+	oldValue            func(context.Context) (*Call, error)
+	predicates          []predicate.Call
+}
+
+var _ ent.Mutation = (*CallMutation)(nil)
+
+// callOption allows management of the mutation configuration using functional options.
+type callOption func(*CallMutation)
+
+// newCallMutation creates new mutation for the Call entity.
+func newCallMutation(c config, op Op, opts ...callOption) *CallMutation {
+	m := &CallMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeCall,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withCallID sets the ID field of the mutation.
+func withCallID(id gid.ID) callOption {
+	return func(m *CallMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Call
+		)
+		m.oldValue = func(ctx context.Context) (*Call, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Call.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withCall sets the old Call of the mutation.
+func withCall(node *Call) callOption {
+	return func(m *CallMutation) {
+		m.oldValue = func(context.Context) (*Call, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m CallMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m CallMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Call entities.
+func (m *CallMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *CallMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *CallMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Call.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *CallMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *CallMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *CallMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetVersion sets the "version" field.
+func (m *CallMutation) SetVersion(i int) {
+	m.version = &i
+	m.addversion = nil
+}
+
+// Version returns the value of the "version" field in the mutation.
+func (m *CallMutation) Version() (r int, exists bool) {
+	v := m.version
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldVersion returns the old "version" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldVersion(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldVersion is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldVersion requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldVersion: %w", err)
+	}
+	return oldValue.Version, nil
+}
+
+// AddVersion adds i to the "version" field.
+func (m *CallMutation) AddVersion(i int) {
+	if m.addversion != nil {
+		*m.addversion += i
+	} else {
+		m.addversion = &i
+	}
+}
+
+// AddedVersion returns the value that was added to the "version" field in this mutation.
+func (m *CallMutation) AddedVersion() (r int, exists bool) {
+	v := m.addversion
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetVersion resets all changes to the "version" field.
+func (m *CallMutation) ResetVersion() {
+	m.version = nil
+	m.addversion = nil
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *CallMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *CallMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *CallMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *CallMutation) SetUpdatedAt(t time.Time) {
+	m.updated_at = &t
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *CallMutation) UpdatedAt() (r time.Time, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldUpdatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *CallMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+}
+
+// SetInteractionID sets the "interaction_id" field.
+func (m *CallMutation) SetInteractionID(gi gid.ID) {
+	m.interaction = &gi
+}
+
+// InteractionID returns the value of the "interaction_id" field in the mutation.
+func (m *CallMutation) InteractionID() (r gid.ID, exists bool) {
+	v := m.interaction
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldInteractionID returns the old "interaction_id" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldInteractionID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldInteractionID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldInteractionID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldInteractionID: %w", err)
+	}
+	return oldValue.InteractionID, nil
+}
+
+// ResetInteractionID resets all changes to the "interaction_id" field.
+func (m *CallMutation) ResetInteractionID() {
+	m.interaction = nil
+}
+
+// SetChannelID sets the "channel_id" field.
+func (m *CallMutation) SetChannelID(gi gid.ID) {
+	m.channel = &gi
+}
+
+// ChannelID returns the value of the "channel_id" field in the mutation.
+func (m *CallMutation) ChannelID() (r gid.ID, exists bool) {
+	v := m.channel
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldChannelID returns the old "channel_id" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldChannelID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldChannelID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldChannelID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldChannelID: %w", err)
+	}
+	return oldValue.ChannelID, nil
+}
+
+// ClearChannelID clears the value of the "channel_id" field.
+func (m *CallMutation) ClearChannelID() {
+	m.channel = nil
+	m.clearedFields[call.FieldChannelID] = struct{}{}
+}
+
+// ChannelIDCleared returns if the "channel_id" field was cleared in this mutation.
+func (m *CallMutation) ChannelIDCleared() bool {
+	_, ok := m.clearedFields[call.FieldChannelID]
+	return ok
+}
+
+// ResetChannelID resets all changes to the "channel_id" field.
+func (m *CallMutation) ResetChannelID() {
+	m.channel = nil
+	delete(m.clearedFields, call.FieldChannelID)
+}
+
+// SetDirection sets the "direction" field.
+func (m *CallMutation) SetDirection(c call.Direction) {
+	m.direction = &c
+}
+
+// Direction returns the value of the "direction" field in the mutation.
+func (m *CallMutation) Direction() (r call.Direction, exists bool) {
+	v := m.direction
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDirection returns the old "direction" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldDirection(ctx context.Context) (v call.Direction, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDirection is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDirection requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDirection: %w", err)
+	}
+	return oldValue.Direction, nil
+}
+
+// ResetDirection resets all changes to the "direction" field.
+func (m *CallMutation) ResetDirection() {
+	m.direction = nil
+}
+
+// SetState sets the "state" field.
+func (m *CallMutation) SetState(c call.State) {
+	m.state = &c
+}
+
+// State returns the value of the "state" field in the mutation.
+func (m *CallMutation) State() (r call.State, exists bool) {
+	v := m.state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldState returns the old "state" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldState(ctx context.Context) (v call.State, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldState: %w", err)
+	}
+	return oldValue.State, nil
+}
+
+// ResetState resets all changes to the "state" field.
+func (m *CallMutation) ResetState() {
+	m.state = nil
+}
+
+// SetFrom sets the "from" field.
+func (m *CallMutation) SetFrom(pe personal.Value) {
+	m.from = &pe
+}
+
+// From returns the value of the "from" field in the mutation.
+func (m *CallMutation) From() (r personal.Value, exists bool) {
+	v := m.from
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFrom returns the old "from" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldFrom(ctx context.Context) (v personal.Value, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFrom is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFrom requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFrom: %w", err)
+	}
+	return oldValue.From, nil
+}
+
+// ResetFrom resets all changes to the "from" field.
+func (m *CallMutation) ResetFrom() {
+	m.from = nil
+}
+
+// SetTo sets the "to" field.
+func (m *CallMutation) SetTo(pe personal.Value) {
+	m.to = &pe
+}
+
+// To returns the value of the "to" field in the mutation.
+func (m *CallMutation) To() (r personal.Value, exists bool) {
+	v := m.to
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTo returns the old "to" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldTo(ctx context.Context) (v personal.Value, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTo is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTo requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTo: %w", err)
+	}
+	return oldValue.To, nil
+}
+
+// ResetTo resets all changes to the "to" field.
+func (m *CallMutation) ResetTo() {
+	m.to = nil
+}
+
+// SetName sets the "name" field.
+func (m *CallMutation) SetName(s string) {
+	m.name = &s
+}
+
+// Name returns the value of the "name" field in the mutation.
+func (m *CallMutation) Name() (r string, exists bool) {
+	v := m.name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldName returns the old "name" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldName(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldName: %w", err)
+	}
+	return oldValue.Name, nil
+}
+
+// ResetName resets all changes to the "name" field.
+func (m *CallMutation) ResetName() {
+	m.name = nil
+}
+
+// SetNode sets the "node" field.
+func (m *CallMutation) SetNode(s string) {
+	m.node = &s
+}
+
+// Node returns the value of the "node" field in the mutation.
+func (m *CallMutation) Node() (r string, exists bool) {
+	v := m.node
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNode returns the old "node" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldNode(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNode is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNode requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNode: %w", err)
+	}
+	return oldValue.Node, nil
+}
+
+// ResetNode resets all changes to the "node" field.
+func (m *CallMutation) ResetNode() {
+	m.node = nil
+}
+
+// SetEpoch sets the "epoch" field.
+func (m *CallMutation) SetEpoch(i int64) {
+	m.epoch = &i
+	m.addepoch = nil
+}
+
+// Epoch returns the value of the "epoch" field in the mutation.
+func (m *CallMutation) Epoch() (r int64, exists bool) {
+	v := m.epoch
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEpoch returns the old "epoch" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldEpoch(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEpoch is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEpoch requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEpoch: %w", err)
+	}
+	return oldValue.Epoch, nil
+}
+
+// AddEpoch adds i to the "epoch" field.
+func (m *CallMutation) AddEpoch(i int64) {
+	if m.addepoch != nil {
+		*m.addepoch += i
+	} else {
+		m.addepoch = &i
+	}
+}
+
+// AddedEpoch returns the value that was added to the "epoch" field in this mutation.
+func (m *CallMutation) AddedEpoch() (r int64, exists bool) {
+	v := m.addepoch
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetEpoch resets all changes to the "epoch" field.
+func (m *CallMutation) ResetEpoch() {
+	m.epoch = nil
+	m.addepoch = nil
+}
+
+// SetArrival sets the "arrival" field.
+func (m *CallMutation) SetArrival(s string) {
+	m.arrival = &s
+}
+
+// Arrival returns the value of the "arrival" field in the mutation.
+func (m *CallMutation) Arrival() (r string, exists bool) {
+	v := m.arrival
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldArrival returns the old "arrival" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldArrival(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldArrival is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldArrival requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldArrival: %w", err)
+	}
+	return oldValue.Arrival, nil
+}
+
+// ResetArrival resets all changes to the "arrival" field.
+func (m *CallMutation) ResetArrival() {
+	m.arrival = nil
+}
+
+// SetBeatAt sets the "beat_at" field.
+func (m *CallMutation) SetBeatAt(t time.Time) {
+	m.beat_at = &t
+}
+
+// BeatAt returns the value of the "beat_at" field in the mutation.
+func (m *CallMutation) BeatAt() (r time.Time, exists bool) {
+	v := m.beat_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBeatAt returns the old "beat_at" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldBeatAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBeatAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBeatAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBeatAt: %w", err)
+	}
+	return oldValue.BeatAt, nil
+}
+
+// ResetBeatAt resets all changes to the "beat_at" field.
+func (m *CallMutation) ResetBeatAt() {
+	m.beat_at = nil
+}
+
+// SetLastFact sets the "last_fact" field.
+func (m *CallMutation) SetLastFact(i int) {
+	m.last_fact = &i
+	m.addlast_fact = nil
+}
+
+// LastFact returns the value of the "last_fact" field in the mutation.
+func (m *CallMutation) LastFact() (r int, exists bool) {
+	v := m.last_fact
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLastFact returns the old "last_fact" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldLastFact(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLastFact is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLastFact requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLastFact: %w", err)
+	}
+	return oldValue.LastFact, nil
+}
+
+// AddLastFact adds i to the "last_fact" field.
+func (m *CallMutation) AddLastFact(i int) {
+	if m.addlast_fact != nil {
+		*m.addlast_fact += i
+	} else {
+		m.addlast_fact = &i
+	}
+}
+
+// AddedLastFact returns the value that was added to the "last_fact" field in this mutation.
+func (m *CallMutation) AddedLastFact() (r int, exists bool) {
+	v := m.addlast_fact
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetLastFact resets all changes to the "last_fact" field.
+func (m *CallMutation) ResetLastFact() {
+	m.last_fact = nil
+	m.addlast_fact = nil
+}
+
+// SetFlowVersionID sets the "flow_version_id" field.
+func (m *CallMutation) SetFlowVersionID(gi gid.ID) {
+	m.flow_version = &gi
+}
+
+// FlowVersionID returns the value of the "flow_version_id" field in the mutation.
+func (m *CallMutation) FlowVersionID() (r gid.ID, exists bool) {
+	v := m.flow_version
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFlowVersionID returns the old "flow_version_id" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldFlowVersionID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFlowVersionID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFlowVersionID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFlowVersionID: %w", err)
+	}
+	return oldValue.FlowVersionID, nil
+}
+
+// ClearFlowVersionID clears the value of the "flow_version_id" field.
+func (m *CallMutation) ClearFlowVersionID() {
+	m.flow_version = nil
+	m.clearedFields[call.FieldFlowVersionID] = struct{}{}
+}
+
+// FlowVersionIDCleared returns if the "flow_version_id" field was cleared in this mutation.
+func (m *CallMutation) FlowVersionIDCleared() bool {
+	_, ok := m.clearedFields[call.FieldFlowVersionID]
+	return ok
+}
+
+// ResetFlowVersionID resets all changes to the "flow_version_id" field.
+func (m *CallMutation) ResetFlowVersionID() {
+	m.flow_version = nil
+	delete(m.clearedFields, call.FieldFlowVersionID)
+}
+
+// SetHeaders sets the "headers" field.
+func (m *CallMutation) SetHeaders(value map[string]string) {
+	m.headers = &value
+}
+
+// Headers returns the value of the "headers" field in the mutation.
+func (m *CallMutation) Headers() (r map[string]string, exists bool) {
+	v := m.headers
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHeaders returns the old "headers" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldHeaders(ctx context.Context) (v map[string]string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHeaders is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHeaders requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHeaders: %w", err)
+	}
+	return oldValue.Headers, nil
+}
+
+// ResetHeaders resets all changes to the "headers" field.
+func (m *CallMutation) ResetHeaders() {
+	m.headers = nil
+}
+
+// SetRingingAt sets the "ringing_at" field.
+func (m *CallMutation) SetRingingAt(t time.Time) {
+	m.ringing_at = &t
+}
+
+// RingingAt returns the value of the "ringing_at" field in the mutation.
+func (m *CallMutation) RingingAt() (r time.Time, exists bool) {
+	v := m.ringing_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRingingAt returns the old "ringing_at" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldRingingAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRingingAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRingingAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRingingAt: %w", err)
+	}
+	return oldValue.RingingAt, nil
+}
+
+// ClearRingingAt clears the value of the "ringing_at" field.
+func (m *CallMutation) ClearRingingAt() {
+	m.ringing_at = nil
+	m.clearedFields[call.FieldRingingAt] = struct{}{}
+}
+
+// RingingAtCleared returns if the "ringing_at" field was cleared in this mutation.
+func (m *CallMutation) RingingAtCleared() bool {
+	_, ok := m.clearedFields[call.FieldRingingAt]
+	return ok
+}
+
+// ResetRingingAt resets all changes to the "ringing_at" field.
+func (m *CallMutation) ResetRingingAt() {
+	m.ringing_at = nil
+	delete(m.clearedFields, call.FieldRingingAt)
+}
+
+// SetAnsweredAt sets the "answered_at" field.
+func (m *CallMutation) SetAnsweredAt(t time.Time) {
+	m.answered_at = &t
+}
+
+// AnsweredAt returns the value of the "answered_at" field in the mutation.
+func (m *CallMutation) AnsweredAt() (r time.Time, exists bool) {
+	v := m.answered_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAnsweredAt returns the old "answered_at" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldAnsweredAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAnsweredAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAnsweredAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAnsweredAt: %w", err)
+	}
+	return oldValue.AnsweredAt, nil
+}
+
+// ClearAnsweredAt clears the value of the "answered_at" field.
+func (m *CallMutation) ClearAnsweredAt() {
+	m.answered_at = nil
+	m.clearedFields[call.FieldAnsweredAt] = struct{}{}
+}
+
+// AnsweredAtCleared returns if the "answered_at" field was cleared in this mutation.
+func (m *CallMutation) AnsweredAtCleared() bool {
+	_, ok := m.clearedFields[call.FieldAnsweredAt]
+	return ok
+}
+
+// ResetAnsweredAt resets all changes to the "answered_at" field.
+func (m *CallMutation) ResetAnsweredAt() {
+	m.answered_at = nil
+	delete(m.clearedFields, call.FieldAnsweredAt)
+}
+
+// SetEndedAt sets the "ended_at" field.
+func (m *CallMutation) SetEndedAt(t time.Time) {
+	m.ended_at = &t
+}
+
+// EndedAt returns the value of the "ended_at" field in the mutation.
+func (m *CallMutation) EndedAt() (r time.Time, exists bool) {
+	v := m.ended_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEndedAt returns the old "ended_at" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldEndedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEndedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEndedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEndedAt: %w", err)
+	}
+	return oldValue.EndedAt, nil
+}
+
+// ClearEndedAt clears the value of the "ended_at" field.
+func (m *CallMutation) ClearEndedAt() {
+	m.ended_at = nil
+	m.clearedFields[call.FieldEndedAt] = struct{}{}
+}
+
+// EndedAtCleared returns if the "ended_at" field was cleared in this mutation.
+func (m *CallMutation) EndedAtCleared() bool {
+	_, ok := m.clearedFields[call.FieldEndedAt]
+	return ok
+}
+
+// ResetEndedAt resets all changes to the "ended_at" field.
+func (m *CallMutation) ResetEndedAt() {
+	m.ended_at = nil
+	delete(m.clearedFields, call.FieldEndedAt)
+}
+
+// SetHeldSince sets the "held_since" field.
+func (m *CallMutation) SetHeldSince(t time.Time) {
+	m.held_since = &t
+}
+
+// HeldSince returns the value of the "held_since" field in the mutation.
+func (m *CallMutation) HeldSince() (r time.Time, exists bool) {
+	v := m.held_since
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHeldSince returns the old "held_since" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldHeldSince(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHeldSince is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHeldSince requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHeldSince: %w", err)
+	}
+	return oldValue.HeldSince, nil
+}
+
+// ClearHeldSince clears the value of the "held_since" field.
+func (m *CallMutation) ClearHeldSince() {
+	m.held_since = nil
+	m.clearedFields[call.FieldHeldSince] = struct{}{}
+}
+
+// HeldSinceCleared returns if the "held_since" field was cleared in this mutation.
+func (m *CallMutation) HeldSinceCleared() bool {
+	_, ok := m.clearedFields[call.FieldHeldSince]
+	return ok
+}
+
+// ResetHeldSince resets all changes to the "held_since" field.
+func (m *CallMutation) ResetHeldSince() {
+	m.held_since = nil
+	delete(m.clearedFields, call.FieldHeldSince)
+}
+
+// SetHeldTotal sets the "held_total" field.
+func (m *CallMutation) SetHeldTotal(i int) {
+	m.held_total = &i
+	m.addheld_total = nil
+}
+
+// HeldTotal returns the value of the "held_total" field in the mutation.
+func (m *CallMutation) HeldTotal() (r int, exists bool) {
+	v := m.held_total
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHeldTotal returns the old "held_total" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldHeldTotal(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHeldTotal is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHeldTotal requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHeldTotal: %w", err)
+	}
+	return oldValue.HeldTotal, nil
+}
+
+// AddHeldTotal adds i to the "held_total" field.
+func (m *CallMutation) AddHeldTotal(i int) {
+	if m.addheld_total != nil {
+		*m.addheld_total += i
+	} else {
+		m.addheld_total = &i
+	}
+}
+
+// AddedHeldTotal returns the value that was added to the "held_total" field in this mutation.
+func (m *CallMutation) AddedHeldTotal() (r int, exists bool) {
+	v := m.addheld_total
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetHeldTotal resets all changes to the "held_total" field.
+func (m *CallMutation) ResetHeldTotal() {
+	m.held_total = nil
+	m.addheld_total = nil
+}
+
+// SetEndCause sets the "end_cause" field.
+func (m *CallMutation) SetEndCause(cc call.EndCause) {
+	m.end_cause = &cc
+}
+
+// EndCause returns the value of the "end_cause" field in the mutation.
+func (m *CallMutation) EndCause() (r call.EndCause, exists bool) {
+	v := m.end_cause
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEndCause returns the old "end_cause" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldEndCause(ctx context.Context) (v *call.EndCause, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEndCause is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEndCause requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEndCause: %w", err)
+	}
+	return oldValue.EndCause, nil
+}
+
+// ClearEndCause clears the value of the "end_cause" field.
+func (m *CallMutation) ClearEndCause() {
+	m.end_cause = nil
+	m.clearedFields[call.FieldEndCause] = struct{}{}
+}
+
+// EndCauseCleared returns if the "end_cause" field was cleared in this mutation.
+func (m *CallMutation) EndCauseCleared() bool {
+	_, ok := m.clearedFields[call.FieldEndCause]
+	return ok
+}
+
+// ResetEndCause resets all changes to the "end_cause" field.
+func (m *CallMutation) ResetEndCause() {
+	m.end_cause = nil
+	delete(m.clearedFields, call.FieldEndCause)
+}
+
+// SetSipCode sets the "sip_code" field.
+func (m *CallMutation) SetSipCode(i int) {
+	m.sip_code = &i
+	m.addsip_code = nil
+}
+
+// SipCode returns the value of the "sip_code" field in the mutation.
+func (m *CallMutation) SipCode() (r int, exists bool) {
+	v := m.sip_code
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSipCode returns the old "sip_code" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldSipCode(ctx context.Context) (v *int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSipCode is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSipCode requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSipCode: %w", err)
+	}
+	return oldValue.SipCode, nil
+}
+
+// AddSipCode adds i to the "sip_code" field.
+func (m *CallMutation) AddSipCode(i int) {
+	if m.addsip_code != nil {
+		*m.addsip_code += i
+	} else {
+		m.addsip_code = &i
+	}
+}
+
+// AddedSipCode returns the value that was added to the "sip_code" field in this mutation.
+func (m *CallMutation) AddedSipCode() (r int, exists bool) {
+	v := m.addsip_code
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ClearSipCode clears the value of the "sip_code" field.
+func (m *CallMutation) ClearSipCode() {
+	m.sip_code = nil
+	m.addsip_code = nil
+	m.clearedFields[call.FieldSipCode] = struct{}{}
+}
+
+// SipCodeCleared returns if the "sip_code" field was cleared in this mutation.
+func (m *CallMutation) SipCodeCleared() bool {
+	_, ok := m.clearedFields[call.FieldSipCode]
+	return ok
+}
+
+// ResetSipCode resets all changes to the "sip_code" field.
+func (m *CallMutation) ResetSipCode() {
+	m.sip_code = nil
+	m.addsip_code = nil
+	delete(m.clearedFields, call.FieldSipCode)
+}
+
+// SetLossRate sets the "loss_rate" field.
+func (m *CallMutation) SetLossRate(f float64) {
+	m.loss_rate = &f
+	m.addloss_rate = nil
+}
+
+// LossRate returns the value of the "loss_rate" field in the mutation.
+func (m *CallMutation) LossRate() (r float64, exists bool) {
+	v := m.loss_rate
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLossRate returns the old "loss_rate" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldLossRate(ctx context.Context) (v *float64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLossRate is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLossRate requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLossRate: %w", err)
+	}
+	return oldValue.LossRate, nil
+}
+
+// AddLossRate adds f to the "loss_rate" field.
+func (m *CallMutation) AddLossRate(f float64) {
+	if m.addloss_rate != nil {
+		*m.addloss_rate += f
+	} else {
+		m.addloss_rate = &f
+	}
+}
+
+// AddedLossRate returns the value that was added to the "loss_rate" field in this mutation.
+func (m *CallMutation) AddedLossRate() (r float64, exists bool) {
+	v := m.addloss_rate
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ClearLossRate clears the value of the "loss_rate" field.
+func (m *CallMutation) ClearLossRate() {
+	m.loss_rate = nil
+	m.addloss_rate = nil
+	m.clearedFields[call.FieldLossRate] = struct{}{}
+}
+
+// LossRateCleared returns if the "loss_rate" field was cleared in this mutation.
+func (m *CallMutation) LossRateCleared() bool {
+	_, ok := m.clearedFields[call.FieldLossRate]
+	return ok
+}
+
+// ResetLossRate resets all changes to the "loss_rate" field.
+func (m *CallMutation) ResetLossRate() {
+	m.loss_rate = nil
+	m.addloss_rate = nil
+	delete(m.clearedFields, call.FieldLossRate)
+}
+
+// SetJitterMs sets the "jitter_ms" field.
+func (m *CallMutation) SetJitterMs(f float64) {
+	m.jitter_ms = &f
+	m.addjitter_ms = nil
+}
+
+// JitterMs returns the value of the "jitter_ms" field in the mutation.
+func (m *CallMutation) JitterMs() (r float64, exists bool) {
+	v := m.jitter_ms
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldJitterMs returns the old "jitter_ms" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldJitterMs(ctx context.Context) (v *float64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldJitterMs is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldJitterMs requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldJitterMs: %w", err)
+	}
+	return oldValue.JitterMs, nil
+}
+
+// AddJitterMs adds f to the "jitter_ms" field.
+func (m *CallMutation) AddJitterMs(f float64) {
+	if m.addjitter_ms != nil {
+		*m.addjitter_ms += f
+	} else {
+		m.addjitter_ms = &f
+	}
+}
+
+// AddedJitterMs returns the value that was added to the "jitter_ms" field in this mutation.
+func (m *CallMutation) AddedJitterMs() (r float64, exists bool) {
+	v := m.addjitter_ms
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ClearJitterMs clears the value of the "jitter_ms" field.
+func (m *CallMutation) ClearJitterMs() {
+	m.jitter_ms = nil
+	m.addjitter_ms = nil
+	m.clearedFields[call.FieldJitterMs] = struct{}{}
+}
+
+// JitterMsCleared returns if the "jitter_ms" field was cleared in this mutation.
+func (m *CallMutation) JitterMsCleared() bool {
+	_, ok := m.clearedFields[call.FieldJitterMs]
+	return ok
+}
+
+// ResetJitterMs resets all changes to the "jitter_ms" field.
+func (m *CallMutation) ResetJitterMs() {
+	m.jitter_ms = nil
+	m.addjitter_ms = nil
+	delete(m.clearedFields, call.FieldJitterMs)
+}
+
+// SetRecordingState sets the "recording_state" field.
+func (m *CallMutation) SetRecordingState(cs call.RecordingState) {
+	m.recording_state = &cs
+}
+
+// RecordingState returns the value of the "recording_state" field in the mutation.
+func (m *CallMutation) RecordingState() (r call.RecordingState, exists bool) {
+	v := m.recording_state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRecordingState returns the old "recording_state" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldRecordingState(ctx context.Context) (v call.RecordingState, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRecordingState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRecordingState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRecordingState: %w", err)
+	}
+	return oldValue.RecordingState, nil
+}
+
+// ResetRecordingState resets all changes to the "recording_state" field.
+func (m *CallMutation) ResetRecordingState() {
+	m.recording_state = nil
+}
+
+// SetResumedFromID sets the "resumed_from_id" field.
+func (m *CallMutation) SetResumedFromID(gi gid.ID) {
+	m.resumed_from = &gi
+}
+
+// ResumedFromID returns the value of the "resumed_from_id" field in the mutation.
+func (m *CallMutation) ResumedFromID() (r gid.ID, exists bool) {
+	v := m.resumed_from
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldResumedFromID returns the old "resumed_from_id" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldResumedFromID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldResumedFromID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldResumedFromID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldResumedFromID: %w", err)
+	}
+	return oldValue.ResumedFromID, nil
+}
+
+// ClearResumedFromID clears the value of the "resumed_from_id" field.
+func (m *CallMutation) ClearResumedFromID() {
+	m.resumed_from = nil
+	m.clearedFields[call.FieldResumedFromID] = struct{}{}
+}
+
+// ResumedFromIDCleared returns if the "resumed_from_id" field was cleared in this mutation.
+func (m *CallMutation) ResumedFromIDCleared() bool {
+	_, ok := m.clearedFields[call.FieldResumedFromID]
+	return ok
+}
+
+// ResetResumedFromID resets all changes to the "resumed_from_id" field.
+func (m *CallMutation) ResetResumedFromID() {
+	m.resumed_from = nil
+	delete(m.clearedFields, call.FieldResumedFromID)
+}
+
+// ClearInteraction clears the "interaction" edge to the Interaction entity.
+func (m *CallMutation) ClearInteraction() {
+	m.clearedinteraction = true
+	m.clearedFields[call.FieldInteractionID] = struct{}{}
+}
+
+// InteractionCleared reports if the "interaction" edge to the Interaction entity was cleared.
+func (m *CallMutation) InteractionCleared() bool {
+	return m.clearedinteraction
+}
+
+// InteractionIDs returns the "interaction" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// InteractionID instead. It exists only for internal usage by the builders.
+func (m *CallMutation) InteractionIDs() (ids []gid.ID) {
+	if id := m.interaction; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetInteraction resets all changes to the "interaction" edge.
+func (m *CallMutation) ResetInteraction() {
+	m.interaction = nil
+	m.clearedinteraction = false
+}
+
+// ClearChannel clears the "channel" edge to the Channel entity.
+func (m *CallMutation) ClearChannel() {
+	m.clearedchannel = true
+	m.clearedFields[call.FieldChannelID] = struct{}{}
+}
+
+// ChannelCleared reports if the "channel" edge to the Channel entity was cleared.
+func (m *CallMutation) ChannelCleared() bool {
+	return m.ChannelIDCleared() || m.clearedchannel
+}
+
+// ChannelIDs returns the "channel" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ChannelID instead. It exists only for internal usage by the builders.
+func (m *CallMutation) ChannelIDs() (ids []gid.ID) {
+	if id := m.channel; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetChannel resets all changes to the "channel" edge.
+func (m *CallMutation) ResetChannel() {
+	m.channel = nil
+	m.clearedchannel = false
+}
+
+// ClearFlowVersion clears the "flow_version" edge to the FlowVersion entity.
+func (m *CallMutation) ClearFlowVersion() {
+	m.clearedflow_version = true
+	m.clearedFields[call.FieldFlowVersionID] = struct{}{}
+}
+
+// FlowVersionCleared reports if the "flow_version" edge to the FlowVersion entity was cleared.
+func (m *CallMutation) FlowVersionCleared() bool {
+	return m.FlowVersionIDCleared() || m.clearedflow_version
+}
+
+// FlowVersionIDs returns the "flow_version" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// FlowVersionID instead. It exists only for internal usage by the builders.
+func (m *CallMutation) FlowVersionIDs() (ids []gid.ID) {
+	if id := m.flow_version; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetFlowVersion resets all changes to the "flow_version" edge.
+func (m *CallMutation) ResetFlowVersion() {
+	m.flow_version = nil
+	m.clearedflow_version = false
+}
+
+// ClearResumedFrom clears the "resumed_from" edge to the Call entity.
+func (m *CallMutation) ClearResumedFrom() {
+	m.clearedresumed_from = true
+	m.clearedFields[call.FieldResumedFromID] = struct{}{}
+}
+
+// ResumedFromCleared reports if the "resumed_from" edge to the Call entity was cleared.
+func (m *CallMutation) ResumedFromCleared() bool {
+	return m.ResumedFromIDCleared() || m.clearedresumed_from
+}
+
+// ResumedFromIDs returns the "resumed_from" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ResumedFromID instead. It exists only for internal usage by the builders.
+func (m *CallMutation) ResumedFromIDs() (ids []gid.ID) {
+	if id := m.resumed_from; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetResumedFrom resets all changes to the "resumed_from" edge.
+func (m *CallMutation) ResetResumedFrom() {
+	m.resumed_from = nil
+	m.clearedresumed_from = false
+}
+
+// AddResumedByIDs adds the "resumed_by" edge to the Call entity by ids.
+func (m *CallMutation) AddResumedByIDs(ids ...gid.ID) {
+	if m.resumed_by == nil {
+		m.resumed_by = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.resumed_by[ids[i]] = struct{}{}
+	}
+}
+
+// ClearResumedBy clears the "resumed_by" edge to the Call entity.
+func (m *CallMutation) ClearResumedBy() {
+	m.clearedresumed_by = true
+}
+
+// ResumedByCleared reports if the "resumed_by" edge to the Call entity was cleared.
+func (m *CallMutation) ResumedByCleared() bool {
+	return m.clearedresumed_by
+}
+
+// RemoveResumedByIDs removes the "resumed_by" edge to the Call entity by IDs.
+func (m *CallMutation) RemoveResumedByIDs(ids ...gid.ID) {
+	if m.removedresumed_by == nil {
+		m.removedresumed_by = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.resumed_by, ids[i])
+		m.removedresumed_by[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedResumedBy returns the removed IDs of the "resumed_by" edge to the Call entity.
+func (m *CallMutation) RemovedResumedByIDs() (ids []gid.ID) {
+	for id := range m.removedresumed_by {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResumedByIDs returns the "resumed_by" edge IDs in the mutation.
+func (m *CallMutation) ResumedByIDs() (ids []gid.ID) {
+	for id := range m.resumed_by {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetResumedBy resets all changes to the "resumed_by" edge.
+func (m *CallMutation) ResetResumedBy() {
+	m.resumed_by = nil
+	m.clearedresumed_by = false
+	m.removedresumed_by = nil
+}
+
+// AddLegIDs adds the "legs" edge to the CallLeg entity by ids.
+func (m *CallMutation) AddLegIDs(ids ...gid.ID) {
+	if m.legs == nil {
+		m.legs = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.legs[ids[i]] = struct{}{}
+	}
+}
+
+// ClearLegs clears the "legs" edge to the CallLeg entity.
+func (m *CallMutation) ClearLegs() {
+	m.clearedlegs = true
+}
+
+// LegsCleared reports if the "legs" edge to the CallLeg entity was cleared.
+func (m *CallMutation) LegsCleared() bool {
+	return m.clearedlegs
+}
+
+// RemoveLegIDs removes the "legs" edge to the CallLeg entity by IDs.
+func (m *CallMutation) RemoveLegIDs(ids ...gid.ID) {
+	if m.removedlegs == nil {
+		m.removedlegs = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.legs, ids[i])
+		m.removedlegs[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedLegs returns the removed IDs of the "legs" edge to the CallLeg entity.
+func (m *CallMutation) RemovedLegsIDs() (ids []gid.ID) {
+	for id := range m.removedlegs {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// LegsIDs returns the "legs" edge IDs in the mutation.
+func (m *CallMutation) LegsIDs() (ids []gid.ID) {
+	for id := range m.legs {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetLegs resets all changes to the "legs" edge.
+func (m *CallMutation) ResetLegs() {
+	m.legs = nil
+	m.clearedlegs = false
+	m.removedlegs = nil
+}
+
+// AddFactIDs adds the "facts" edge to the CallFact entity by ids.
+func (m *CallMutation) AddFactIDs(ids ...gid.ID) {
+	if m.facts == nil {
+		m.facts = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.facts[ids[i]] = struct{}{}
+	}
+}
+
+// ClearFacts clears the "facts" edge to the CallFact entity.
+func (m *CallMutation) ClearFacts() {
+	m.clearedfacts = true
+}
+
+// FactsCleared reports if the "facts" edge to the CallFact entity was cleared.
+func (m *CallMutation) FactsCleared() bool {
+	return m.clearedfacts
+}
+
+// RemoveFactIDs removes the "facts" edge to the CallFact entity by IDs.
+func (m *CallMutation) RemoveFactIDs(ids ...gid.ID) {
+	if m.removedfacts == nil {
+		m.removedfacts = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.facts, ids[i])
+		m.removedfacts[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedFacts returns the removed IDs of the "facts" edge to the CallFact entity.
+func (m *CallMutation) RemovedFactsIDs() (ids []gid.ID) {
+	for id := range m.removedfacts {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// FactsIDs returns the "facts" edge IDs in the mutation.
+func (m *CallMutation) FactsIDs() (ids []gid.ID) {
+	for id := range m.facts {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetFacts resets all changes to the "facts" edge.
+func (m *CallMutation) ResetFacts() {
+	m.facts = nil
+	m.clearedfacts = false
+	m.removedfacts = nil
+}
+
+// AddRecordingIDs adds the "recordings" edge to the Recording entity by ids.
+func (m *CallMutation) AddRecordingIDs(ids ...gid.ID) {
+	if m.recordings == nil {
+		m.recordings = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.recordings[ids[i]] = struct{}{}
+	}
+}
+
+// ClearRecordings clears the "recordings" edge to the Recording entity.
+func (m *CallMutation) ClearRecordings() {
+	m.clearedrecordings = true
+}
+
+// RecordingsCleared reports if the "recordings" edge to the Recording entity was cleared.
+func (m *CallMutation) RecordingsCleared() bool {
+	return m.clearedrecordings
+}
+
+// RemoveRecordingIDs removes the "recordings" edge to the Recording entity by IDs.
+func (m *CallMutation) RemoveRecordingIDs(ids ...gid.ID) {
+	if m.removedrecordings == nil {
+		m.removedrecordings = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.recordings, ids[i])
+		m.removedrecordings[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedRecordings returns the removed IDs of the "recordings" edge to the Recording entity.
+func (m *CallMutation) RemovedRecordingsIDs() (ids []gid.ID) {
+	for id := range m.removedrecordings {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// RecordingsIDs returns the "recordings" edge IDs in the mutation.
+func (m *CallMutation) RecordingsIDs() (ids []gid.ID) {
+	for id := range m.recordings {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetRecordings resets all changes to the "recordings" edge.
+func (m *CallMutation) ResetRecordings() {
+	m.recordings = nil
+	m.clearedrecordings = false
+	m.removedrecordings = nil
+}
+
+// Where appends a list predicates to the CallMutation builder.
+func (m *CallMutation) Where(ps ...predicate.Call) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the CallMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *CallMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Call, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *CallMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *CallMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Call).
+func (m *CallMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *CallMutation) Fields() []string {
+	fields := make([]string, 0, 29)
+	if m.workspace_id != nil {
+		fields = append(fields, call.FieldWorkspaceID)
+	}
+	if m.version != nil {
+		fields = append(fields, call.FieldVersion)
+	}
+	if m.created_at != nil {
+		fields = append(fields, call.FieldCreatedAt)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, call.FieldUpdatedAt)
+	}
+	if m.interaction != nil {
+		fields = append(fields, call.FieldInteractionID)
+	}
+	if m.channel != nil {
+		fields = append(fields, call.FieldChannelID)
+	}
+	if m.direction != nil {
+		fields = append(fields, call.FieldDirection)
+	}
+	if m.state != nil {
+		fields = append(fields, call.FieldState)
+	}
+	if m.from != nil {
+		fields = append(fields, call.FieldFrom)
+	}
+	if m.to != nil {
+		fields = append(fields, call.FieldTo)
+	}
+	if m.name != nil {
+		fields = append(fields, call.FieldName)
+	}
+	if m.node != nil {
+		fields = append(fields, call.FieldNode)
+	}
+	if m.epoch != nil {
+		fields = append(fields, call.FieldEpoch)
+	}
+	if m.arrival != nil {
+		fields = append(fields, call.FieldArrival)
+	}
+	if m.beat_at != nil {
+		fields = append(fields, call.FieldBeatAt)
+	}
+	if m.last_fact != nil {
+		fields = append(fields, call.FieldLastFact)
+	}
+	if m.flow_version != nil {
+		fields = append(fields, call.FieldFlowVersionID)
+	}
+	if m.headers != nil {
+		fields = append(fields, call.FieldHeaders)
+	}
+	if m.ringing_at != nil {
+		fields = append(fields, call.FieldRingingAt)
+	}
+	if m.answered_at != nil {
+		fields = append(fields, call.FieldAnsweredAt)
+	}
+	if m.ended_at != nil {
+		fields = append(fields, call.FieldEndedAt)
+	}
+	if m.held_since != nil {
+		fields = append(fields, call.FieldHeldSince)
+	}
+	if m.held_total != nil {
+		fields = append(fields, call.FieldHeldTotal)
+	}
+	if m.end_cause != nil {
+		fields = append(fields, call.FieldEndCause)
+	}
+	if m.sip_code != nil {
+		fields = append(fields, call.FieldSipCode)
+	}
+	if m.loss_rate != nil {
+		fields = append(fields, call.FieldLossRate)
+	}
+	if m.jitter_ms != nil {
+		fields = append(fields, call.FieldJitterMs)
+	}
+	if m.recording_state != nil {
+		fields = append(fields, call.FieldRecordingState)
+	}
+	if m.resumed_from != nil {
+		fields = append(fields, call.FieldResumedFromID)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *CallMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case call.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case call.FieldVersion:
+		return m.Version()
+	case call.FieldCreatedAt:
+		return m.CreatedAt()
+	case call.FieldUpdatedAt:
+		return m.UpdatedAt()
+	case call.FieldInteractionID:
+		return m.InteractionID()
+	case call.FieldChannelID:
+		return m.ChannelID()
+	case call.FieldDirection:
+		return m.Direction()
+	case call.FieldState:
+		return m.State()
+	case call.FieldFrom:
+		return m.From()
+	case call.FieldTo:
+		return m.To()
+	case call.FieldName:
+		return m.Name()
+	case call.FieldNode:
+		return m.Node()
+	case call.FieldEpoch:
+		return m.Epoch()
+	case call.FieldArrival:
+		return m.Arrival()
+	case call.FieldBeatAt:
+		return m.BeatAt()
+	case call.FieldLastFact:
+		return m.LastFact()
+	case call.FieldFlowVersionID:
+		return m.FlowVersionID()
+	case call.FieldHeaders:
+		return m.Headers()
+	case call.FieldRingingAt:
+		return m.RingingAt()
+	case call.FieldAnsweredAt:
+		return m.AnsweredAt()
+	case call.FieldEndedAt:
+		return m.EndedAt()
+	case call.FieldHeldSince:
+		return m.HeldSince()
+	case call.FieldHeldTotal:
+		return m.HeldTotal()
+	case call.FieldEndCause:
+		return m.EndCause()
+	case call.FieldSipCode:
+		return m.SipCode()
+	case call.FieldLossRate:
+		return m.LossRate()
+	case call.FieldJitterMs:
+		return m.JitterMs()
+	case call.FieldRecordingState:
+		return m.RecordingState()
+	case call.FieldResumedFromID:
+		return m.ResumedFromID()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *CallMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case call.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case call.FieldVersion:
+		return m.OldVersion(ctx)
+	case call.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case call.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	case call.FieldInteractionID:
+		return m.OldInteractionID(ctx)
+	case call.FieldChannelID:
+		return m.OldChannelID(ctx)
+	case call.FieldDirection:
+		return m.OldDirection(ctx)
+	case call.FieldState:
+		return m.OldState(ctx)
+	case call.FieldFrom:
+		return m.OldFrom(ctx)
+	case call.FieldTo:
+		return m.OldTo(ctx)
+	case call.FieldName:
+		return m.OldName(ctx)
+	case call.FieldNode:
+		return m.OldNode(ctx)
+	case call.FieldEpoch:
+		return m.OldEpoch(ctx)
+	case call.FieldArrival:
+		return m.OldArrival(ctx)
+	case call.FieldBeatAt:
+		return m.OldBeatAt(ctx)
+	case call.FieldLastFact:
+		return m.OldLastFact(ctx)
+	case call.FieldFlowVersionID:
+		return m.OldFlowVersionID(ctx)
+	case call.FieldHeaders:
+		return m.OldHeaders(ctx)
+	case call.FieldRingingAt:
+		return m.OldRingingAt(ctx)
+	case call.FieldAnsweredAt:
+		return m.OldAnsweredAt(ctx)
+	case call.FieldEndedAt:
+		return m.OldEndedAt(ctx)
+	case call.FieldHeldSince:
+		return m.OldHeldSince(ctx)
+	case call.FieldHeldTotal:
+		return m.OldHeldTotal(ctx)
+	case call.FieldEndCause:
+		return m.OldEndCause(ctx)
+	case call.FieldSipCode:
+		return m.OldSipCode(ctx)
+	case call.FieldLossRate:
+		return m.OldLossRate(ctx)
+	case call.FieldJitterMs:
+		return m.OldJitterMs(ctx)
+	case call.FieldRecordingState:
+		return m.OldRecordingState(ctx)
+	case call.FieldResumedFromID:
+		return m.OldResumedFromID(ctx)
+	}
+	return nil, fmt.Errorf("unknown Call field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *CallMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case call.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case call.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetVersion(v)
+		return nil
+	case call.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case call.FieldUpdatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	case call.FieldInteractionID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetInteractionID(v)
+		return nil
+	case call.FieldChannelID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetChannelID(v)
+		return nil
+	case call.FieldDirection:
+		v, ok := value.(call.Direction)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDirection(v)
+		return nil
+	case call.FieldState:
+		v, ok := value.(call.State)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetState(v)
+		return nil
+	case call.FieldFrom:
+		v, ok := value.(personal.Value)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFrom(v)
+		return nil
+	case call.FieldTo:
+		v, ok := value.(personal.Value)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTo(v)
+		return nil
+	case call.FieldName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetName(v)
+		return nil
+	case call.FieldNode:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNode(v)
+		return nil
+	case call.FieldEpoch:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEpoch(v)
+		return nil
+	case call.FieldArrival:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetArrival(v)
+		return nil
+	case call.FieldBeatAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBeatAt(v)
+		return nil
+	case call.FieldLastFact:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLastFact(v)
+		return nil
+	case call.FieldFlowVersionID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFlowVersionID(v)
+		return nil
+	case call.FieldHeaders:
+		v, ok := value.(map[string]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHeaders(v)
+		return nil
+	case call.FieldRingingAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRingingAt(v)
+		return nil
+	case call.FieldAnsweredAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAnsweredAt(v)
+		return nil
+	case call.FieldEndedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEndedAt(v)
+		return nil
+	case call.FieldHeldSince:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHeldSince(v)
+		return nil
+	case call.FieldHeldTotal:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHeldTotal(v)
+		return nil
+	case call.FieldEndCause:
+		v, ok := value.(call.EndCause)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEndCause(v)
+		return nil
+	case call.FieldSipCode:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSipCode(v)
+		return nil
+	case call.FieldLossRate:
+		v, ok := value.(float64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLossRate(v)
+		return nil
+	case call.FieldJitterMs:
+		v, ok := value.(float64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetJitterMs(v)
+		return nil
+	case call.FieldRecordingState:
+		v, ok := value.(call.RecordingState)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRecordingState(v)
+		return nil
+	case call.FieldResumedFromID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetResumedFromID(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Call field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *CallMutation) AddedFields() []string {
+	var fields []string
+	if m.addversion != nil {
+		fields = append(fields, call.FieldVersion)
+	}
+	if m.addepoch != nil {
+		fields = append(fields, call.FieldEpoch)
+	}
+	if m.addlast_fact != nil {
+		fields = append(fields, call.FieldLastFact)
+	}
+	if m.addheld_total != nil {
+		fields = append(fields, call.FieldHeldTotal)
+	}
+	if m.addsip_code != nil {
+		fields = append(fields, call.FieldSipCode)
+	}
+	if m.addloss_rate != nil {
+		fields = append(fields, call.FieldLossRate)
+	}
+	if m.addjitter_ms != nil {
+		fields = append(fields, call.FieldJitterMs)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *CallMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case call.FieldVersion:
+		return m.AddedVersion()
+	case call.FieldEpoch:
+		return m.AddedEpoch()
+	case call.FieldLastFact:
+		return m.AddedLastFact()
+	case call.FieldHeldTotal:
+		return m.AddedHeldTotal()
+	case call.FieldSipCode:
+		return m.AddedSipCode()
+	case call.FieldLossRate:
+		return m.AddedLossRate()
+	case call.FieldJitterMs:
+		return m.AddedJitterMs()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *CallMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case call.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddVersion(v)
+		return nil
+	case call.FieldEpoch:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddEpoch(v)
+		return nil
+	case call.FieldLastFact:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddLastFact(v)
+		return nil
+	case call.FieldHeldTotal:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddHeldTotal(v)
+		return nil
+	case call.FieldSipCode:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSipCode(v)
+		return nil
+	case call.FieldLossRate:
+		v, ok := value.(float64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddLossRate(v)
+		return nil
+	case call.FieldJitterMs:
+		v, ok := value.(float64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddJitterMs(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Call numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *CallMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(call.FieldChannelID) {
+		fields = append(fields, call.FieldChannelID)
+	}
+	if m.FieldCleared(call.FieldFlowVersionID) {
+		fields = append(fields, call.FieldFlowVersionID)
+	}
+	if m.FieldCleared(call.FieldRingingAt) {
+		fields = append(fields, call.FieldRingingAt)
+	}
+	if m.FieldCleared(call.FieldAnsweredAt) {
+		fields = append(fields, call.FieldAnsweredAt)
+	}
+	if m.FieldCleared(call.FieldEndedAt) {
+		fields = append(fields, call.FieldEndedAt)
+	}
+	if m.FieldCleared(call.FieldHeldSince) {
+		fields = append(fields, call.FieldHeldSince)
+	}
+	if m.FieldCleared(call.FieldEndCause) {
+		fields = append(fields, call.FieldEndCause)
+	}
+	if m.FieldCleared(call.FieldSipCode) {
+		fields = append(fields, call.FieldSipCode)
+	}
+	if m.FieldCleared(call.FieldLossRate) {
+		fields = append(fields, call.FieldLossRate)
+	}
+	if m.FieldCleared(call.FieldJitterMs) {
+		fields = append(fields, call.FieldJitterMs)
+	}
+	if m.FieldCleared(call.FieldResumedFromID) {
+		fields = append(fields, call.FieldResumedFromID)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *CallMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *CallMutation) ClearField(name string) error {
+	switch name {
+	case call.FieldChannelID:
+		m.ClearChannelID()
+		return nil
+	case call.FieldFlowVersionID:
+		m.ClearFlowVersionID()
+		return nil
+	case call.FieldRingingAt:
+		m.ClearRingingAt()
+		return nil
+	case call.FieldAnsweredAt:
+		m.ClearAnsweredAt()
+		return nil
+	case call.FieldEndedAt:
+		m.ClearEndedAt()
+		return nil
+	case call.FieldHeldSince:
+		m.ClearHeldSince()
+		return nil
+	case call.FieldEndCause:
+		m.ClearEndCause()
+		return nil
+	case call.FieldSipCode:
+		m.ClearSipCode()
+		return nil
+	case call.FieldLossRate:
+		m.ClearLossRate()
+		return nil
+	case call.FieldJitterMs:
+		m.ClearJitterMs()
+		return nil
+	case call.FieldResumedFromID:
+		m.ClearResumedFromID()
+		return nil
+	}
+	return fmt.Errorf("unknown Call nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *CallMutation) ResetField(name string) error {
+	switch name {
+	case call.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case call.FieldVersion:
+		m.ResetVersion()
+		return nil
+	case call.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case call.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	case call.FieldInteractionID:
+		m.ResetInteractionID()
+		return nil
+	case call.FieldChannelID:
+		m.ResetChannelID()
+		return nil
+	case call.FieldDirection:
+		m.ResetDirection()
+		return nil
+	case call.FieldState:
+		m.ResetState()
+		return nil
+	case call.FieldFrom:
+		m.ResetFrom()
+		return nil
+	case call.FieldTo:
+		m.ResetTo()
+		return nil
+	case call.FieldName:
+		m.ResetName()
+		return nil
+	case call.FieldNode:
+		m.ResetNode()
+		return nil
+	case call.FieldEpoch:
+		m.ResetEpoch()
+		return nil
+	case call.FieldArrival:
+		m.ResetArrival()
+		return nil
+	case call.FieldBeatAt:
+		m.ResetBeatAt()
+		return nil
+	case call.FieldLastFact:
+		m.ResetLastFact()
+		return nil
+	case call.FieldFlowVersionID:
+		m.ResetFlowVersionID()
+		return nil
+	case call.FieldHeaders:
+		m.ResetHeaders()
+		return nil
+	case call.FieldRingingAt:
+		m.ResetRingingAt()
+		return nil
+	case call.FieldAnsweredAt:
+		m.ResetAnsweredAt()
+		return nil
+	case call.FieldEndedAt:
+		m.ResetEndedAt()
+		return nil
+	case call.FieldHeldSince:
+		m.ResetHeldSince()
+		return nil
+	case call.FieldHeldTotal:
+		m.ResetHeldTotal()
+		return nil
+	case call.FieldEndCause:
+		m.ResetEndCause()
+		return nil
+	case call.FieldSipCode:
+		m.ResetSipCode()
+		return nil
+	case call.FieldLossRate:
+		m.ResetLossRate()
+		return nil
+	case call.FieldJitterMs:
+		m.ResetJitterMs()
+		return nil
+	case call.FieldRecordingState:
+		m.ResetRecordingState()
+		return nil
+	case call.FieldResumedFromID:
+		m.ResetResumedFromID()
+		return nil
+	}
+	return fmt.Errorf("unknown Call field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *CallMutation) AddedEdges() []string {
+	edges := make([]string, 0, 8)
+	if m.interaction != nil {
+		edges = append(edges, call.EdgeInteraction)
+	}
+	if m.channel != nil {
+		edges = append(edges, call.EdgeChannel)
+	}
+	if m.flow_version != nil {
+		edges = append(edges, call.EdgeFlowVersion)
+	}
+	if m.resumed_from != nil {
+		edges = append(edges, call.EdgeResumedFrom)
+	}
+	if m.resumed_by != nil {
+		edges = append(edges, call.EdgeResumedBy)
+	}
+	if m.legs != nil {
+		edges = append(edges, call.EdgeLegs)
+	}
+	if m.facts != nil {
+		edges = append(edges, call.EdgeFacts)
+	}
+	if m.recordings != nil {
+		edges = append(edges, call.EdgeRecordings)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *CallMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case call.EdgeInteraction:
+		if id := m.interaction; id != nil {
+			return []ent.Value{*id}
+		}
+	case call.EdgeChannel:
+		if id := m.channel; id != nil {
+			return []ent.Value{*id}
+		}
+	case call.EdgeFlowVersion:
+		if id := m.flow_version; id != nil {
+			return []ent.Value{*id}
+		}
+	case call.EdgeResumedFrom:
+		if id := m.resumed_from; id != nil {
+			return []ent.Value{*id}
+		}
+	case call.EdgeResumedBy:
+		ids := make([]ent.Value, 0, len(m.resumed_by))
+		for id := range m.resumed_by {
+			ids = append(ids, id)
+		}
+		return ids
+	case call.EdgeLegs:
+		ids := make([]ent.Value, 0, len(m.legs))
+		for id := range m.legs {
+			ids = append(ids, id)
+		}
+		return ids
+	case call.EdgeFacts:
+		ids := make([]ent.Value, 0, len(m.facts))
+		for id := range m.facts {
+			ids = append(ids, id)
+		}
+		return ids
+	case call.EdgeRecordings:
+		ids := make([]ent.Value, 0, len(m.recordings))
+		for id := range m.recordings {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *CallMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 8)
+	if m.removedresumed_by != nil {
+		edges = append(edges, call.EdgeResumedBy)
+	}
+	if m.removedlegs != nil {
+		edges = append(edges, call.EdgeLegs)
+	}
+	if m.removedfacts != nil {
+		edges = append(edges, call.EdgeFacts)
+	}
+	if m.removedrecordings != nil {
+		edges = append(edges, call.EdgeRecordings)
+	}
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *CallMutation) RemovedIDs(name string) []ent.Value {
+	switch name {
+	case call.EdgeResumedBy:
+		ids := make([]ent.Value, 0, len(m.removedresumed_by))
+		for id := range m.removedresumed_by {
+			ids = append(ids, id)
+		}
+		return ids
+	case call.EdgeLegs:
+		ids := make([]ent.Value, 0, len(m.removedlegs))
+		for id := range m.removedlegs {
+			ids = append(ids, id)
+		}
+		return ids
+	case call.EdgeFacts:
+		ids := make([]ent.Value, 0, len(m.removedfacts))
+		for id := range m.removedfacts {
+			ids = append(ids, id)
+		}
+		return ids
+	case call.EdgeRecordings:
+		ids := make([]ent.Value, 0, len(m.removedrecordings))
+		for id := range m.removedrecordings {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *CallMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 8)
+	if m.clearedinteraction {
+		edges = append(edges, call.EdgeInteraction)
+	}
+	if m.clearedchannel {
+		edges = append(edges, call.EdgeChannel)
+	}
+	if m.clearedflow_version {
+		edges = append(edges, call.EdgeFlowVersion)
+	}
+	if m.clearedresumed_from {
+		edges = append(edges, call.EdgeResumedFrom)
+	}
+	if m.clearedresumed_by {
+		edges = append(edges, call.EdgeResumedBy)
+	}
+	if m.clearedlegs {
+		edges = append(edges, call.EdgeLegs)
+	}
+	if m.clearedfacts {
+		edges = append(edges, call.EdgeFacts)
+	}
+	if m.clearedrecordings {
+		edges = append(edges, call.EdgeRecordings)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *CallMutation) EdgeCleared(name string) bool {
+	switch name {
+	case call.EdgeInteraction:
+		return m.clearedinteraction
+	case call.EdgeChannel:
+		return m.clearedchannel
+	case call.EdgeFlowVersion:
+		return m.clearedflow_version
+	case call.EdgeResumedFrom:
+		return m.clearedresumed_from
+	case call.EdgeResumedBy:
+		return m.clearedresumed_by
+	case call.EdgeLegs:
+		return m.clearedlegs
+	case call.EdgeFacts:
+		return m.clearedfacts
+	case call.EdgeRecordings:
+		return m.clearedrecordings
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *CallMutation) ClearEdge(name string) error {
+	switch name {
+	case call.EdgeInteraction:
+		m.ClearInteraction()
+		return nil
+	case call.EdgeChannel:
+		m.ClearChannel()
+		return nil
+	case call.EdgeFlowVersion:
+		m.ClearFlowVersion()
+		return nil
+	case call.EdgeResumedFrom:
+		m.ClearResumedFrom()
+		return nil
+	}
+	return fmt.Errorf("unknown Call unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *CallMutation) ResetEdge(name string) error {
+	switch name {
+	case call.EdgeInteraction:
+		m.ResetInteraction()
+		return nil
+	case call.EdgeChannel:
+		m.ResetChannel()
+		return nil
+	case call.EdgeFlowVersion:
+		m.ResetFlowVersion()
+		return nil
+	case call.EdgeResumedFrom:
+		m.ResetResumedFrom()
+		return nil
+	case call.EdgeResumedBy:
+		m.ResetResumedBy()
+		return nil
+	case call.EdgeLegs:
+		m.ResetLegs()
+		return nil
+	case call.EdgeFacts:
+		m.ResetFacts()
+		return nil
+	case call.EdgeRecordings:
+		m.ResetRecordings()
+		return nil
+	}
+	return fmt.Errorf("unknown Call edge %s", name)
+}
+
+// CallFactMutation represents an operation that mutates the CallFact nodes in the graph.
+type CallFactMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *gid.ID
+	workspace_id  *gid.ID
+	number        *int
+	addnumber     *int
+	kind          *string
+	leg_id        *gid.ID
+	at            *time.Time
+	step          *string
+	exit          *string
+	input         *personal.Value
+	clearedFields map[string]struct{}
+	call          *gid.ID
+	clearedcall   bool
+	done          bool
+	oldValue      func(context.Context) (*CallFact, error)
+	predicates    []predicate.CallFact
+}
+
+var _ ent.Mutation = (*CallFactMutation)(nil)
+
+// callfactOption allows management of the mutation configuration using functional options.
+type callfactOption func(*CallFactMutation)
+
+// newCallFactMutation creates new mutation for the CallFact entity.
+func newCallFactMutation(c config, op Op, opts ...callfactOption) *CallFactMutation {
+	m := &CallFactMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeCallFact,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withCallFactID sets the ID field of the mutation.
+func withCallFactID(id gid.ID) callfactOption {
+	return func(m *CallFactMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *CallFact
+		)
+		m.oldValue = func(ctx context.Context) (*CallFact, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().CallFact.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withCallFact sets the old CallFact of the mutation.
+func withCallFact(node *CallFact) callfactOption {
+	return func(m *CallFactMutation) {
+		m.oldValue = func(context.Context) (*CallFact, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m CallFactMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m CallFactMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of CallFact entities.
+func (m *CallFactMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *CallFactMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *CallFactMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().CallFact.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *CallFactMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *CallFactMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the CallFact entity.
+// If the CallFact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallFactMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *CallFactMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetCallID sets the "call_id" field.
+func (m *CallFactMutation) SetCallID(gi gid.ID) {
+	m.call = &gi
+}
+
+// CallID returns the value of the "call_id" field in the mutation.
+func (m *CallFactMutation) CallID() (r gid.ID, exists bool) {
+	v := m.call
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCallID returns the old "call_id" field's value of the CallFact entity.
+// If the CallFact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallFactMutation) OldCallID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCallID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCallID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCallID: %w", err)
+	}
+	return oldValue.CallID, nil
+}
+
+// ResetCallID resets all changes to the "call_id" field.
+func (m *CallFactMutation) ResetCallID() {
+	m.call = nil
+}
+
+// SetNumber sets the "number" field.
+func (m *CallFactMutation) SetNumber(i int) {
+	m.number = &i
+	m.addnumber = nil
+}
+
+// Number returns the value of the "number" field in the mutation.
+func (m *CallFactMutation) Number() (r int, exists bool) {
+	v := m.number
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNumber returns the old "number" field's value of the CallFact entity.
+// If the CallFact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallFactMutation) OldNumber(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNumber is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNumber requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNumber: %w", err)
+	}
+	return oldValue.Number, nil
+}
+
+// AddNumber adds i to the "number" field.
+func (m *CallFactMutation) AddNumber(i int) {
+	if m.addnumber != nil {
+		*m.addnumber += i
+	} else {
+		m.addnumber = &i
+	}
+}
+
+// AddedNumber returns the value that was added to the "number" field in this mutation.
+func (m *CallFactMutation) AddedNumber() (r int, exists bool) {
+	v := m.addnumber
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetNumber resets all changes to the "number" field.
+func (m *CallFactMutation) ResetNumber() {
+	m.number = nil
+	m.addnumber = nil
+}
+
+// SetKind sets the "kind" field.
+func (m *CallFactMutation) SetKind(s string) {
+	m.kind = &s
+}
+
+// Kind returns the value of the "kind" field in the mutation.
+func (m *CallFactMutation) Kind() (r string, exists bool) {
+	v := m.kind
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKind returns the old "kind" field's value of the CallFact entity.
+// If the CallFact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallFactMutation) OldKind(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKind is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKind requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKind: %w", err)
+	}
+	return oldValue.Kind, nil
+}
+
+// ResetKind resets all changes to the "kind" field.
+func (m *CallFactMutation) ResetKind() {
+	m.kind = nil
+}
+
+// SetLegID sets the "leg_id" field.
+func (m *CallFactMutation) SetLegID(gi gid.ID) {
+	m.leg_id = &gi
+}
+
+// LegID returns the value of the "leg_id" field in the mutation.
+func (m *CallFactMutation) LegID() (r gid.ID, exists bool) {
+	v := m.leg_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLegID returns the old "leg_id" field's value of the CallFact entity.
+// If the CallFact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallFactMutation) OldLegID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLegID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLegID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLegID: %w", err)
+	}
+	return oldValue.LegID, nil
+}
+
+// ClearLegID clears the value of the "leg_id" field.
+func (m *CallFactMutation) ClearLegID() {
+	m.leg_id = nil
+	m.clearedFields[callfact.FieldLegID] = struct{}{}
+}
+
+// LegIDCleared returns if the "leg_id" field was cleared in this mutation.
+func (m *CallFactMutation) LegIDCleared() bool {
+	_, ok := m.clearedFields[callfact.FieldLegID]
+	return ok
+}
+
+// ResetLegID resets all changes to the "leg_id" field.
+func (m *CallFactMutation) ResetLegID() {
+	m.leg_id = nil
+	delete(m.clearedFields, callfact.FieldLegID)
+}
+
+// SetAt sets the "at" field.
+func (m *CallFactMutation) SetAt(t time.Time) {
+	m.at = &t
+}
+
+// At returns the value of the "at" field in the mutation.
+func (m *CallFactMutation) At() (r time.Time, exists bool) {
+	v := m.at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAt returns the old "at" field's value of the CallFact entity.
+// If the CallFact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallFactMutation) OldAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAt: %w", err)
+	}
+	return oldValue.At, nil
+}
+
+// ResetAt resets all changes to the "at" field.
+func (m *CallFactMutation) ResetAt() {
+	m.at = nil
+}
+
+// SetStep sets the "step" field.
+func (m *CallFactMutation) SetStep(s string) {
+	m.step = &s
+}
+
+// Step returns the value of the "step" field in the mutation.
+func (m *CallFactMutation) Step() (r string, exists bool) {
+	v := m.step
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStep returns the old "step" field's value of the CallFact entity.
+// If the CallFact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallFactMutation) OldStep(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStep is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStep requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStep: %w", err)
+	}
+	return oldValue.Step, nil
+}
+
+// ResetStep resets all changes to the "step" field.
+func (m *CallFactMutation) ResetStep() {
+	m.step = nil
+}
+
+// SetExit sets the "exit" field.
+func (m *CallFactMutation) SetExit(s string) {
+	m.exit = &s
+}
+
+// Exit returns the value of the "exit" field in the mutation.
+func (m *CallFactMutation) Exit() (r string, exists bool) {
+	v := m.exit
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExit returns the old "exit" field's value of the CallFact entity.
+// If the CallFact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallFactMutation) OldExit(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExit is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExit requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExit: %w", err)
+	}
+	return oldValue.Exit, nil
+}
+
+// ResetExit resets all changes to the "exit" field.
+func (m *CallFactMutation) ResetExit() {
+	m.exit = nil
+}
+
+// SetInput sets the "input" field.
+func (m *CallFactMutation) SetInput(pe personal.Value) {
+	m.input = &pe
+}
+
+// Input returns the value of the "input" field in the mutation.
+func (m *CallFactMutation) Input() (r personal.Value, exists bool) {
+	v := m.input
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldInput returns the old "input" field's value of the CallFact entity.
+// If the CallFact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallFactMutation) OldInput(ctx context.Context) (v personal.Value, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldInput is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldInput requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldInput: %w", err)
+	}
+	return oldValue.Input, nil
+}
+
+// ResetInput resets all changes to the "input" field.
+func (m *CallFactMutation) ResetInput() {
+	m.input = nil
+}
+
+// ClearCall clears the "call" edge to the Call entity.
+func (m *CallFactMutation) ClearCall() {
+	m.clearedcall = true
+	m.clearedFields[callfact.FieldCallID] = struct{}{}
+}
+
+// CallCleared reports if the "call" edge to the Call entity was cleared.
+func (m *CallFactMutation) CallCleared() bool {
+	return m.clearedcall
+}
+
+// CallIDs returns the "call" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// CallID instead. It exists only for internal usage by the builders.
+func (m *CallFactMutation) CallIDs() (ids []gid.ID) {
+	if id := m.call; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetCall resets all changes to the "call" edge.
+func (m *CallFactMutation) ResetCall() {
+	m.call = nil
+	m.clearedcall = false
+}
+
+// Where appends a list predicates to the CallFactMutation builder.
+func (m *CallFactMutation) Where(ps ...predicate.CallFact) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the CallFactMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *CallFactMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.CallFact, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *CallFactMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *CallFactMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (CallFact).
+func (m *CallFactMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *CallFactMutation) Fields() []string {
+	fields := make([]string, 0, 9)
+	if m.workspace_id != nil {
+		fields = append(fields, callfact.FieldWorkspaceID)
+	}
+	if m.call != nil {
+		fields = append(fields, callfact.FieldCallID)
+	}
+	if m.number != nil {
+		fields = append(fields, callfact.FieldNumber)
+	}
+	if m.kind != nil {
+		fields = append(fields, callfact.FieldKind)
+	}
+	if m.leg_id != nil {
+		fields = append(fields, callfact.FieldLegID)
+	}
+	if m.at != nil {
+		fields = append(fields, callfact.FieldAt)
+	}
+	if m.step != nil {
+		fields = append(fields, callfact.FieldStep)
+	}
+	if m.exit != nil {
+		fields = append(fields, callfact.FieldExit)
+	}
+	if m.input != nil {
+		fields = append(fields, callfact.FieldInput)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *CallFactMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case callfact.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case callfact.FieldCallID:
+		return m.CallID()
+	case callfact.FieldNumber:
+		return m.Number()
+	case callfact.FieldKind:
+		return m.Kind()
+	case callfact.FieldLegID:
+		return m.LegID()
+	case callfact.FieldAt:
+		return m.At()
+	case callfact.FieldStep:
+		return m.Step()
+	case callfact.FieldExit:
+		return m.Exit()
+	case callfact.FieldInput:
+		return m.Input()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *CallFactMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case callfact.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case callfact.FieldCallID:
+		return m.OldCallID(ctx)
+	case callfact.FieldNumber:
+		return m.OldNumber(ctx)
+	case callfact.FieldKind:
+		return m.OldKind(ctx)
+	case callfact.FieldLegID:
+		return m.OldLegID(ctx)
+	case callfact.FieldAt:
+		return m.OldAt(ctx)
+	case callfact.FieldStep:
+		return m.OldStep(ctx)
+	case callfact.FieldExit:
+		return m.OldExit(ctx)
+	case callfact.FieldInput:
+		return m.OldInput(ctx)
+	}
+	return nil, fmt.Errorf("unknown CallFact field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *CallFactMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case callfact.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case callfact.FieldCallID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCallID(v)
+		return nil
+	case callfact.FieldNumber:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNumber(v)
+		return nil
+	case callfact.FieldKind:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKind(v)
+		return nil
+	case callfact.FieldLegID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLegID(v)
+		return nil
+	case callfact.FieldAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAt(v)
+		return nil
+	case callfact.FieldStep:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStep(v)
+		return nil
+	case callfact.FieldExit:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExit(v)
+		return nil
+	case callfact.FieldInput:
+		v, ok := value.(personal.Value)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetInput(v)
+		return nil
+	}
+	return fmt.Errorf("unknown CallFact field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *CallFactMutation) AddedFields() []string {
+	var fields []string
+	if m.addnumber != nil {
+		fields = append(fields, callfact.FieldNumber)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *CallFactMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case callfact.FieldNumber:
+		return m.AddedNumber()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *CallFactMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case callfact.FieldNumber:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddNumber(v)
+		return nil
+	}
+	return fmt.Errorf("unknown CallFact numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *CallFactMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(callfact.FieldLegID) {
+		fields = append(fields, callfact.FieldLegID)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *CallFactMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *CallFactMutation) ClearField(name string) error {
+	switch name {
+	case callfact.FieldLegID:
+		m.ClearLegID()
+		return nil
+	}
+	return fmt.Errorf("unknown CallFact nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *CallFactMutation) ResetField(name string) error {
+	switch name {
+	case callfact.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case callfact.FieldCallID:
+		m.ResetCallID()
+		return nil
+	case callfact.FieldNumber:
+		m.ResetNumber()
+		return nil
+	case callfact.FieldKind:
+		m.ResetKind()
+		return nil
+	case callfact.FieldLegID:
+		m.ResetLegID()
+		return nil
+	case callfact.FieldAt:
+		m.ResetAt()
+		return nil
+	case callfact.FieldStep:
+		m.ResetStep()
+		return nil
+	case callfact.FieldExit:
+		m.ResetExit()
+		return nil
+	case callfact.FieldInput:
+		m.ResetInput()
+		return nil
+	}
+	return fmt.Errorf("unknown CallFact field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *CallFactMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.call != nil {
+		edges = append(edges, callfact.EdgeCall)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *CallFactMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case callfact.EdgeCall:
+		if id := m.call; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *CallFactMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *CallFactMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *CallFactMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedcall {
+		edges = append(edges, callfact.EdgeCall)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *CallFactMutation) EdgeCleared(name string) bool {
+	switch name {
+	case callfact.EdgeCall:
+		return m.clearedcall
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *CallFactMutation) ClearEdge(name string) error {
+	switch name {
+	case callfact.EdgeCall:
+		m.ClearCall()
+		return nil
+	}
+	return fmt.Errorf("unknown CallFact unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *CallFactMutation) ResetEdge(name string) error {
+	switch name {
+	case callfact.EdgeCall:
+		m.ResetCall()
+		return nil
+	}
+	return fmt.Errorf("unknown CallFact edge %s", name)
+}
+
+// CallLegMutation represents an operation that mutates the CallLeg nodes in the graph.
+type CallLegMutation struct {
+	config
+	op              Op
+	typ             string
+	id              *gid.ID
+	workspace_id    *gid.ID
+	role            *callleg.Role
+	state           *callleg.State
+	browser         *bool
+	muted           *bool
+	held            *bool
+	started_at      *time.Time
+	ring_until      *time.Time
+	joined_at       *time.Time
+	left_at         *time.Time
+	cause           *string
+	sip_code        *int
+	addsip_code     *int
+	clearedFields   map[string]struct{}
+	call            *gid.ID
+	clearedcall     bool
+	agent           *gid.ID
+	clearedagent    bool
+	phone           *gid.ID
+	clearedphone    bool
+	identity        *gid.ID
+	clearedidentity bool
+	offer           *gid.ID
+	clearedoffer    bool
+	done            bool
+	oldValue        func(context.Context) (*CallLeg, error)
+	predicates      []predicate.CallLeg
+}
+
+var _ ent.Mutation = (*CallLegMutation)(nil)
+
+// calllegOption allows management of the mutation configuration using functional options.
+type calllegOption func(*CallLegMutation)
+
+// newCallLegMutation creates new mutation for the CallLeg entity.
+func newCallLegMutation(c config, op Op, opts ...calllegOption) *CallLegMutation {
+	m := &CallLegMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeCallLeg,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withCallLegID sets the ID field of the mutation.
+func withCallLegID(id gid.ID) calllegOption {
+	return func(m *CallLegMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *CallLeg
+		)
+		m.oldValue = func(ctx context.Context) (*CallLeg, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().CallLeg.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withCallLeg sets the old CallLeg of the mutation.
+func withCallLeg(node *CallLeg) calllegOption {
+	return func(m *CallLegMutation) {
+		m.oldValue = func(context.Context) (*CallLeg, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m CallLegMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m CallLegMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of CallLeg entities.
+func (m *CallLegMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *CallLegMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *CallLegMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().CallLeg.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *CallLegMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *CallLegMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *CallLegMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetCallID sets the "call_id" field.
+func (m *CallLegMutation) SetCallID(gi gid.ID) {
+	m.call = &gi
+}
+
+// CallID returns the value of the "call_id" field in the mutation.
+func (m *CallLegMutation) CallID() (r gid.ID, exists bool) {
+	v := m.call
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCallID returns the old "call_id" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldCallID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCallID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCallID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCallID: %w", err)
+	}
+	return oldValue.CallID, nil
+}
+
+// ResetCallID resets all changes to the "call_id" field.
+func (m *CallLegMutation) ResetCallID() {
+	m.call = nil
+}
+
+// SetRole sets the "role" field.
+func (m *CallLegMutation) SetRole(c callleg.Role) {
+	m.role = &c
+}
+
+// Role returns the value of the "role" field in the mutation.
+func (m *CallLegMutation) Role() (r callleg.Role, exists bool) {
+	v := m.role
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRole returns the old "role" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldRole(ctx context.Context) (v callleg.Role, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRole is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRole requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRole: %w", err)
+	}
+	return oldValue.Role, nil
+}
+
+// ResetRole resets all changes to the "role" field.
+func (m *CallLegMutation) ResetRole() {
+	m.role = nil
+}
+
+// SetAgentID sets the "agent_id" field.
+func (m *CallLegMutation) SetAgentID(gi gid.ID) {
+	m.agent = &gi
+}
+
+// AgentID returns the value of the "agent_id" field in the mutation.
+func (m *CallLegMutation) AgentID() (r gid.ID, exists bool) {
+	v := m.agent
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAgentID returns the old "agent_id" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldAgentID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAgentID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAgentID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAgentID: %w", err)
+	}
+	return oldValue.AgentID, nil
+}
+
+// ClearAgentID clears the value of the "agent_id" field.
+func (m *CallLegMutation) ClearAgentID() {
+	m.agent = nil
+	m.clearedFields[callleg.FieldAgentID] = struct{}{}
+}
+
+// AgentIDCleared returns if the "agent_id" field was cleared in this mutation.
+func (m *CallLegMutation) AgentIDCleared() bool {
+	_, ok := m.clearedFields[callleg.FieldAgentID]
+	return ok
+}
+
+// ResetAgentID resets all changes to the "agent_id" field.
+func (m *CallLegMutation) ResetAgentID() {
+	m.agent = nil
+	delete(m.clearedFields, callleg.FieldAgentID)
+}
+
+// SetPhoneID sets the "phone_id" field.
+func (m *CallLegMutation) SetPhoneID(gi gid.ID) {
+	m.phone = &gi
+}
+
+// PhoneID returns the value of the "phone_id" field in the mutation.
+func (m *CallLegMutation) PhoneID() (r gid.ID, exists bool) {
+	v := m.phone
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPhoneID returns the old "phone_id" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldPhoneID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPhoneID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPhoneID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPhoneID: %w", err)
+	}
+	return oldValue.PhoneID, nil
+}
+
+// ClearPhoneID clears the value of the "phone_id" field.
+func (m *CallLegMutation) ClearPhoneID() {
+	m.phone = nil
+	m.clearedFields[callleg.FieldPhoneID] = struct{}{}
+}
+
+// PhoneIDCleared returns if the "phone_id" field was cleared in this mutation.
+func (m *CallLegMutation) PhoneIDCleared() bool {
+	_, ok := m.clearedFields[callleg.FieldPhoneID]
+	return ok
+}
+
+// ResetPhoneID resets all changes to the "phone_id" field.
+func (m *CallLegMutation) ResetPhoneID() {
+	m.phone = nil
+	delete(m.clearedFields, callleg.FieldPhoneID)
+}
+
+// SetIdentityID sets the "identity_id" field.
+func (m *CallLegMutation) SetIdentityID(gi gid.ID) {
+	m.identity = &gi
+}
+
+// IdentityID returns the value of the "identity_id" field in the mutation.
+func (m *CallLegMutation) IdentityID() (r gid.ID, exists bool) {
+	v := m.identity
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldIdentityID returns the old "identity_id" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldIdentityID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldIdentityID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldIdentityID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldIdentityID: %w", err)
+	}
+	return oldValue.IdentityID, nil
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (m *CallLegMutation) ClearIdentityID() {
+	m.identity = nil
+	m.clearedFields[callleg.FieldIdentityID] = struct{}{}
+}
+
+// IdentityIDCleared returns if the "identity_id" field was cleared in this mutation.
+func (m *CallLegMutation) IdentityIDCleared() bool {
+	_, ok := m.clearedFields[callleg.FieldIdentityID]
+	return ok
+}
+
+// ResetIdentityID resets all changes to the "identity_id" field.
+func (m *CallLegMutation) ResetIdentityID() {
+	m.identity = nil
+	delete(m.clearedFields, callleg.FieldIdentityID)
+}
+
+// SetOfferID sets the "offer_id" field.
+func (m *CallLegMutation) SetOfferID(gi gid.ID) {
+	m.offer = &gi
+}
+
+// OfferID returns the value of the "offer_id" field in the mutation.
+func (m *CallLegMutation) OfferID() (r gid.ID, exists bool) {
+	v := m.offer
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOfferID returns the old "offer_id" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldOfferID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOfferID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOfferID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOfferID: %w", err)
+	}
+	return oldValue.OfferID, nil
+}
+
+// ClearOfferID clears the value of the "offer_id" field.
+func (m *CallLegMutation) ClearOfferID() {
+	m.offer = nil
+	m.clearedFields[callleg.FieldOfferID] = struct{}{}
+}
+
+// OfferIDCleared returns if the "offer_id" field was cleared in this mutation.
+func (m *CallLegMutation) OfferIDCleared() bool {
+	_, ok := m.clearedFields[callleg.FieldOfferID]
+	return ok
+}
+
+// ResetOfferID resets all changes to the "offer_id" field.
+func (m *CallLegMutation) ResetOfferID() {
+	m.offer = nil
+	delete(m.clearedFields, callleg.FieldOfferID)
+}
+
+// SetState sets the "state" field.
+func (m *CallLegMutation) SetState(c callleg.State) {
+	m.state = &c
+}
+
+// State returns the value of the "state" field in the mutation.
+func (m *CallLegMutation) State() (r callleg.State, exists bool) {
+	v := m.state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldState returns the old "state" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldState(ctx context.Context) (v callleg.State, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldState: %w", err)
+	}
+	return oldValue.State, nil
+}
+
+// ResetState resets all changes to the "state" field.
+func (m *CallLegMutation) ResetState() {
+	m.state = nil
+}
+
+// SetBrowser sets the "browser" field.
+func (m *CallLegMutation) SetBrowser(b bool) {
+	m.browser = &b
+}
+
+// Browser returns the value of the "browser" field in the mutation.
+func (m *CallLegMutation) Browser() (r bool, exists bool) {
+	v := m.browser
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBrowser returns the old "browser" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldBrowser(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBrowser is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBrowser requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBrowser: %w", err)
+	}
+	return oldValue.Browser, nil
+}
+
+// ResetBrowser resets all changes to the "browser" field.
+func (m *CallLegMutation) ResetBrowser() {
+	m.browser = nil
+}
+
+// SetMuted sets the "muted" field.
+func (m *CallLegMutation) SetMuted(b bool) {
+	m.muted = &b
+}
+
+// Muted returns the value of the "muted" field in the mutation.
+func (m *CallLegMutation) Muted() (r bool, exists bool) {
+	v := m.muted
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMuted returns the old "muted" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldMuted(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMuted is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMuted requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMuted: %w", err)
+	}
+	return oldValue.Muted, nil
+}
+
+// ResetMuted resets all changes to the "muted" field.
+func (m *CallLegMutation) ResetMuted() {
+	m.muted = nil
+}
+
+// SetHeld sets the "held" field.
+func (m *CallLegMutation) SetHeld(b bool) {
+	m.held = &b
+}
+
+// Held returns the value of the "held" field in the mutation.
+func (m *CallLegMutation) Held() (r bool, exists bool) {
+	v := m.held
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHeld returns the old "held" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldHeld(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHeld is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHeld requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHeld: %w", err)
+	}
+	return oldValue.Held, nil
+}
+
+// ResetHeld resets all changes to the "held" field.
+func (m *CallLegMutation) ResetHeld() {
+	m.held = nil
+}
+
+// SetStartedAt sets the "started_at" field.
+func (m *CallLegMutation) SetStartedAt(t time.Time) {
+	m.started_at = &t
+}
+
+// StartedAt returns the value of the "started_at" field in the mutation.
+func (m *CallLegMutation) StartedAt() (r time.Time, exists bool) {
+	v := m.started_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStartedAt returns the old "started_at" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldStartedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStartedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStartedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStartedAt: %w", err)
+	}
+	return oldValue.StartedAt, nil
+}
+
+// ResetStartedAt resets all changes to the "started_at" field.
+func (m *CallLegMutation) ResetStartedAt() {
+	m.started_at = nil
+}
+
+// SetRingUntil sets the "ring_until" field.
+func (m *CallLegMutation) SetRingUntil(t time.Time) {
+	m.ring_until = &t
+}
+
+// RingUntil returns the value of the "ring_until" field in the mutation.
+func (m *CallLegMutation) RingUntil() (r time.Time, exists bool) {
+	v := m.ring_until
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRingUntil returns the old "ring_until" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldRingUntil(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRingUntil is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRingUntil requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRingUntil: %w", err)
+	}
+	return oldValue.RingUntil, nil
+}
+
+// ClearRingUntil clears the value of the "ring_until" field.
+func (m *CallLegMutation) ClearRingUntil() {
+	m.ring_until = nil
+	m.clearedFields[callleg.FieldRingUntil] = struct{}{}
+}
+
+// RingUntilCleared returns if the "ring_until" field was cleared in this mutation.
+func (m *CallLegMutation) RingUntilCleared() bool {
+	_, ok := m.clearedFields[callleg.FieldRingUntil]
+	return ok
+}
+
+// ResetRingUntil resets all changes to the "ring_until" field.
+func (m *CallLegMutation) ResetRingUntil() {
+	m.ring_until = nil
+	delete(m.clearedFields, callleg.FieldRingUntil)
+}
+
+// SetJoinedAt sets the "joined_at" field.
+func (m *CallLegMutation) SetJoinedAt(t time.Time) {
+	m.joined_at = &t
+}
+
+// JoinedAt returns the value of the "joined_at" field in the mutation.
+func (m *CallLegMutation) JoinedAt() (r time.Time, exists bool) {
+	v := m.joined_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldJoinedAt returns the old "joined_at" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldJoinedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldJoinedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldJoinedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldJoinedAt: %w", err)
+	}
+	return oldValue.JoinedAt, nil
+}
+
+// ClearJoinedAt clears the value of the "joined_at" field.
+func (m *CallLegMutation) ClearJoinedAt() {
+	m.joined_at = nil
+	m.clearedFields[callleg.FieldJoinedAt] = struct{}{}
+}
+
+// JoinedAtCleared returns if the "joined_at" field was cleared in this mutation.
+func (m *CallLegMutation) JoinedAtCleared() bool {
+	_, ok := m.clearedFields[callleg.FieldJoinedAt]
+	return ok
+}
+
+// ResetJoinedAt resets all changes to the "joined_at" field.
+func (m *CallLegMutation) ResetJoinedAt() {
+	m.joined_at = nil
+	delete(m.clearedFields, callleg.FieldJoinedAt)
+}
+
+// SetLeftAt sets the "left_at" field.
+func (m *CallLegMutation) SetLeftAt(t time.Time) {
+	m.left_at = &t
+}
+
+// LeftAt returns the value of the "left_at" field in the mutation.
+func (m *CallLegMutation) LeftAt() (r time.Time, exists bool) {
+	v := m.left_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLeftAt returns the old "left_at" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldLeftAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLeftAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLeftAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLeftAt: %w", err)
+	}
+	return oldValue.LeftAt, nil
+}
+
+// ClearLeftAt clears the value of the "left_at" field.
+func (m *CallLegMutation) ClearLeftAt() {
+	m.left_at = nil
+	m.clearedFields[callleg.FieldLeftAt] = struct{}{}
+}
+
+// LeftAtCleared returns if the "left_at" field was cleared in this mutation.
+func (m *CallLegMutation) LeftAtCleared() bool {
+	_, ok := m.clearedFields[callleg.FieldLeftAt]
+	return ok
+}
+
+// ResetLeftAt resets all changes to the "left_at" field.
+func (m *CallLegMutation) ResetLeftAt() {
+	m.left_at = nil
+	delete(m.clearedFields, callleg.FieldLeftAt)
+}
+
+// SetCause sets the "cause" field.
+func (m *CallLegMutation) SetCause(s string) {
+	m.cause = &s
+}
+
+// Cause returns the value of the "cause" field in the mutation.
+func (m *CallLegMutation) Cause() (r string, exists bool) {
+	v := m.cause
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCause returns the old "cause" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldCause(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCause is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCause requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCause: %w", err)
+	}
+	return oldValue.Cause, nil
+}
+
+// ClearCause clears the value of the "cause" field.
+func (m *CallLegMutation) ClearCause() {
+	m.cause = nil
+	m.clearedFields[callleg.FieldCause] = struct{}{}
+}
+
+// CauseCleared returns if the "cause" field was cleared in this mutation.
+func (m *CallLegMutation) CauseCleared() bool {
+	_, ok := m.clearedFields[callleg.FieldCause]
+	return ok
+}
+
+// ResetCause resets all changes to the "cause" field.
+func (m *CallLegMutation) ResetCause() {
+	m.cause = nil
+	delete(m.clearedFields, callleg.FieldCause)
+}
+
+// SetSipCode sets the "sip_code" field.
+func (m *CallLegMutation) SetSipCode(i int) {
+	m.sip_code = &i
+	m.addsip_code = nil
+}
+
+// SipCode returns the value of the "sip_code" field in the mutation.
+func (m *CallLegMutation) SipCode() (r int, exists bool) {
+	v := m.sip_code
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSipCode returns the old "sip_code" field's value of the CallLeg entity.
+// If the CallLeg object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallLegMutation) OldSipCode(ctx context.Context) (v *int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSipCode is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSipCode requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSipCode: %w", err)
+	}
+	return oldValue.SipCode, nil
+}
+
+// AddSipCode adds i to the "sip_code" field.
+func (m *CallLegMutation) AddSipCode(i int) {
+	if m.addsip_code != nil {
+		*m.addsip_code += i
+	} else {
+		m.addsip_code = &i
+	}
+}
+
+// AddedSipCode returns the value that was added to the "sip_code" field in this mutation.
+func (m *CallLegMutation) AddedSipCode() (r int, exists bool) {
+	v := m.addsip_code
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ClearSipCode clears the value of the "sip_code" field.
+func (m *CallLegMutation) ClearSipCode() {
+	m.sip_code = nil
+	m.addsip_code = nil
+	m.clearedFields[callleg.FieldSipCode] = struct{}{}
+}
+
+// SipCodeCleared returns if the "sip_code" field was cleared in this mutation.
+func (m *CallLegMutation) SipCodeCleared() bool {
+	_, ok := m.clearedFields[callleg.FieldSipCode]
+	return ok
+}
+
+// ResetSipCode resets all changes to the "sip_code" field.
+func (m *CallLegMutation) ResetSipCode() {
+	m.sip_code = nil
+	m.addsip_code = nil
+	delete(m.clearedFields, callleg.FieldSipCode)
+}
+
+// ClearCall clears the "call" edge to the Call entity.
+func (m *CallLegMutation) ClearCall() {
+	m.clearedcall = true
+	m.clearedFields[callleg.FieldCallID] = struct{}{}
+}
+
+// CallCleared reports if the "call" edge to the Call entity was cleared.
+func (m *CallLegMutation) CallCleared() bool {
+	return m.clearedcall
+}
+
+// CallIDs returns the "call" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// CallID instead. It exists only for internal usage by the builders.
+func (m *CallLegMutation) CallIDs() (ids []gid.ID) {
+	if id := m.call; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetCall resets all changes to the "call" edge.
+func (m *CallLegMutation) ResetCall() {
+	m.call = nil
+	m.clearedcall = false
+}
+
+// ClearAgent clears the "agent" edge to the Agent entity.
+func (m *CallLegMutation) ClearAgent() {
+	m.clearedagent = true
+	m.clearedFields[callleg.FieldAgentID] = struct{}{}
+}
+
+// AgentCleared reports if the "agent" edge to the Agent entity was cleared.
+func (m *CallLegMutation) AgentCleared() bool {
+	return m.AgentIDCleared() || m.clearedagent
+}
+
+// AgentIDs returns the "agent" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// AgentID instead. It exists only for internal usage by the builders.
+func (m *CallLegMutation) AgentIDs() (ids []gid.ID) {
+	if id := m.agent; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetAgent resets all changes to the "agent" edge.
+func (m *CallLegMutation) ResetAgent() {
+	m.agent = nil
+	m.clearedagent = false
+}
+
+// ClearPhone clears the "phone" edge to the AgentPhone entity.
+func (m *CallLegMutation) ClearPhone() {
+	m.clearedphone = true
+	m.clearedFields[callleg.FieldPhoneID] = struct{}{}
+}
+
+// PhoneCleared reports if the "phone" edge to the AgentPhone entity was cleared.
+func (m *CallLegMutation) PhoneCleared() bool {
+	return m.PhoneIDCleared() || m.clearedphone
+}
+
+// PhoneIDs returns the "phone" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// PhoneID instead. It exists only for internal usage by the builders.
+func (m *CallLegMutation) PhoneIDs() (ids []gid.ID) {
+	if id := m.phone; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetPhone resets all changes to the "phone" edge.
+func (m *CallLegMutation) ResetPhone() {
+	m.phone = nil
+	m.clearedphone = false
+}
+
+// ClearIdentity clears the "identity" edge to the Identity entity.
+func (m *CallLegMutation) ClearIdentity() {
+	m.clearedidentity = true
+	m.clearedFields[callleg.FieldIdentityID] = struct{}{}
+}
+
+// IdentityCleared reports if the "identity" edge to the Identity entity was cleared.
+func (m *CallLegMutation) IdentityCleared() bool {
+	return m.IdentityIDCleared() || m.clearedidentity
+}
+
+// IdentityIDs returns the "identity" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// IdentityID instead. It exists only for internal usage by the builders.
+func (m *CallLegMutation) IdentityIDs() (ids []gid.ID) {
+	if id := m.identity; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetIdentity resets all changes to the "identity" edge.
+func (m *CallLegMutation) ResetIdentity() {
+	m.identity = nil
+	m.clearedidentity = false
+}
+
+// ClearOffer clears the "offer" edge to the Offer entity.
+func (m *CallLegMutation) ClearOffer() {
+	m.clearedoffer = true
+	m.clearedFields[callleg.FieldOfferID] = struct{}{}
+}
+
+// OfferCleared reports if the "offer" edge to the Offer entity was cleared.
+func (m *CallLegMutation) OfferCleared() bool {
+	return m.OfferIDCleared() || m.clearedoffer
+}
+
+// OfferIDs returns the "offer" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// OfferID instead. It exists only for internal usage by the builders.
+func (m *CallLegMutation) OfferIDs() (ids []gid.ID) {
+	if id := m.offer; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetOffer resets all changes to the "offer" edge.
+func (m *CallLegMutation) ResetOffer() {
+	m.offer = nil
+	m.clearedoffer = false
+}
+
+// Where appends a list predicates to the CallLegMutation builder.
+func (m *CallLegMutation) Where(ps ...predicate.CallLeg) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the CallLegMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *CallLegMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.CallLeg, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *CallLegMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *CallLegMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (CallLeg).
+func (m *CallLegMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *CallLegMutation) Fields() []string {
+	fields := make([]string, 0, 17)
+	if m.workspace_id != nil {
+		fields = append(fields, callleg.FieldWorkspaceID)
+	}
+	if m.call != nil {
+		fields = append(fields, callleg.FieldCallID)
+	}
+	if m.role != nil {
+		fields = append(fields, callleg.FieldRole)
+	}
+	if m.agent != nil {
+		fields = append(fields, callleg.FieldAgentID)
+	}
+	if m.phone != nil {
+		fields = append(fields, callleg.FieldPhoneID)
+	}
+	if m.identity != nil {
+		fields = append(fields, callleg.FieldIdentityID)
+	}
+	if m.offer != nil {
+		fields = append(fields, callleg.FieldOfferID)
+	}
+	if m.state != nil {
+		fields = append(fields, callleg.FieldState)
+	}
+	if m.browser != nil {
+		fields = append(fields, callleg.FieldBrowser)
+	}
+	if m.muted != nil {
+		fields = append(fields, callleg.FieldMuted)
+	}
+	if m.held != nil {
+		fields = append(fields, callleg.FieldHeld)
+	}
+	if m.started_at != nil {
+		fields = append(fields, callleg.FieldStartedAt)
+	}
+	if m.ring_until != nil {
+		fields = append(fields, callleg.FieldRingUntil)
+	}
+	if m.joined_at != nil {
+		fields = append(fields, callleg.FieldJoinedAt)
+	}
+	if m.left_at != nil {
+		fields = append(fields, callleg.FieldLeftAt)
+	}
+	if m.cause != nil {
+		fields = append(fields, callleg.FieldCause)
+	}
+	if m.sip_code != nil {
+		fields = append(fields, callleg.FieldSipCode)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *CallLegMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case callleg.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case callleg.FieldCallID:
+		return m.CallID()
+	case callleg.FieldRole:
+		return m.Role()
+	case callleg.FieldAgentID:
+		return m.AgentID()
+	case callleg.FieldPhoneID:
+		return m.PhoneID()
+	case callleg.FieldIdentityID:
+		return m.IdentityID()
+	case callleg.FieldOfferID:
+		return m.OfferID()
+	case callleg.FieldState:
+		return m.State()
+	case callleg.FieldBrowser:
+		return m.Browser()
+	case callleg.FieldMuted:
+		return m.Muted()
+	case callleg.FieldHeld:
+		return m.Held()
+	case callleg.FieldStartedAt:
+		return m.StartedAt()
+	case callleg.FieldRingUntil:
+		return m.RingUntil()
+	case callleg.FieldJoinedAt:
+		return m.JoinedAt()
+	case callleg.FieldLeftAt:
+		return m.LeftAt()
+	case callleg.FieldCause:
+		return m.Cause()
+	case callleg.FieldSipCode:
+		return m.SipCode()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *CallLegMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case callleg.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case callleg.FieldCallID:
+		return m.OldCallID(ctx)
+	case callleg.FieldRole:
+		return m.OldRole(ctx)
+	case callleg.FieldAgentID:
+		return m.OldAgentID(ctx)
+	case callleg.FieldPhoneID:
+		return m.OldPhoneID(ctx)
+	case callleg.FieldIdentityID:
+		return m.OldIdentityID(ctx)
+	case callleg.FieldOfferID:
+		return m.OldOfferID(ctx)
+	case callleg.FieldState:
+		return m.OldState(ctx)
+	case callleg.FieldBrowser:
+		return m.OldBrowser(ctx)
+	case callleg.FieldMuted:
+		return m.OldMuted(ctx)
+	case callleg.FieldHeld:
+		return m.OldHeld(ctx)
+	case callleg.FieldStartedAt:
+		return m.OldStartedAt(ctx)
+	case callleg.FieldRingUntil:
+		return m.OldRingUntil(ctx)
+	case callleg.FieldJoinedAt:
+		return m.OldJoinedAt(ctx)
+	case callleg.FieldLeftAt:
+		return m.OldLeftAt(ctx)
+	case callleg.FieldCause:
+		return m.OldCause(ctx)
+	case callleg.FieldSipCode:
+		return m.OldSipCode(ctx)
+	}
+	return nil, fmt.Errorf("unknown CallLeg field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *CallLegMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case callleg.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case callleg.FieldCallID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCallID(v)
+		return nil
+	case callleg.FieldRole:
+		v, ok := value.(callleg.Role)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRole(v)
+		return nil
+	case callleg.FieldAgentID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAgentID(v)
+		return nil
+	case callleg.FieldPhoneID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPhoneID(v)
+		return nil
+	case callleg.FieldIdentityID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetIdentityID(v)
+		return nil
+	case callleg.FieldOfferID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOfferID(v)
+		return nil
+	case callleg.FieldState:
+		v, ok := value.(callleg.State)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetState(v)
+		return nil
+	case callleg.FieldBrowser:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBrowser(v)
+		return nil
+	case callleg.FieldMuted:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMuted(v)
+		return nil
+	case callleg.FieldHeld:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHeld(v)
+		return nil
+	case callleg.FieldStartedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStartedAt(v)
+		return nil
+	case callleg.FieldRingUntil:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRingUntil(v)
+		return nil
+	case callleg.FieldJoinedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetJoinedAt(v)
+		return nil
+	case callleg.FieldLeftAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLeftAt(v)
+		return nil
+	case callleg.FieldCause:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCause(v)
+		return nil
+	case callleg.FieldSipCode:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSipCode(v)
+		return nil
+	}
+	return fmt.Errorf("unknown CallLeg field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *CallLegMutation) AddedFields() []string {
+	var fields []string
+	if m.addsip_code != nil {
+		fields = append(fields, callleg.FieldSipCode)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *CallLegMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case callleg.FieldSipCode:
+		return m.AddedSipCode()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *CallLegMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case callleg.FieldSipCode:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSipCode(v)
+		return nil
+	}
+	return fmt.Errorf("unknown CallLeg numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *CallLegMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(callleg.FieldAgentID) {
+		fields = append(fields, callleg.FieldAgentID)
+	}
+	if m.FieldCleared(callleg.FieldPhoneID) {
+		fields = append(fields, callleg.FieldPhoneID)
+	}
+	if m.FieldCleared(callleg.FieldIdentityID) {
+		fields = append(fields, callleg.FieldIdentityID)
+	}
+	if m.FieldCleared(callleg.FieldOfferID) {
+		fields = append(fields, callleg.FieldOfferID)
+	}
+	if m.FieldCleared(callleg.FieldRingUntil) {
+		fields = append(fields, callleg.FieldRingUntil)
+	}
+	if m.FieldCleared(callleg.FieldJoinedAt) {
+		fields = append(fields, callleg.FieldJoinedAt)
+	}
+	if m.FieldCleared(callleg.FieldLeftAt) {
+		fields = append(fields, callleg.FieldLeftAt)
+	}
+	if m.FieldCleared(callleg.FieldCause) {
+		fields = append(fields, callleg.FieldCause)
+	}
+	if m.FieldCleared(callleg.FieldSipCode) {
+		fields = append(fields, callleg.FieldSipCode)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *CallLegMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *CallLegMutation) ClearField(name string) error {
+	switch name {
+	case callleg.FieldAgentID:
+		m.ClearAgentID()
+		return nil
+	case callleg.FieldPhoneID:
+		m.ClearPhoneID()
+		return nil
+	case callleg.FieldIdentityID:
+		m.ClearIdentityID()
+		return nil
+	case callleg.FieldOfferID:
+		m.ClearOfferID()
+		return nil
+	case callleg.FieldRingUntil:
+		m.ClearRingUntil()
+		return nil
+	case callleg.FieldJoinedAt:
+		m.ClearJoinedAt()
+		return nil
+	case callleg.FieldLeftAt:
+		m.ClearLeftAt()
+		return nil
+	case callleg.FieldCause:
+		m.ClearCause()
+		return nil
+	case callleg.FieldSipCode:
+		m.ClearSipCode()
+		return nil
+	}
+	return fmt.Errorf("unknown CallLeg nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *CallLegMutation) ResetField(name string) error {
+	switch name {
+	case callleg.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case callleg.FieldCallID:
+		m.ResetCallID()
+		return nil
+	case callleg.FieldRole:
+		m.ResetRole()
+		return nil
+	case callleg.FieldAgentID:
+		m.ResetAgentID()
+		return nil
+	case callleg.FieldPhoneID:
+		m.ResetPhoneID()
+		return nil
+	case callleg.FieldIdentityID:
+		m.ResetIdentityID()
+		return nil
+	case callleg.FieldOfferID:
+		m.ResetOfferID()
+		return nil
+	case callleg.FieldState:
+		m.ResetState()
+		return nil
+	case callleg.FieldBrowser:
+		m.ResetBrowser()
+		return nil
+	case callleg.FieldMuted:
+		m.ResetMuted()
+		return nil
+	case callleg.FieldHeld:
+		m.ResetHeld()
+		return nil
+	case callleg.FieldStartedAt:
+		m.ResetStartedAt()
+		return nil
+	case callleg.FieldRingUntil:
+		m.ResetRingUntil()
+		return nil
+	case callleg.FieldJoinedAt:
+		m.ResetJoinedAt()
+		return nil
+	case callleg.FieldLeftAt:
+		m.ResetLeftAt()
+		return nil
+	case callleg.FieldCause:
+		m.ResetCause()
+		return nil
+	case callleg.FieldSipCode:
+		m.ResetSipCode()
+		return nil
+	}
+	return fmt.Errorf("unknown CallLeg field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *CallLegMutation) AddedEdges() []string {
+	edges := make([]string, 0, 5)
+	if m.call != nil {
+		edges = append(edges, callleg.EdgeCall)
+	}
+	if m.agent != nil {
+		edges = append(edges, callleg.EdgeAgent)
+	}
+	if m.phone != nil {
+		edges = append(edges, callleg.EdgePhone)
+	}
+	if m.identity != nil {
+		edges = append(edges, callleg.EdgeIdentity)
+	}
+	if m.offer != nil {
+		edges = append(edges, callleg.EdgeOffer)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *CallLegMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case callleg.EdgeCall:
+		if id := m.call; id != nil {
+			return []ent.Value{*id}
+		}
+	case callleg.EdgeAgent:
+		if id := m.agent; id != nil {
+			return []ent.Value{*id}
+		}
+	case callleg.EdgePhone:
+		if id := m.phone; id != nil {
+			return []ent.Value{*id}
+		}
+	case callleg.EdgeIdentity:
+		if id := m.identity; id != nil {
+			return []ent.Value{*id}
+		}
+	case callleg.EdgeOffer:
+		if id := m.offer; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *CallLegMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 5)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *CallLegMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *CallLegMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 5)
+	if m.clearedcall {
+		edges = append(edges, callleg.EdgeCall)
+	}
+	if m.clearedagent {
+		edges = append(edges, callleg.EdgeAgent)
+	}
+	if m.clearedphone {
+		edges = append(edges, callleg.EdgePhone)
+	}
+	if m.clearedidentity {
+		edges = append(edges, callleg.EdgeIdentity)
+	}
+	if m.clearedoffer {
+		edges = append(edges, callleg.EdgeOffer)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *CallLegMutation) EdgeCleared(name string) bool {
+	switch name {
+	case callleg.EdgeCall:
+		return m.clearedcall
+	case callleg.EdgeAgent:
+		return m.clearedagent
+	case callleg.EdgePhone:
+		return m.clearedphone
+	case callleg.EdgeIdentity:
+		return m.clearedidentity
+	case callleg.EdgeOffer:
+		return m.clearedoffer
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *CallLegMutation) ClearEdge(name string) error {
+	switch name {
+	case callleg.EdgeCall:
+		m.ClearCall()
+		return nil
+	case callleg.EdgeAgent:
+		m.ClearAgent()
+		return nil
+	case callleg.EdgePhone:
+		m.ClearPhone()
+		return nil
+	case callleg.EdgeIdentity:
+		m.ClearIdentity()
+		return nil
+	case callleg.EdgeOffer:
+		m.ClearOffer()
+		return nil
+	}
+	return fmt.Errorf("unknown CallLeg unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *CallLegMutation) ResetEdge(name string) error {
+	switch name {
+	case callleg.EdgeCall:
+		m.ResetCall()
+		return nil
+	case callleg.EdgeAgent:
+		m.ResetAgent()
+		return nil
+	case callleg.EdgePhone:
+		m.ResetPhone()
+		return nil
+	case callleg.EdgeIdentity:
+		m.ResetIdentity()
+		return nil
+	case callleg.EdgeOffer:
+		m.ResetOffer()
+		return nil
+	}
+	return fmt.Errorf("unknown CallLeg edge %s", name)
+}
+
 // CapacityProfileMutation represents an operation that mutates the CapacityProfile nodes in the graph.
 type CapacityProfileMutation struct {
 	config
@@ -10895,6 +17275,8 @@ type ChannelMutation struct {
 	clearedFields         map[string]struct{}
 	queue                 *gid.ID
 	clearedqueue          bool
+	flow                  *gid.ID
+	clearedflow           bool
 	pulls                 map[gid.ID]struct{}
 	removedpulls          map[gid.ID]struct{}
 	clearedpulls          bool
@@ -11500,6 +17882,55 @@ func (m *ChannelMutation) ResetQueueID() {
 	delete(m.clearedFields, channel.FieldQueueID)
 }
 
+// SetFlowID sets the "flow_id" field.
+func (m *ChannelMutation) SetFlowID(gi gid.ID) {
+	m.flow = &gi
+}
+
+// FlowID returns the value of the "flow_id" field in the mutation.
+func (m *ChannelMutation) FlowID() (r gid.ID, exists bool) {
+	v := m.flow
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFlowID returns the old "flow_id" field's value of the Channel entity.
+// If the Channel object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ChannelMutation) OldFlowID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFlowID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFlowID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFlowID: %w", err)
+	}
+	return oldValue.FlowID, nil
+}
+
+// ClearFlowID clears the value of the "flow_id" field.
+func (m *ChannelMutation) ClearFlowID() {
+	m.flow = nil
+	m.clearedFields[channel.FieldFlowID] = struct{}{}
+}
+
+// FlowIDCleared returns if the "flow_id" field was cleared in this mutation.
+func (m *ChannelMutation) FlowIDCleared() bool {
+	_, ok := m.clearedFields[channel.FieldFlowID]
+	return ok
+}
+
+// ResetFlowID resets all changes to the "flow_id" field.
+func (m *ChannelMutation) ResetFlowID() {
+	m.flow = nil
+	delete(m.clearedFields, channel.FieldFlowID)
+}
+
 // SetLocale sets the "locale" field.
 func (m *ChannelMutation) SetLocale(s string) {
 	m.locale = &s
@@ -11969,6 +18400,33 @@ func (m *ChannelMutation) ResetQueue() {
 	m.clearedqueue = false
 }
 
+// ClearFlow clears the "flow" edge to the Flow entity.
+func (m *ChannelMutation) ClearFlow() {
+	m.clearedflow = true
+	m.clearedFields[channel.FieldFlowID] = struct{}{}
+}
+
+// FlowCleared reports if the "flow" edge to the Flow entity was cleared.
+func (m *ChannelMutation) FlowCleared() bool {
+	return m.FlowIDCleared() || m.clearedflow
+}
+
+// FlowIDs returns the "flow" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// FlowID instead. It exists only for internal usage by the builders.
+func (m *ChannelMutation) FlowIDs() (ids []gid.ID) {
+	if id := m.flow; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetFlow resets all changes to the "flow" edge.
+func (m *ChannelMutation) ResetFlow() {
+	m.flow = nil
+	m.clearedflow = false
+}
+
 // AddPullIDs adds the "pulls" edge to the Pull entity by ids.
 func (m *ChannelMutation) AddPullIDs(ids ...gid.ID) {
 	if m.pulls == nil {
@@ -12057,7 +18515,7 @@ func (m *ChannelMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ChannelMutation) Fields() []string {
-	fields := make([]string, 0, 21)
+	fields := make([]string, 0, 22)
 	if m.workspace_id != nil {
 		fields = append(fields, channel.FieldWorkspaceID)
 	}
@@ -12093,6 +18551,9 @@ func (m *ChannelMutation) Fields() []string {
 	}
 	if m.queue != nil {
 		fields = append(fields, channel.FieldQueueID)
+	}
+	if m.flow != nil {
+		fields = append(fields, channel.FieldFlowID)
 	}
 	if m.locale != nil {
 		fields = append(fields, channel.FieldLocale)
@@ -12153,6 +18614,8 @@ func (m *ChannelMutation) Field(name string) (ent.Value, bool) {
 		return m.PublicKey()
 	case channel.FieldQueueID:
 		return m.QueueID()
+	case channel.FieldFlowID:
+		return m.FlowID()
 	case channel.FieldLocale:
 		return m.Locale()
 	case channel.FieldJoinOpen:
@@ -12204,6 +18667,8 @@ func (m *ChannelMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldPublicKey(ctx)
 	case channel.FieldQueueID:
 		return m.OldQueueID(ctx)
+	case channel.FieldFlowID:
+		return m.OldFlowID(ctx)
 	case channel.FieldLocale:
 		return m.OldLocale(ctx)
 	case channel.FieldJoinOpen:
@@ -12314,6 +18779,13 @@ func (m *ChannelMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetQueueID(v)
+		return nil
+	case channel.FieldFlowID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFlowID(v)
 		return nil
 	case channel.FieldLocale:
 		v, ok := value.(string)
@@ -12453,6 +18925,9 @@ func (m *ChannelMutation) ClearedFields() []string {
 	if m.FieldCleared(channel.FieldQueueID) {
 		fields = append(fields, channel.FieldQueueID)
 	}
+	if m.FieldCleared(channel.FieldFlowID) {
+		fields = append(fields, channel.FieldFlowID)
+	}
 	if m.FieldCleared(channel.FieldLocale) {
 		fields = append(fields, channel.FieldLocale)
 	}
@@ -12490,6 +18965,9 @@ func (m *ChannelMutation) ClearField(name string) error {
 		return nil
 	case channel.FieldQueueID:
 		m.ClearQueueID()
+		return nil
+	case channel.FieldFlowID:
+		m.ClearFlowID()
 		return nil
 	case channel.FieldLocale:
 		m.ClearLocale()
@@ -12553,6 +19031,9 @@ func (m *ChannelMutation) ResetField(name string) error {
 	case channel.FieldQueueID:
 		m.ResetQueueID()
 		return nil
+	case channel.FieldFlowID:
+		m.ResetFlowID()
+		return nil
 	case channel.FieldLocale:
 		m.ResetLocale()
 		return nil
@@ -12586,9 +19067,12 @@ func (m *ChannelMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *ChannelMutation) AddedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 3)
 	if m.queue != nil {
 		edges = append(edges, channel.EdgeQueue)
+	}
+	if m.flow != nil {
+		edges = append(edges, channel.EdgeFlow)
 	}
 	if m.pulls != nil {
 		edges = append(edges, channel.EdgePulls)
@@ -12604,6 +19088,10 @@ func (m *ChannelMutation) AddedIDs(name string) []ent.Value {
 		if id := m.queue; id != nil {
 			return []ent.Value{*id}
 		}
+	case channel.EdgeFlow:
+		if id := m.flow; id != nil {
+			return []ent.Value{*id}
+		}
 	case channel.EdgePulls:
 		ids := make([]ent.Value, 0, len(m.pulls))
 		for id := range m.pulls {
@@ -12616,7 +19104,7 @@ func (m *ChannelMutation) AddedIDs(name string) []ent.Value {
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *ChannelMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 3)
 	if m.removedpulls != nil {
 		edges = append(edges, channel.EdgePulls)
 	}
@@ -12639,9 +19127,12 @@ func (m *ChannelMutation) RemovedIDs(name string) []ent.Value {
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *ChannelMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 3)
 	if m.clearedqueue {
 		edges = append(edges, channel.EdgeQueue)
+	}
+	if m.clearedflow {
+		edges = append(edges, channel.EdgeFlow)
 	}
 	if m.clearedpulls {
 		edges = append(edges, channel.EdgePulls)
@@ -12655,6 +19146,8 @@ func (m *ChannelMutation) EdgeCleared(name string) bool {
 	switch name {
 	case channel.EdgeQueue:
 		return m.clearedqueue
+	case channel.EdgeFlow:
+		return m.clearedflow
 	case channel.EdgePulls:
 		return m.clearedpulls
 	}
@@ -12668,6 +19161,9 @@ func (m *ChannelMutation) ClearEdge(name string) error {
 	case channel.EdgeQueue:
 		m.ClearQueue()
 		return nil
+	case channel.EdgeFlow:
+		m.ClearFlow()
+		return nil
 	}
 	return fmt.Errorf("unknown Channel unique edge %s", name)
 }
@@ -12678,6 +19174,9 @@ func (m *ChannelMutation) ResetEdge(name string) error {
 	switch name {
 	case channel.EdgeQueue:
 		m.ResetQueue()
+		return nil
+	case channel.EdgeFlow:
+		m.ResetFlow()
 		return nil
 	case channel.EdgePulls:
 		m.ResetPulls()
@@ -23453,6 +29952,2016 @@ func (m *EventMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown Event edge %s", name)
 }
 
+// FlowMutation represents an operation that mutates the Flow nodes in the graph.
+type FlowMutation struct {
+	config
+	op               Op
+	typ              string
+	id               *gid.ID
+	workspace_id     *gid.ID
+	version          *int
+	addversion       *int
+	created_at       *time.Time
+	updated_at       *time.Time
+	name             *string
+	last_number      *int
+	addlast_number   *int
+	clearedFields    map[string]struct{}
+	versions         map[gid.ID]struct{}
+	removedversions  map[gid.ID]struct{}
+	clearedversions  bool
+	published        *gid.ID
+	clearedpublished bool
+	draft            *gid.ID
+	cleareddraft     bool
+	channels         map[gid.ID]struct{}
+	removedchannels  map[gid.ID]struct{}
+	clearedchannels  bool
+	done             bool
+	oldValue         func(context.Context) (*Flow, error)
+	predicates       []predicate.Flow
+}
+
+var _ ent.Mutation = (*FlowMutation)(nil)
+
+// flowOption allows management of the mutation configuration using functional options.
+type flowOption func(*FlowMutation)
+
+// newFlowMutation creates new mutation for the Flow entity.
+func newFlowMutation(c config, op Op, opts ...flowOption) *FlowMutation {
+	m := &FlowMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeFlow,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withFlowID sets the ID field of the mutation.
+func withFlowID(id gid.ID) flowOption {
+	return func(m *FlowMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Flow
+		)
+		m.oldValue = func(ctx context.Context) (*Flow, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Flow.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withFlow sets the old Flow of the mutation.
+func withFlow(node *Flow) flowOption {
+	return func(m *FlowMutation) {
+		m.oldValue = func(context.Context) (*Flow, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m FlowMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m FlowMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Flow entities.
+func (m *FlowMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *FlowMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *FlowMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Flow.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *FlowMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *FlowMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the Flow entity.
+// If the Flow object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *FlowMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetVersion sets the "version" field.
+func (m *FlowMutation) SetVersion(i int) {
+	m.version = &i
+	m.addversion = nil
+}
+
+// Version returns the value of the "version" field in the mutation.
+func (m *FlowMutation) Version() (r int, exists bool) {
+	v := m.version
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldVersion returns the old "version" field's value of the Flow entity.
+// If the Flow object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowMutation) OldVersion(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldVersion is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldVersion requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldVersion: %w", err)
+	}
+	return oldValue.Version, nil
+}
+
+// AddVersion adds i to the "version" field.
+func (m *FlowMutation) AddVersion(i int) {
+	if m.addversion != nil {
+		*m.addversion += i
+	} else {
+		m.addversion = &i
+	}
+}
+
+// AddedVersion returns the value that was added to the "version" field in this mutation.
+func (m *FlowMutation) AddedVersion() (r int, exists bool) {
+	v := m.addversion
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetVersion resets all changes to the "version" field.
+func (m *FlowMutation) ResetVersion() {
+	m.version = nil
+	m.addversion = nil
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *FlowMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *FlowMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the Flow entity.
+// If the Flow object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *FlowMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *FlowMutation) SetUpdatedAt(t time.Time) {
+	m.updated_at = &t
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *FlowMutation) UpdatedAt() (r time.Time, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the Flow entity.
+// If the Flow object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowMutation) OldUpdatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *FlowMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+}
+
+// SetName sets the "name" field.
+func (m *FlowMutation) SetName(s string) {
+	m.name = &s
+}
+
+// Name returns the value of the "name" field in the mutation.
+func (m *FlowMutation) Name() (r string, exists bool) {
+	v := m.name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldName returns the old "name" field's value of the Flow entity.
+// If the Flow object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowMutation) OldName(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldName: %w", err)
+	}
+	return oldValue.Name, nil
+}
+
+// ResetName resets all changes to the "name" field.
+func (m *FlowMutation) ResetName() {
+	m.name = nil
+}
+
+// SetPublishedID sets the "published_id" field.
+func (m *FlowMutation) SetPublishedID(gi gid.ID) {
+	m.published = &gi
+}
+
+// PublishedID returns the value of the "published_id" field in the mutation.
+func (m *FlowMutation) PublishedID() (r gid.ID, exists bool) {
+	v := m.published
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPublishedID returns the old "published_id" field's value of the Flow entity.
+// If the Flow object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowMutation) OldPublishedID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPublishedID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPublishedID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPublishedID: %w", err)
+	}
+	return oldValue.PublishedID, nil
+}
+
+// ClearPublishedID clears the value of the "published_id" field.
+func (m *FlowMutation) ClearPublishedID() {
+	m.published = nil
+	m.clearedFields[flow.FieldPublishedID] = struct{}{}
+}
+
+// PublishedIDCleared returns if the "published_id" field was cleared in this mutation.
+func (m *FlowMutation) PublishedIDCleared() bool {
+	_, ok := m.clearedFields[flow.FieldPublishedID]
+	return ok
+}
+
+// ResetPublishedID resets all changes to the "published_id" field.
+func (m *FlowMutation) ResetPublishedID() {
+	m.published = nil
+	delete(m.clearedFields, flow.FieldPublishedID)
+}
+
+// SetDraftID sets the "draft_id" field.
+func (m *FlowMutation) SetDraftID(gi gid.ID) {
+	m.draft = &gi
+}
+
+// DraftID returns the value of the "draft_id" field in the mutation.
+func (m *FlowMutation) DraftID() (r gid.ID, exists bool) {
+	v := m.draft
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDraftID returns the old "draft_id" field's value of the Flow entity.
+// If the Flow object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowMutation) OldDraftID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDraftID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDraftID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDraftID: %w", err)
+	}
+	return oldValue.DraftID, nil
+}
+
+// ClearDraftID clears the value of the "draft_id" field.
+func (m *FlowMutation) ClearDraftID() {
+	m.draft = nil
+	m.clearedFields[flow.FieldDraftID] = struct{}{}
+}
+
+// DraftIDCleared returns if the "draft_id" field was cleared in this mutation.
+func (m *FlowMutation) DraftIDCleared() bool {
+	_, ok := m.clearedFields[flow.FieldDraftID]
+	return ok
+}
+
+// ResetDraftID resets all changes to the "draft_id" field.
+func (m *FlowMutation) ResetDraftID() {
+	m.draft = nil
+	delete(m.clearedFields, flow.FieldDraftID)
+}
+
+// SetLastNumber sets the "last_number" field.
+func (m *FlowMutation) SetLastNumber(i int) {
+	m.last_number = &i
+	m.addlast_number = nil
+}
+
+// LastNumber returns the value of the "last_number" field in the mutation.
+func (m *FlowMutation) LastNumber() (r int, exists bool) {
+	v := m.last_number
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLastNumber returns the old "last_number" field's value of the Flow entity.
+// If the Flow object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowMutation) OldLastNumber(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLastNumber is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLastNumber requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLastNumber: %w", err)
+	}
+	return oldValue.LastNumber, nil
+}
+
+// AddLastNumber adds i to the "last_number" field.
+func (m *FlowMutation) AddLastNumber(i int) {
+	if m.addlast_number != nil {
+		*m.addlast_number += i
+	} else {
+		m.addlast_number = &i
+	}
+}
+
+// AddedLastNumber returns the value that was added to the "last_number" field in this mutation.
+func (m *FlowMutation) AddedLastNumber() (r int, exists bool) {
+	v := m.addlast_number
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetLastNumber resets all changes to the "last_number" field.
+func (m *FlowMutation) ResetLastNumber() {
+	m.last_number = nil
+	m.addlast_number = nil
+}
+
+// AddVersionIDs adds the "versions" edge to the FlowVersion entity by ids.
+func (m *FlowMutation) AddVersionIDs(ids ...gid.ID) {
+	if m.versions == nil {
+		m.versions = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.versions[ids[i]] = struct{}{}
+	}
+}
+
+// ClearVersions clears the "versions" edge to the FlowVersion entity.
+func (m *FlowMutation) ClearVersions() {
+	m.clearedversions = true
+}
+
+// VersionsCleared reports if the "versions" edge to the FlowVersion entity was cleared.
+func (m *FlowMutation) VersionsCleared() bool {
+	return m.clearedversions
+}
+
+// RemoveVersionIDs removes the "versions" edge to the FlowVersion entity by IDs.
+func (m *FlowMutation) RemoveVersionIDs(ids ...gid.ID) {
+	if m.removedversions == nil {
+		m.removedversions = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.versions, ids[i])
+		m.removedversions[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedVersions returns the removed IDs of the "versions" edge to the FlowVersion entity.
+func (m *FlowMutation) RemovedVersionsIDs() (ids []gid.ID) {
+	for id := range m.removedversions {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// VersionsIDs returns the "versions" edge IDs in the mutation.
+func (m *FlowMutation) VersionsIDs() (ids []gid.ID) {
+	for id := range m.versions {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetVersions resets all changes to the "versions" edge.
+func (m *FlowMutation) ResetVersions() {
+	m.versions = nil
+	m.clearedversions = false
+	m.removedversions = nil
+}
+
+// ClearPublished clears the "published" edge to the FlowVersion entity.
+func (m *FlowMutation) ClearPublished() {
+	m.clearedpublished = true
+	m.clearedFields[flow.FieldPublishedID] = struct{}{}
+}
+
+// PublishedCleared reports if the "published" edge to the FlowVersion entity was cleared.
+func (m *FlowMutation) PublishedCleared() bool {
+	return m.PublishedIDCleared() || m.clearedpublished
+}
+
+// PublishedIDs returns the "published" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// PublishedID instead. It exists only for internal usage by the builders.
+func (m *FlowMutation) PublishedIDs() (ids []gid.ID) {
+	if id := m.published; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetPublished resets all changes to the "published" edge.
+func (m *FlowMutation) ResetPublished() {
+	m.published = nil
+	m.clearedpublished = false
+}
+
+// ClearDraft clears the "draft" edge to the FlowVersion entity.
+func (m *FlowMutation) ClearDraft() {
+	m.cleareddraft = true
+	m.clearedFields[flow.FieldDraftID] = struct{}{}
+}
+
+// DraftCleared reports if the "draft" edge to the FlowVersion entity was cleared.
+func (m *FlowMutation) DraftCleared() bool {
+	return m.DraftIDCleared() || m.cleareddraft
+}
+
+// DraftIDs returns the "draft" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// DraftID instead. It exists only for internal usage by the builders.
+func (m *FlowMutation) DraftIDs() (ids []gid.ID) {
+	if id := m.draft; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetDraft resets all changes to the "draft" edge.
+func (m *FlowMutation) ResetDraft() {
+	m.draft = nil
+	m.cleareddraft = false
+}
+
+// AddChannelIDs adds the "channels" edge to the Channel entity by ids.
+func (m *FlowMutation) AddChannelIDs(ids ...gid.ID) {
+	if m.channels == nil {
+		m.channels = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.channels[ids[i]] = struct{}{}
+	}
+}
+
+// ClearChannels clears the "channels" edge to the Channel entity.
+func (m *FlowMutation) ClearChannels() {
+	m.clearedchannels = true
+}
+
+// ChannelsCleared reports if the "channels" edge to the Channel entity was cleared.
+func (m *FlowMutation) ChannelsCleared() bool {
+	return m.clearedchannels
+}
+
+// RemoveChannelIDs removes the "channels" edge to the Channel entity by IDs.
+func (m *FlowMutation) RemoveChannelIDs(ids ...gid.ID) {
+	if m.removedchannels == nil {
+		m.removedchannels = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.channels, ids[i])
+		m.removedchannels[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedChannels returns the removed IDs of the "channels" edge to the Channel entity.
+func (m *FlowMutation) RemovedChannelsIDs() (ids []gid.ID) {
+	for id := range m.removedchannels {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ChannelsIDs returns the "channels" edge IDs in the mutation.
+func (m *FlowMutation) ChannelsIDs() (ids []gid.ID) {
+	for id := range m.channels {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetChannels resets all changes to the "channels" edge.
+func (m *FlowMutation) ResetChannels() {
+	m.channels = nil
+	m.clearedchannels = false
+	m.removedchannels = nil
+}
+
+// Where appends a list predicates to the FlowMutation builder.
+func (m *FlowMutation) Where(ps ...predicate.Flow) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the FlowMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *FlowMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Flow, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *FlowMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *FlowMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Flow).
+func (m *FlowMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *FlowMutation) Fields() []string {
+	fields := make([]string, 0, 8)
+	if m.workspace_id != nil {
+		fields = append(fields, flow.FieldWorkspaceID)
+	}
+	if m.version != nil {
+		fields = append(fields, flow.FieldVersion)
+	}
+	if m.created_at != nil {
+		fields = append(fields, flow.FieldCreatedAt)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, flow.FieldUpdatedAt)
+	}
+	if m.name != nil {
+		fields = append(fields, flow.FieldName)
+	}
+	if m.published != nil {
+		fields = append(fields, flow.FieldPublishedID)
+	}
+	if m.draft != nil {
+		fields = append(fields, flow.FieldDraftID)
+	}
+	if m.last_number != nil {
+		fields = append(fields, flow.FieldLastNumber)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *FlowMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case flow.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case flow.FieldVersion:
+		return m.Version()
+	case flow.FieldCreatedAt:
+		return m.CreatedAt()
+	case flow.FieldUpdatedAt:
+		return m.UpdatedAt()
+	case flow.FieldName:
+		return m.Name()
+	case flow.FieldPublishedID:
+		return m.PublishedID()
+	case flow.FieldDraftID:
+		return m.DraftID()
+	case flow.FieldLastNumber:
+		return m.LastNumber()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *FlowMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case flow.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case flow.FieldVersion:
+		return m.OldVersion(ctx)
+	case flow.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case flow.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	case flow.FieldName:
+		return m.OldName(ctx)
+	case flow.FieldPublishedID:
+		return m.OldPublishedID(ctx)
+	case flow.FieldDraftID:
+		return m.OldDraftID(ctx)
+	case flow.FieldLastNumber:
+		return m.OldLastNumber(ctx)
+	}
+	return nil, fmt.Errorf("unknown Flow field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *FlowMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case flow.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case flow.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetVersion(v)
+		return nil
+	case flow.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case flow.FieldUpdatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	case flow.FieldName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetName(v)
+		return nil
+	case flow.FieldPublishedID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPublishedID(v)
+		return nil
+	case flow.FieldDraftID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDraftID(v)
+		return nil
+	case flow.FieldLastNumber:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLastNumber(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Flow field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *FlowMutation) AddedFields() []string {
+	var fields []string
+	if m.addversion != nil {
+		fields = append(fields, flow.FieldVersion)
+	}
+	if m.addlast_number != nil {
+		fields = append(fields, flow.FieldLastNumber)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *FlowMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case flow.FieldVersion:
+		return m.AddedVersion()
+	case flow.FieldLastNumber:
+		return m.AddedLastNumber()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *FlowMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case flow.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddVersion(v)
+		return nil
+	case flow.FieldLastNumber:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddLastNumber(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Flow numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *FlowMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(flow.FieldPublishedID) {
+		fields = append(fields, flow.FieldPublishedID)
+	}
+	if m.FieldCleared(flow.FieldDraftID) {
+		fields = append(fields, flow.FieldDraftID)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *FlowMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *FlowMutation) ClearField(name string) error {
+	switch name {
+	case flow.FieldPublishedID:
+		m.ClearPublishedID()
+		return nil
+	case flow.FieldDraftID:
+		m.ClearDraftID()
+		return nil
+	}
+	return fmt.Errorf("unknown Flow nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *FlowMutation) ResetField(name string) error {
+	switch name {
+	case flow.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case flow.FieldVersion:
+		m.ResetVersion()
+		return nil
+	case flow.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case flow.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	case flow.FieldName:
+		m.ResetName()
+		return nil
+	case flow.FieldPublishedID:
+		m.ResetPublishedID()
+		return nil
+	case flow.FieldDraftID:
+		m.ResetDraftID()
+		return nil
+	case flow.FieldLastNumber:
+		m.ResetLastNumber()
+		return nil
+	}
+	return fmt.Errorf("unknown Flow field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *FlowMutation) AddedEdges() []string {
+	edges := make([]string, 0, 4)
+	if m.versions != nil {
+		edges = append(edges, flow.EdgeVersions)
+	}
+	if m.published != nil {
+		edges = append(edges, flow.EdgePublished)
+	}
+	if m.draft != nil {
+		edges = append(edges, flow.EdgeDraft)
+	}
+	if m.channels != nil {
+		edges = append(edges, flow.EdgeChannels)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *FlowMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case flow.EdgeVersions:
+		ids := make([]ent.Value, 0, len(m.versions))
+		for id := range m.versions {
+			ids = append(ids, id)
+		}
+		return ids
+	case flow.EdgePublished:
+		if id := m.published; id != nil {
+			return []ent.Value{*id}
+		}
+	case flow.EdgeDraft:
+		if id := m.draft; id != nil {
+			return []ent.Value{*id}
+		}
+	case flow.EdgeChannels:
+		ids := make([]ent.Value, 0, len(m.channels))
+		for id := range m.channels {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *FlowMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 4)
+	if m.removedversions != nil {
+		edges = append(edges, flow.EdgeVersions)
+	}
+	if m.removedchannels != nil {
+		edges = append(edges, flow.EdgeChannels)
+	}
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *FlowMutation) RemovedIDs(name string) []ent.Value {
+	switch name {
+	case flow.EdgeVersions:
+		ids := make([]ent.Value, 0, len(m.removedversions))
+		for id := range m.removedversions {
+			ids = append(ids, id)
+		}
+		return ids
+	case flow.EdgeChannels:
+		ids := make([]ent.Value, 0, len(m.removedchannels))
+		for id := range m.removedchannels {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *FlowMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 4)
+	if m.clearedversions {
+		edges = append(edges, flow.EdgeVersions)
+	}
+	if m.clearedpublished {
+		edges = append(edges, flow.EdgePublished)
+	}
+	if m.cleareddraft {
+		edges = append(edges, flow.EdgeDraft)
+	}
+	if m.clearedchannels {
+		edges = append(edges, flow.EdgeChannels)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *FlowMutation) EdgeCleared(name string) bool {
+	switch name {
+	case flow.EdgeVersions:
+		return m.clearedversions
+	case flow.EdgePublished:
+		return m.clearedpublished
+	case flow.EdgeDraft:
+		return m.cleareddraft
+	case flow.EdgeChannels:
+		return m.clearedchannels
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *FlowMutation) ClearEdge(name string) error {
+	switch name {
+	case flow.EdgePublished:
+		m.ClearPublished()
+		return nil
+	case flow.EdgeDraft:
+		m.ClearDraft()
+		return nil
+	}
+	return fmt.Errorf("unknown Flow unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *FlowMutation) ResetEdge(name string) error {
+	switch name {
+	case flow.EdgeVersions:
+		m.ResetVersions()
+		return nil
+	case flow.EdgePublished:
+		m.ResetPublished()
+		return nil
+	case flow.EdgeDraft:
+		m.ResetDraft()
+		return nil
+	case flow.EdgeChannels:
+		m.ResetChannels()
+		return nil
+	}
+	return fmt.Errorf("unknown Flow edge %s", name)
+}
+
+// FlowVersionMutation represents an operation that mutates the FlowVersion nodes in the graph.
+type FlowVersionMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *gid.ID
+	workspace_id   *gid.ID
+	number         *int
+	addnumber      *int
+	document       *json.RawMessage
+	appenddocument json.RawMessage
+	comment        *string
+	created_at     *time.Time
+	published_at   *time.Time
+	clearedFields  map[string]struct{}
+	flow           *gid.ID
+	clearedflow    bool
+	author         *gid.ID
+	clearedauthor  bool
+	done           bool
+	oldValue       func(context.Context) (*FlowVersion, error)
+	predicates     []predicate.FlowVersion
+}
+
+var _ ent.Mutation = (*FlowVersionMutation)(nil)
+
+// flowversionOption allows management of the mutation configuration using functional options.
+type flowversionOption func(*FlowVersionMutation)
+
+// newFlowVersionMutation creates new mutation for the FlowVersion entity.
+func newFlowVersionMutation(c config, op Op, opts ...flowversionOption) *FlowVersionMutation {
+	m := &FlowVersionMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeFlowVersion,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withFlowVersionID sets the ID field of the mutation.
+func withFlowVersionID(id gid.ID) flowversionOption {
+	return func(m *FlowVersionMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *FlowVersion
+		)
+		m.oldValue = func(ctx context.Context) (*FlowVersion, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().FlowVersion.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withFlowVersion sets the old FlowVersion of the mutation.
+func withFlowVersion(node *FlowVersion) flowversionOption {
+	return func(m *FlowVersionMutation) {
+		m.oldValue = func(context.Context) (*FlowVersion, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m FlowVersionMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m FlowVersionMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of FlowVersion entities.
+func (m *FlowVersionMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *FlowVersionMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *FlowVersionMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().FlowVersion.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *FlowVersionMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *FlowVersionMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the FlowVersion entity.
+// If the FlowVersion object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowVersionMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *FlowVersionMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetFlowID sets the "flow_id" field.
+func (m *FlowVersionMutation) SetFlowID(gi gid.ID) {
+	m.flow = &gi
+}
+
+// FlowID returns the value of the "flow_id" field in the mutation.
+func (m *FlowVersionMutation) FlowID() (r gid.ID, exists bool) {
+	v := m.flow
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFlowID returns the old "flow_id" field's value of the FlowVersion entity.
+// If the FlowVersion object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowVersionMutation) OldFlowID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFlowID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFlowID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFlowID: %w", err)
+	}
+	return oldValue.FlowID, nil
+}
+
+// ResetFlowID resets all changes to the "flow_id" field.
+func (m *FlowVersionMutation) ResetFlowID() {
+	m.flow = nil
+}
+
+// SetNumber sets the "number" field.
+func (m *FlowVersionMutation) SetNumber(i int) {
+	m.number = &i
+	m.addnumber = nil
+}
+
+// Number returns the value of the "number" field in the mutation.
+func (m *FlowVersionMutation) Number() (r int, exists bool) {
+	v := m.number
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNumber returns the old "number" field's value of the FlowVersion entity.
+// If the FlowVersion object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowVersionMutation) OldNumber(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNumber is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNumber requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNumber: %w", err)
+	}
+	return oldValue.Number, nil
+}
+
+// AddNumber adds i to the "number" field.
+func (m *FlowVersionMutation) AddNumber(i int) {
+	if m.addnumber != nil {
+		*m.addnumber += i
+	} else {
+		m.addnumber = &i
+	}
+}
+
+// AddedNumber returns the value that was added to the "number" field in this mutation.
+func (m *FlowVersionMutation) AddedNumber() (r int, exists bool) {
+	v := m.addnumber
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetNumber resets all changes to the "number" field.
+func (m *FlowVersionMutation) ResetNumber() {
+	m.number = nil
+	m.addnumber = nil
+}
+
+// SetDocument sets the "document" field.
+func (m *FlowVersionMutation) SetDocument(jm json.RawMessage) {
+	m.document = &jm
+	m.appenddocument = nil
+}
+
+// Document returns the value of the "document" field in the mutation.
+func (m *FlowVersionMutation) Document() (r json.RawMessage, exists bool) {
+	v := m.document
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDocument returns the old "document" field's value of the FlowVersion entity.
+// If the FlowVersion object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowVersionMutation) OldDocument(ctx context.Context) (v json.RawMessage, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDocument is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDocument requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDocument: %w", err)
+	}
+	return oldValue.Document, nil
+}
+
+// AppendDocument adds jm to the "document" field.
+func (m *FlowVersionMutation) AppendDocument(jm json.RawMessage) {
+	m.appenddocument = append(m.appenddocument, jm...)
+}
+
+// AppendedDocument returns the list of values that were appended to the "document" field in this mutation.
+func (m *FlowVersionMutation) AppendedDocument() (json.RawMessage, bool) {
+	if len(m.appenddocument) == 0 {
+		return nil, false
+	}
+	return m.appenddocument, true
+}
+
+// ResetDocument resets all changes to the "document" field.
+func (m *FlowVersionMutation) ResetDocument() {
+	m.document = nil
+	m.appenddocument = nil
+}
+
+// SetComment sets the "comment" field.
+func (m *FlowVersionMutation) SetComment(s string) {
+	m.comment = &s
+}
+
+// Comment returns the value of the "comment" field in the mutation.
+func (m *FlowVersionMutation) Comment() (r string, exists bool) {
+	v := m.comment
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldComment returns the old "comment" field's value of the FlowVersion entity.
+// If the FlowVersion object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowVersionMutation) OldComment(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldComment is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldComment requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldComment: %w", err)
+	}
+	return oldValue.Comment, nil
+}
+
+// ClearComment clears the value of the "comment" field.
+func (m *FlowVersionMutation) ClearComment() {
+	m.comment = nil
+	m.clearedFields[flowversion.FieldComment] = struct{}{}
+}
+
+// CommentCleared returns if the "comment" field was cleared in this mutation.
+func (m *FlowVersionMutation) CommentCleared() bool {
+	_, ok := m.clearedFields[flowversion.FieldComment]
+	return ok
+}
+
+// ResetComment resets all changes to the "comment" field.
+func (m *FlowVersionMutation) ResetComment() {
+	m.comment = nil
+	delete(m.clearedFields, flowversion.FieldComment)
+}
+
+// SetAuthorID sets the "author_id" field.
+func (m *FlowVersionMutation) SetAuthorID(gi gid.ID) {
+	m.author = &gi
+}
+
+// AuthorID returns the value of the "author_id" field in the mutation.
+func (m *FlowVersionMutation) AuthorID() (r gid.ID, exists bool) {
+	v := m.author
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAuthorID returns the old "author_id" field's value of the FlowVersion entity.
+// If the FlowVersion object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowVersionMutation) OldAuthorID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAuthorID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAuthorID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAuthorID: %w", err)
+	}
+	return oldValue.AuthorID, nil
+}
+
+// ClearAuthorID clears the value of the "author_id" field.
+func (m *FlowVersionMutation) ClearAuthorID() {
+	m.author = nil
+	m.clearedFields[flowversion.FieldAuthorID] = struct{}{}
+}
+
+// AuthorIDCleared returns if the "author_id" field was cleared in this mutation.
+func (m *FlowVersionMutation) AuthorIDCleared() bool {
+	_, ok := m.clearedFields[flowversion.FieldAuthorID]
+	return ok
+}
+
+// ResetAuthorID resets all changes to the "author_id" field.
+func (m *FlowVersionMutation) ResetAuthorID() {
+	m.author = nil
+	delete(m.clearedFields, flowversion.FieldAuthorID)
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *FlowVersionMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *FlowVersionMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the FlowVersion entity.
+// If the FlowVersion object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowVersionMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *FlowVersionMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetPublishedAt sets the "published_at" field.
+func (m *FlowVersionMutation) SetPublishedAt(t time.Time) {
+	m.published_at = &t
+}
+
+// PublishedAt returns the value of the "published_at" field in the mutation.
+func (m *FlowVersionMutation) PublishedAt() (r time.Time, exists bool) {
+	v := m.published_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPublishedAt returns the old "published_at" field's value of the FlowVersion entity.
+// If the FlowVersion object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *FlowVersionMutation) OldPublishedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPublishedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPublishedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPublishedAt: %w", err)
+	}
+	return oldValue.PublishedAt, nil
+}
+
+// ClearPublishedAt clears the value of the "published_at" field.
+func (m *FlowVersionMutation) ClearPublishedAt() {
+	m.published_at = nil
+	m.clearedFields[flowversion.FieldPublishedAt] = struct{}{}
+}
+
+// PublishedAtCleared returns if the "published_at" field was cleared in this mutation.
+func (m *FlowVersionMutation) PublishedAtCleared() bool {
+	_, ok := m.clearedFields[flowversion.FieldPublishedAt]
+	return ok
+}
+
+// ResetPublishedAt resets all changes to the "published_at" field.
+func (m *FlowVersionMutation) ResetPublishedAt() {
+	m.published_at = nil
+	delete(m.clearedFields, flowversion.FieldPublishedAt)
+}
+
+// ClearFlow clears the "flow" edge to the Flow entity.
+func (m *FlowVersionMutation) ClearFlow() {
+	m.clearedflow = true
+	m.clearedFields[flowversion.FieldFlowID] = struct{}{}
+}
+
+// FlowCleared reports if the "flow" edge to the Flow entity was cleared.
+func (m *FlowVersionMutation) FlowCleared() bool {
+	return m.clearedflow
+}
+
+// FlowIDs returns the "flow" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// FlowID instead. It exists only for internal usage by the builders.
+func (m *FlowVersionMutation) FlowIDs() (ids []gid.ID) {
+	if id := m.flow; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetFlow resets all changes to the "flow" edge.
+func (m *FlowVersionMutation) ResetFlow() {
+	m.flow = nil
+	m.clearedflow = false
+}
+
+// ClearAuthor clears the "author" edge to the Agent entity.
+func (m *FlowVersionMutation) ClearAuthor() {
+	m.clearedauthor = true
+	m.clearedFields[flowversion.FieldAuthorID] = struct{}{}
+}
+
+// AuthorCleared reports if the "author" edge to the Agent entity was cleared.
+func (m *FlowVersionMutation) AuthorCleared() bool {
+	return m.AuthorIDCleared() || m.clearedauthor
+}
+
+// AuthorIDs returns the "author" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// AuthorID instead. It exists only for internal usage by the builders.
+func (m *FlowVersionMutation) AuthorIDs() (ids []gid.ID) {
+	if id := m.author; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetAuthor resets all changes to the "author" edge.
+func (m *FlowVersionMutation) ResetAuthor() {
+	m.author = nil
+	m.clearedauthor = false
+}
+
+// Where appends a list predicates to the FlowVersionMutation builder.
+func (m *FlowVersionMutation) Where(ps ...predicate.FlowVersion) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the FlowVersionMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *FlowVersionMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.FlowVersion, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *FlowVersionMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *FlowVersionMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (FlowVersion).
+func (m *FlowVersionMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *FlowVersionMutation) Fields() []string {
+	fields := make([]string, 0, 8)
+	if m.workspace_id != nil {
+		fields = append(fields, flowversion.FieldWorkspaceID)
+	}
+	if m.flow != nil {
+		fields = append(fields, flowversion.FieldFlowID)
+	}
+	if m.number != nil {
+		fields = append(fields, flowversion.FieldNumber)
+	}
+	if m.document != nil {
+		fields = append(fields, flowversion.FieldDocument)
+	}
+	if m.comment != nil {
+		fields = append(fields, flowversion.FieldComment)
+	}
+	if m.author != nil {
+		fields = append(fields, flowversion.FieldAuthorID)
+	}
+	if m.created_at != nil {
+		fields = append(fields, flowversion.FieldCreatedAt)
+	}
+	if m.published_at != nil {
+		fields = append(fields, flowversion.FieldPublishedAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *FlowVersionMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case flowversion.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case flowversion.FieldFlowID:
+		return m.FlowID()
+	case flowversion.FieldNumber:
+		return m.Number()
+	case flowversion.FieldDocument:
+		return m.Document()
+	case flowversion.FieldComment:
+		return m.Comment()
+	case flowversion.FieldAuthorID:
+		return m.AuthorID()
+	case flowversion.FieldCreatedAt:
+		return m.CreatedAt()
+	case flowversion.FieldPublishedAt:
+		return m.PublishedAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *FlowVersionMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case flowversion.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case flowversion.FieldFlowID:
+		return m.OldFlowID(ctx)
+	case flowversion.FieldNumber:
+		return m.OldNumber(ctx)
+	case flowversion.FieldDocument:
+		return m.OldDocument(ctx)
+	case flowversion.FieldComment:
+		return m.OldComment(ctx)
+	case flowversion.FieldAuthorID:
+		return m.OldAuthorID(ctx)
+	case flowversion.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case flowversion.FieldPublishedAt:
+		return m.OldPublishedAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown FlowVersion field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *FlowVersionMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case flowversion.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case flowversion.FieldFlowID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFlowID(v)
+		return nil
+	case flowversion.FieldNumber:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNumber(v)
+		return nil
+	case flowversion.FieldDocument:
+		v, ok := value.(json.RawMessage)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDocument(v)
+		return nil
+	case flowversion.FieldComment:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetComment(v)
+		return nil
+	case flowversion.FieldAuthorID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAuthorID(v)
+		return nil
+	case flowversion.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case flowversion.FieldPublishedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPublishedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown FlowVersion field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *FlowVersionMutation) AddedFields() []string {
+	var fields []string
+	if m.addnumber != nil {
+		fields = append(fields, flowversion.FieldNumber)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *FlowVersionMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case flowversion.FieldNumber:
+		return m.AddedNumber()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *FlowVersionMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case flowversion.FieldNumber:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddNumber(v)
+		return nil
+	}
+	return fmt.Errorf("unknown FlowVersion numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *FlowVersionMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(flowversion.FieldComment) {
+		fields = append(fields, flowversion.FieldComment)
+	}
+	if m.FieldCleared(flowversion.FieldAuthorID) {
+		fields = append(fields, flowversion.FieldAuthorID)
+	}
+	if m.FieldCleared(flowversion.FieldPublishedAt) {
+		fields = append(fields, flowversion.FieldPublishedAt)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *FlowVersionMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *FlowVersionMutation) ClearField(name string) error {
+	switch name {
+	case flowversion.FieldComment:
+		m.ClearComment()
+		return nil
+	case flowversion.FieldAuthorID:
+		m.ClearAuthorID()
+		return nil
+	case flowversion.FieldPublishedAt:
+		m.ClearPublishedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown FlowVersion nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *FlowVersionMutation) ResetField(name string) error {
+	switch name {
+	case flowversion.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case flowversion.FieldFlowID:
+		m.ResetFlowID()
+		return nil
+	case flowversion.FieldNumber:
+		m.ResetNumber()
+		return nil
+	case flowversion.FieldDocument:
+		m.ResetDocument()
+		return nil
+	case flowversion.FieldComment:
+		m.ResetComment()
+		return nil
+	case flowversion.FieldAuthorID:
+		m.ResetAuthorID()
+		return nil
+	case flowversion.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case flowversion.FieldPublishedAt:
+		m.ResetPublishedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown FlowVersion field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *FlowVersionMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.flow != nil {
+		edges = append(edges, flowversion.EdgeFlow)
+	}
+	if m.author != nil {
+		edges = append(edges, flowversion.EdgeAuthor)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *FlowVersionMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case flowversion.EdgeFlow:
+		if id := m.flow; id != nil {
+			return []ent.Value{*id}
+		}
+	case flowversion.EdgeAuthor:
+		if id := m.author; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *FlowVersionMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *FlowVersionMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *FlowVersionMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedflow {
+		edges = append(edges, flowversion.EdgeFlow)
+	}
+	if m.clearedauthor {
+		edges = append(edges, flowversion.EdgeAuthor)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *FlowVersionMutation) EdgeCleared(name string) bool {
+	switch name {
+	case flowversion.EdgeFlow:
+		return m.clearedflow
+	case flowversion.EdgeAuthor:
+		return m.clearedauthor
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *FlowVersionMutation) ClearEdge(name string) error {
+	switch name {
+	case flowversion.EdgeFlow:
+		m.ClearFlow()
+		return nil
+	case flowversion.EdgeAuthor:
+		m.ClearAuthor()
+		return nil
+	}
+	return fmt.Errorf("unknown FlowVersion unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *FlowVersionMutation) ResetEdge(name string) error {
+	switch name {
+	case flowversion.EdgeFlow:
+		m.ResetFlow()
+		return nil
+	case flowversion.EdgeAuthor:
+		m.ResetAuthor()
+		return nil
+	}
+	return fmt.Errorf("unknown FlowVersion edge %s", name)
+}
+
 // FollowerMutation represents an operation that mutates the Follower nodes in the graph.
 type FollowerMutation struct {
 	config
@@ -26302,6 +34811,9 @@ type InteractionMutation struct {
 	decisions              map[gid.ID]struct{}
 	removeddecisions       map[gid.ID]struct{}
 	cleareddecisions       bool
+	calls                  map[gid.ID]struct{}
+	removedcalls           map[gid.ID]struct{}
+	clearedcalls           bool
 	consultant_rows        map[gid.ID]struct{}
 	removedconsultant_rows map[gid.ID]struct{}
 	clearedconsultant_rows bool
@@ -28547,6 +37059,60 @@ func (m *InteractionMutation) ResetDecisions() {
 	m.removeddecisions = nil
 }
 
+// AddCallIDs adds the "calls" edge to the Call entity by ids.
+func (m *InteractionMutation) AddCallIDs(ids ...gid.ID) {
+	if m.calls == nil {
+		m.calls = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		m.calls[ids[i]] = struct{}{}
+	}
+}
+
+// ClearCalls clears the "calls" edge to the Call entity.
+func (m *InteractionMutation) ClearCalls() {
+	m.clearedcalls = true
+}
+
+// CallsCleared reports if the "calls" edge to the Call entity was cleared.
+func (m *InteractionMutation) CallsCleared() bool {
+	return m.clearedcalls
+}
+
+// RemoveCallIDs removes the "calls" edge to the Call entity by IDs.
+func (m *InteractionMutation) RemoveCallIDs(ids ...gid.ID) {
+	if m.removedcalls == nil {
+		m.removedcalls = make(map[gid.ID]struct{})
+	}
+	for i := range ids {
+		delete(m.calls, ids[i])
+		m.removedcalls[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedCalls returns the removed IDs of the "calls" edge to the Call entity.
+func (m *InteractionMutation) RemovedCallsIDs() (ids []gid.ID) {
+	for id := range m.removedcalls {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// CallsIDs returns the "calls" edge IDs in the mutation.
+func (m *InteractionMutation) CallsIDs() (ids []gid.ID) {
+	for id := range m.calls {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetCalls resets all changes to the "calls" edge.
+func (m *InteractionMutation) ResetCalls() {
+	m.calls = nil
+	m.clearedcalls = false
+	m.removedcalls = nil
+}
+
 // AddConsultantRowIDs adds the "consultant_rows" edge to the Consultant entity by ids.
 func (m *InteractionMutation) AddConsultantRowIDs(ids ...gid.ID) {
 	if m.consultant_rows == nil {
@@ -29461,7 +38027,7 @@ func (m *InteractionMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *InteractionMutation) AddedEdges() []string {
-	edges := make([]string, 0, 16)
+	edges := make([]string, 0, 17)
 	if m.conversation != nil {
 		edges = append(edges, interaction.EdgeConversation)
 	}
@@ -29506,6 +38072,9 @@ func (m *InteractionMutation) AddedEdges() []string {
 	}
 	if m.decisions != nil {
 		edges = append(edges, interaction.EdgeDecisions)
+	}
+	if m.calls != nil {
+		edges = append(edges, interaction.EdgeCalls)
 	}
 	if m.consultant_rows != nil {
 		edges = append(edges, interaction.EdgeConsultantRows)
@@ -29589,6 +38158,12 @@ func (m *InteractionMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case interaction.EdgeCalls:
+		ids := make([]ent.Value, 0, len(m.calls))
+		for id := range m.calls {
+			ids = append(ids, id)
+		}
+		return ids
 	case interaction.EdgeConsultantRows:
 		ids := make([]ent.Value, 0, len(m.consultant_rows))
 		for id := range m.consultant_rows {
@@ -29601,7 +38176,7 @@ func (m *InteractionMutation) AddedIDs(name string) []ent.Value {
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *InteractionMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 16)
+	edges := make([]string, 0, 17)
 	if m.removedcontinued_by != nil {
 		edges = append(edges, interaction.EdgeContinuedBy)
 	}
@@ -29619,6 +38194,9 @@ func (m *InteractionMutation) RemovedEdges() []string {
 	}
 	if m.removeddecisions != nil {
 		edges = append(edges, interaction.EdgeDecisions)
+	}
+	if m.removedcalls != nil {
+		edges = append(edges, interaction.EdgeCalls)
 	}
 	if m.removedconsultant_rows != nil {
 		edges = append(edges, interaction.EdgeConsultantRows)
@@ -29666,6 +38244,12 @@ func (m *InteractionMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case interaction.EdgeCalls:
+		ids := make([]ent.Value, 0, len(m.removedcalls))
+		for id := range m.removedcalls {
+			ids = append(ids, id)
+		}
+		return ids
 	case interaction.EdgeConsultantRows:
 		ids := make([]ent.Value, 0, len(m.removedconsultant_rows))
 		for id := range m.removedconsultant_rows {
@@ -29678,7 +38262,7 @@ func (m *InteractionMutation) RemovedIDs(name string) []ent.Value {
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *InteractionMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 16)
+	edges := make([]string, 0, 17)
 	if m.clearedconversation {
 		edges = append(edges, interaction.EdgeConversation)
 	}
@@ -29724,6 +38308,9 @@ func (m *InteractionMutation) ClearedEdges() []string {
 	if m.cleareddecisions {
 		edges = append(edges, interaction.EdgeDecisions)
 	}
+	if m.clearedcalls {
+		edges = append(edges, interaction.EdgeCalls)
+	}
 	if m.clearedconsultant_rows {
 		edges = append(edges, interaction.EdgeConsultantRows)
 	}
@@ -29764,6 +38351,8 @@ func (m *InteractionMutation) EdgeCleared(name string) bool {
 		return m.clearedconsultants
 	case interaction.EdgeDecisions:
 		return m.cleareddecisions
+	case interaction.EdgeCalls:
+		return m.clearedcalls
 	case interaction.EdgeConsultantRows:
 		return m.clearedconsultant_rows
 	}
@@ -29853,6 +38442,9 @@ func (m *InteractionMutation) ResetEdge(name string) error {
 		return nil
 	case interaction.EdgeDecisions:
 		m.ResetDecisions()
+		return nil
+	case interaction.EdgeCalls:
+		m.ResetCalls()
 		return nil
 	case interaction.EdgeConsultantRows:
 		m.ResetConsultantRows()
@@ -43953,6 +52545,1035 @@ func (m *ParticipantMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown Participant edge %s", name)
 }
 
+// PhoneContactMutation represents an operation that mutates the PhoneContact nodes in the graph.
+type PhoneContactMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *gid.ID
+	workspace_id  *gid.ID
+	agent_id      *gid.ID
+	node          *string
+	contact       *string
+	source        *string
+	transport     *string
+	call_id       *string
+	seq           *int64
+	addseq        *int64
+	user_agent    *string
+	expires_at    *time.Time
+	seen_at       *time.Time
+	clearedFields map[string]struct{}
+	phone         *gid.ID
+	clearedphone  bool
+	done          bool
+	oldValue      func(context.Context) (*PhoneContact, error)
+	predicates    []predicate.PhoneContact
+}
+
+var _ ent.Mutation = (*PhoneContactMutation)(nil)
+
+// phonecontactOption allows management of the mutation configuration using functional options.
+type phonecontactOption func(*PhoneContactMutation)
+
+// newPhoneContactMutation creates new mutation for the PhoneContact entity.
+func newPhoneContactMutation(c config, op Op, opts ...phonecontactOption) *PhoneContactMutation {
+	m := &PhoneContactMutation{
+		config:        c,
+		op:            op,
+		typ:           TypePhoneContact,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withPhoneContactID sets the ID field of the mutation.
+func withPhoneContactID(id gid.ID) phonecontactOption {
+	return func(m *PhoneContactMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *PhoneContact
+		)
+		m.oldValue = func(ctx context.Context) (*PhoneContact, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().PhoneContact.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withPhoneContact sets the old PhoneContact of the mutation.
+func withPhoneContact(node *PhoneContact) phonecontactOption {
+	return func(m *PhoneContactMutation) {
+		m.oldValue = func(context.Context) (*PhoneContact, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m PhoneContactMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m PhoneContactMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of PhoneContact entities.
+func (m *PhoneContactMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *PhoneContactMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *PhoneContactMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().PhoneContact.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *PhoneContactMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *PhoneContactMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the PhoneContact entity.
+// If the PhoneContact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PhoneContactMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *PhoneContactMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetAgentPhoneID sets the "agent_phone_id" field.
+func (m *PhoneContactMutation) SetAgentPhoneID(gi gid.ID) {
+	m.phone = &gi
+}
+
+// AgentPhoneID returns the value of the "agent_phone_id" field in the mutation.
+func (m *PhoneContactMutation) AgentPhoneID() (r gid.ID, exists bool) {
+	v := m.phone
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAgentPhoneID returns the old "agent_phone_id" field's value of the PhoneContact entity.
+// If the PhoneContact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PhoneContactMutation) OldAgentPhoneID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAgentPhoneID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAgentPhoneID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAgentPhoneID: %w", err)
+	}
+	return oldValue.AgentPhoneID, nil
+}
+
+// ResetAgentPhoneID resets all changes to the "agent_phone_id" field.
+func (m *PhoneContactMutation) ResetAgentPhoneID() {
+	m.phone = nil
+}
+
+// SetAgentID sets the "agent_id" field.
+func (m *PhoneContactMutation) SetAgentID(gi gid.ID) {
+	m.agent_id = &gi
+}
+
+// AgentID returns the value of the "agent_id" field in the mutation.
+func (m *PhoneContactMutation) AgentID() (r gid.ID, exists bool) {
+	v := m.agent_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAgentID returns the old "agent_id" field's value of the PhoneContact entity.
+// If the PhoneContact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PhoneContactMutation) OldAgentID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAgentID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAgentID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAgentID: %w", err)
+	}
+	return oldValue.AgentID, nil
+}
+
+// ResetAgentID resets all changes to the "agent_id" field.
+func (m *PhoneContactMutation) ResetAgentID() {
+	m.agent_id = nil
+}
+
+// SetNode sets the "node" field.
+func (m *PhoneContactMutation) SetNode(s string) {
+	m.node = &s
+}
+
+// Node returns the value of the "node" field in the mutation.
+func (m *PhoneContactMutation) Node() (r string, exists bool) {
+	v := m.node
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNode returns the old "node" field's value of the PhoneContact entity.
+// If the PhoneContact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PhoneContactMutation) OldNode(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNode is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNode requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNode: %w", err)
+	}
+	return oldValue.Node, nil
+}
+
+// ResetNode resets all changes to the "node" field.
+func (m *PhoneContactMutation) ResetNode() {
+	m.node = nil
+}
+
+// SetContact sets the "contact" field.
+func (m *PhoneContactMutation) SetContact(s string) {
+	m.contact = &s
+}
+
+// Contact returns the value of the "contact" field in the mutation.
+func (m *PhoneContactMutation) Contact() (r string, exists bool) {
+	v := m.contact
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldContact returns the old "contact" field's value of the PhoneContact entity.
+// If the PhoneContact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PhoneContactMutation) OldContact(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldContact is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldContact requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldContact: %w", err)
+	}
+	return oldValue.Contact, nil
+}
+
+// ResetContact resets all changes to the "contact" field.
+func (m *PhoneContactMutation) ResetContact() {
+	m.contact = nil
+}
+
+// SetSource sets the "source" field.
+func (m *PhoneContactMutation) SetSource(s string) {
+	m.source = &s
+}
+
+// Source returns the value of the "source" field in the mutation.
+func (m *PhoneContactMutation) Source() (r string, exists bool) {
+	v := m.source
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSource returns the old "source" field's value of the PhoneContact entity.
+// If the PhoneContact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PhoneContactMutation) OldSource(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSource is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSource requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSource: %w", err)
+	}
+	return oldValue.Source, nil
+}
+
+// ResetSource resets all changes to the "source" field.
+func (m *PhoneContactMutation) ResetSource() {
+	m.source = nil
+}
+
+// SetTransport sets the "transport" field.
+func (m *PhoneContactMutation) SetTransport(s string) {
+	m.transport = &s
+}
+
+// Transport returns the value of the "transport" field in the mutation.
+func (m *PhoneContactMutation) Transport() (r string, exists bool) {
+	v := m.transport
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTransport returns the old "transport" field's value of the PhoneContact entity.
+// If the PhoneContact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PhoneContactMutation) OldTransport(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTransport is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTransport requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTransport: %w", err)
+	}
+	return oldValue.Transport, nil
+}
+
+// ResetTransport resets all changes to the "transport" field.
+func (m *PhoneContactMutation) ResetTransport() {
+	m.transport = nil
+}
+
+// SetCallID sets the "call_id" field.
+func (m *PhoneContactMutation) SetCallID(s string) {
+	m.call_id = &s
+}
+
+// CallID returns the value of the "call_id" field in the mutation.
+func (m *PhoneContactMutation) CallID() (r string, exists bool) {
+	v := m.call_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCallID returns the old "call_id" field's value of the PhoneContact entity.
+// If the PhoneContact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PhoneContactMutation) OldCallID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCallID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCallID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCallID: %w", err)
+	}
+	return oldValue.CallID, nil
+}
+
+// ResetCallID resets all changes to the "call_id" field.
+func (m *PhoneContactMutation) ResetCallID() {
+	m.call_id = nil
+}
+
+// SetSeq sets the "seq" field.
+func (m *PhoneContactMutation) SetSeq(i int64) {
+	m.seq = &i
+	m.addseq = nil
+}
+
+// Seq returns the value of the "seq" field in the mutation.
+func (m *PhoneContactMutation) Seq() (r int64, exists bool) {
+	v := m.seq
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSeq returns the old "seq" field's value of the PhoneContact entity.
+// If the PhoneContact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PhoneContactMutation) OldSeq(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSeq is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSeq requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSeq: %w", err)
+	}
+	return oldValue.Seq, nil
+}
+
+// AddSeq adds i to the "seq" field.
+func (m *PhoneContactMutation) AddSeq(i int64) {
+	if m.addseq != nil {
+		*m.addseq += i
+	} else {
+		m.addseq = &i
+	}
+}
+
+// AddedSeq returns the value that was added to the "seq" field in this mutation.
+func (m *PhoneContactMutation) AddedSeq() (r int64, exists bool) {
+	v := m.addseq
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetSeq resets all changes to the "seq" field.
+func (m *PhoneContactMutation) ResetSeq() {
+	m.seq = nil
+	m.addseq = nil
+}
+
+// SetUserAgent sets the "user_agent" field.
+func (m *PhoneContactMutation) SetUserAgent(s string) {
+	m.user_agent = &s
+}
+
+// UserAgent returns the value of the "user_agent" field in the mutation.
+func (m *PhoneContactMutation) UserAgent() (r string, exists bool) {
+	v := m.user_agent
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUserAgent returns the old "user_agent" field's value of the PhoneContact entity.
+// If the PhoneContact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PhoneContactMutation) OldUserAgent(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUserAgent is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUserAgent requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUserAgent: %w", err)
+	}
+	return oldValue.UserAgent, nil
+}
+
+// ResetUserAgent resets all changes to the "user_agent" field.
+func (m *PhoneContactMutation) ResetUserAgent() {
+	m.user_agent = nil
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *PhoneContactMutation) SetExpiresAt(t time.Time) {
+	m.expires_at = &t
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *PhoneContactMutation) ExpiresAt() (r time.Time, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the PhoneContact entity.
+// If the PhoneContact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PhoneContactMutation) OldExpiresAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *PhoneContactMutation) ResetExpiresAt() {
+	m.expires_at = nil
+}
+
+// SetSeenAt sets the "seen_at" field.
+func (m *PhoneContactMutation) SetSeenAt(t time.Time) {
+	m.seen_at = &t
+}
+
+// SeenAt returns the value of the "seen_at" field in the mutation.
+func (m *PhoneContactMutation) SeenAt() (r time.Time, exists bool) {
+	v := m.seen_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSeenAt returns the old "seen_at" field's value of the PhoneContact entity.
+// If the PhoneContact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PhoneContactMutation) OldSeenAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSeenAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSeenAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSeenAt: %w", err)
+	}
+	return oldValue.SeenAt, nil
+}
+
+// ResetSeenAt resets all changes to the "seen_at" field.
+func (m *PhoneContactMutation) ResetSeenAt() {
+	m.seen_at = nil
+}
+
+// SetPhoneID sets the "phone" edge to the AgentPhone entity by id.
+func (m *PhoneContactMutation) SetPhoneID(id gid.ID) {
+	m.phone = &id
+}
+
+// ClearPhone clears the "phone" edge to the AgentPhone entity.
+func (m *PhoneContactMutation) ClearPhone() {
+	m.clearedphone = true
+	m.clearedFields[phonecontact.FieldAgentPhoneID] = struct{}{}
+}
+
+// PhoneCleared reports if the "phone" edge to the AgentPhone entity was cleared.
+func (m *PhoneContactMutation) PhoneCleared() bool {
+	return m.clearedphone
+}
+
+// PhoneID returns the "phone" edge ID in the mutation.
+func (m *PhoneContactMutation) PhoneID() (id gid.ID, exists bool) {
+	if m.phone != nil {
+		return *m.phone, true
+	}
+	return
+}
+
+// PhoneIDs returns the "phone" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// PhoneID instead. It exists only for internal usage by the builders.
+func (m *PhoneContactMutation) PhoneIDs() (ids []gid.ID) {
+	if id := m.phone; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetPhone resets all changes to the "phone" edge.
+func (m *PhoneContactMutation) ResetPhone() {
+	m.phone = nil
+	m.clearedphone = false
+}
+
+// Where appends a list predicates to the PhoneContactMutation builder.
+func (m *PhoneContactMutation) Where(ps ...predicate.PhoneContact) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the PhoneContactMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *PhoneContactMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.PhoneContact, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *PhoneContactMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *PhoneContactMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (PhoneContact).
+func (m *PhoneContactMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *PhoneContactMutation) Fields() []string {
+	fields := make([]string, 0, 12)
+	if m.workspace_id != nil {
+		fields = append(fields, phonecontact.FieldWorkspaceID)
+	}
+	if m.phone != nil {
+		fields = append(fields, phonecontact.FieldAgentPhoneID)
+	}
+	if m.agent_id != nil {
+		fields = append(fields, phonecontact.FieldAgentID)
+	}
+	if m.node != nil {
+		fields = append(fields, phonecontact.FieldNode)
+	}
+	if m.contact != nil {
+		fields = append(fields, phonecontact.FieldContact)
+	}
+	if m.source != nil {
+		fields = append(fields, phonecontact.FieldSource)
+	}
+	if m.transport != nil {
+		fields = append(fields, phonecontact.FieldTransport)
+	}
+	if m.call_id != nil {
+		fields = append(fields, phonecontact.FieldCallID)
+	}
+	if m.seq != nil {
+		fields = append(fields, phonecontact.FieldSeq)
+	}
+	if m.user_agent != nil {
+		fields = append(fields, phonecontact.FieldUserAgent)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, phonecontact.FieldExpiresAt)
+	}
+	if m.seen_at != nil {
+		fields = append(fields, phonecontact.FieldSeenAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *PhoneContactMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case phonecontact.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case phonecontact.FieldAgentPhoneID:
+		return m.AgentPhoneID()
+	case phonecontact.FieldAgentID:
+		return m.AgentID()
+	case phonecontact.FieldNode:
+		return m.Node()
+	case phonecontact.FieldContact:
+		return m.Contact()
+	case phonecontact.FieldSource:
+		return m.Source()
+	case phonecontact.FieldTransport:
+		return m.Transport()
+	case phonecontact.FieldCallID:
+		return m.CallID()
+	case phonecontact.FieldSeq:
+		return m.Seq()
+	case phonecontact.FieldUserAgent:
+		return m.UserAgent()
+	case phonecontact.FieldExpiresAt:
+		return m.ExpiresAt()
+	case phonecontact.FieldSeenAt:
+		return m.SeenAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *PhoneContactMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case phonecontact.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case phonecontact.FieldAgentPhoneID:
+		return m.OldAgentPhoneID(ctx)
+	case phonecontact.FieldAgentID:
+		return m.OldAgentID(ctx)
+	case phonecontact.FieldNode:
+		return m.OldNode(ctx)
+	case phonecontact.FieldContact:
+		return m.OldContact(ctx)
+	case phonecontact.FieldSource:
+		return m.OldSource(ctx)
+	case phonecontact.FieldTransport:
+		return m.OldTransport(ctx)
+	case phonecontact.FieldCallID:
+		return m.OldCallID(ctx)
+	case phonecontact.FieldSeq:
+		return m.OldSeq(ctx)
+	case phonecontact.FieldUserAgent:
+		return m.OldUserAgent(ctx)
+	case phonecontact.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	case phonecontact.FieldSeenAt:
+		return m.OldSeenAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown PhoneContact field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *PhoneContactMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case phonecontact.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case phonecontact.FieldAgentPhoneID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAgentPhoneID(v)
+		return nil
+	case phonecontact.FieldAgentID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAgentID(v)
+		return nil
+	case phonecontact.FieldNode:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNode(v)
+		return nil
+	case phonecontact.FieldContact:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetContact(v)
+		return nil
+	case phonecontact.FieldSource:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSource(v)
+		return nil
+	case phonecontact.FieldTransport:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTransport(v)
+		return nil
+	case phonecontact.FieldCallID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCallID(v)
+		return nil
+	case phonecontact.FieldSeq:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSeq(v)
+		return nil
+	case phonecontact.FieldUserAgent:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUserAgent(v)
+		return nil
+	case phonecontact.FieldExpiresAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	case phonecontact.FieldSeenAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSeenAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown PhoneContact field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *PhoneContactMutation) AddedFields() []string {
+	var fields []string
+	if m.addseq != nil {
+		fields = append(fields, phonecontact.FieldSeq)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *PhoneContactMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case phonecontact.FieldSeq:
+		return m.AddedSeq()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *PhoneContactMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case phonecontact.FieldSeq:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSeq(v)
+		return nil
+	}
+	return fmt.Errorf("unknown PhoneContact numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *PhoneContactMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *PhoneContactMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *PhoneContactMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown PhoneContact nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *PhoneContactMutation) ResetField(name string) error {
+	switch name {
+	case phonecontact.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case phonecontact.FieldAgentPhoneID:
+		m.ResetAgentPhoneID()
+		return nil
+	case phonecontact.FieldAgentID:
+		m.ResetAgentID()
+		return nil
+	case phonecontact.FieldNode:
+		m.ResetNode()
+		return nil
+	case phonecontact.FieldContact:
+		m.ResetContact()
+		return nil
+	case phonecontact.FieldSource:
+		m.ResetSource()
+		return nil
+	case phonecontact.FieldTransport:
+		m.ResetTransport()
+		return nil
+	case phonecontact.FieldCallID:
+		m.ResetCallID()
+		return nil
+	case phonecontact.FieldSeq:
+		m.ResetSeq()
+		return nil
+	case phonecontact.FieldUserAgent:
+		m.ResetUserAgent()
+		return nil
+	case phonecontact.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	case phonecontact.FieldSeenAt:
+		m.ResetSeenAt()
+		return nil
+	}
+	return fmt.Errorf("unknown PhoneContact field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *PhoneContactMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.phone != nil {
+		edges = append(edges, phonecontact.EdgePhone)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *PhoneContactMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case phonecontact.EdgePhone:
+		if id := m.phone; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *PhoneContactMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *PhoneContactMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *PhoneContactMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedphone {
+		edges = append(edges, phonecontact.EdgePhone)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *PhoneContactMutation) EdgeCleared(name string) bool {
+	switch name {
+	case phonecontact.EdgePhone:
+		return m.clearedphone
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *PhoneContactMutation) ClearEdge(name string) error {
+	switch name {
+	case phonecontact.EdgePhone:
+		m.ClearPhone()
+		return nil
+	}
+	return fmt.Errorf("unknown PhoneContact unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *PhoneContactMutation) ResetEdge(name string) error {
+	switch name {
+	case phonecontact.EdgePhone:
+		m.ResetPhone()
+		return nil
+	}
+	return fmt.Errorf("unknown PhoneContact edge %s", name)
+}
+
 // PresenceMutation represents an operation that mutates the Presence nodes in the graph.
 type PresenceMutation struct {
 	config
@@ -44535,6 +54156,798 @@ func (m *PresenceMutation) ClearEdge(name string) error {
 // It returns an error if the edge is not defined in the schema.
 func (m *PresenceMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown Presence edge %s", name)
+}
+
+// PromptMutation represents an operation that mutates the Prompt nodes in the graph.
+type PromptMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *gid.ID
+	workspace_id  *gid.ID
+	version       *int
+	addversion    *int
+	created_at    *time.Time
+	updated_at    *time.Time
+	name          *string
+	seconds       *float64
+	addseconds    *float64
+	clearedFields map[string]struct{}
+	audio         *gid.ID
+	clearedaudio  bool
+	done          bool
+	oldValue      func(context.Context) (*Prompt, error)
+	predicates    []predicate.Prompt
+}
+
+var _ ent.Mutation = (*PromptMutation)(nil)
+
+// promptOption allows management of the mutation configuration using functional options.
+type promptOption func(*PromptMutation)
+
+// newPromptMutation creates new mutation for the Prompt entity.
+func newPromptMutation(c config, op Op, opts ...promptOption) *PromptMutation {
+	m := &PromptMutation{
+		config:        c,
+		op:            op,
+		typ:           TypePrompt,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withPromptID sets the ID field of the mutation.
+func withPromptID(id gid.ID) promptOption {
+	return func(m *PromptMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Prompt
+		)
+		m.oldValue = func(ctx context.Context) (*Prompt, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Prompt.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withPrompt sets the old Prompt of the mutation.
+func withPrompt(node *Prompt) promptOption {
+	return func(m *PromptMutation) {
+		m.oldValue = func(context.Context) (*Prompt, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m PromptMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m PromptMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Prompt entities.
+func (m *PromptMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *PromptMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *PromptMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Prompt.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *PromptMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *PromptMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the Prompt entity.
+// If the Prompt object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PromptMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *PromptMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetVersion sets the "version" field.
+func (m *PromptMutation) SetVersion(i int) {
+	m.version = &i
+	m.addversion = nil
+}
+
+// Version returns the value of the "version" field in the mutation.
+func (m *PromptMutation) Version() (r int, exists bool) {
+	v := m.version
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldVersion returns the old "version" field's value of the Prompt entity.
+// If the Prompt object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PromptMutation) OldVersion(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldVersion is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldVersion requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldVersion: %w", err)
+	}
+	return oldValue.Version, nil
+}
+
+// AddVersion adds i to the "version" field.
+func (m *PromptMutation) AddVersion(i int) {
+	if m.addversion != nil {
+		*m.addversion += i
+	} else {
+		m.addversion = &i
+	}
+}
+
+// AddedVersion returns the value that was added to the "version" field in this mutation.
+func (m *PromptMutation) AddedVersion() (r int, exists bool) {
+	v := m.addversion
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetVersion resets all changes to the "version" field.
+func (m *PromptMutation) ResetVersion() {
+	m.version = nil
+	m.addversion = nil
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *PromptMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *PromptMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the Prompt entity.
+// If the Prompt object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PromptMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *PromptMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *PromptMutation) SetUpdatedAt(t time.Time) {
+	m.updated_at = &t
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *PromptMutation) UpdatedAt() (r time.Time, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the Prompt entity.
+// If the Prompt object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PromptMutation) OldUpdatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *PromptMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+}
+
+// SetName sets the "name" field.
+func (m *PromptMutation) SetName(s string) {
+	m.name = &s
+}
+
+// Name returns the value of the "name" field in the mutation.
+func (m *PromptMutation) Name() (r string, exists bool) {
+	v := m.name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldName returns the old "name" field's value of the Prompt entity.
+// If the Prompt object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PromptMutation) OldName(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldName: %w", err)
+	}
+	return oldValue.Name, nil
+}
+
+// ResetName resets all changes to the "name" field.
+func (m *PromptMutation) ResetName() {
+	m.name = nil
+}
+
+// SetAttachmentID sets the "attachment_id" field.
+func (m *PromptMutation) SetAttachmentID(gi gid.ID) {
+	m.audio = &gi
+}
+
+// AttachmentID returns the value of the "attachment_id" field in the mutation.
+func (m *PromptMutation) AttachmentID() (r gid.ID, exists bool) {
+	v := m.audio
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAttachmentID returns the old "attachment_id" field's value of the Prompt entity.
+// If the Prompt object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PromptMutation) OldAttachmentID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAttachmentID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAttachmentID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAttachmentID: %w", err)
+	}
+	return oldValue.AttachmentID, nil
+}
+
+// ResetAttachmentID resets all changes to the "attachment_id" field.
+func (m *PromptMutation) ResetAttachmentID() {
+	m.audio = nil
+}
+
+// SetSeconds sets the "seconds" field.
+func (m *PromptMutation) SetSeconds(f float64) {
+	m.seconds = &f
+	m.addseconds = nil
+}
+
+// Seconds returns the value of the "seconds" field in the mutation.
+func (m *PromptMutation) Seconds() (r float64, exists bool) {
+	v := m.seconds
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSeconds returns the old "seconds" field's value of the Prompt entity.
+// If the Prompt object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PromptMutation) OldSeconds(ctx context.Context) (v float64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSeconds is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSeconds requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSeconds: %w", err)
+	}
+	return oldValue.Seconds, nil
+}
+
+// AddSeconds adds f to the "seconds" field.
+func (m *PromptMutation) AddSeconds(f float64) {
+	if m.addseconds != nil {
+		*m.addseconds += f
+	} else {
+		m.addseconds = &f
+	}
+}
+
+// AddedSeconds returns the value that was added to the "seconds" field in this mutation.
+func (m *PromptMutation) AddedSeconds() (r float64, exists bool) {
+	v := m.addseconds
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetSeconds resets all changes to the "seconds" field.
+func (m *PromptMutation) ResetSeconds() {
+	m.seconds = nil
+	m.addseconds = nil
+}
+
+// SetAudioID sets the "audio" edge to the Attachment entity by id.
+func (m *PromptMutation) SetAudioID(id gid.ID) {
+	m.audio = &id
+}
+
+// ClearAudio clears the "audio" edge to the Attachment entity.
+func (m *PromptMutation) ClearAudio() {
+	m.clearedaudio = true
+	m.clearedFields[prompt.FieldAttachmentID] = struct{}{}
+}
+
+// AudioCleared reports if the "audio" edge to the Attachment entity was cleared.
+func (m *PromptMutation) AudioCleared() bool {
+	return m.clearedaudio
+}
+
+// AudioID returns the "audio" edge ID in the mutation.
+func (m *PromptMutation) AudioID() (id gid.ID, exists bool) {
+	if m.audio != nil {
+		return *m.audio, true
+	}
+	return
+}
+
+// AudioIDs returns the "audio" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// AudioID instead. It exists only for internal usage by the builders.
+func (m *PromptMutation) AudioIDs() (ids []gid.ID) {
+	if id := m.audio; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetAudio resets all changes to the "audio" edge.
+func (m *PromptMutation) ResetAudio() {
+	m.audio = nil
+	m.clearedaudio = false
+}
+
+// Where appends a list predicates to the PromptMutation builder.
+func (m *PromptMutation) Where(ps ...predicate.Prompt) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the PromptMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *PromptMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Prompt, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *PromptMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *PromptMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Prompt).
+func (m *PromptMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *PromptMutation) Fields() []string {
+	fields := make([]string, 0, 7)
+	if m.workspace_id != nil {
+		fields = append(fields, prompt.FieldWorkspaceID)
+	}
+	if m.version != nil {
+		fields = append(fields, prompt.FieldVersion)
+	}
+	if m.created_at != nil {
+		fields = append(fields, prompt.FieldCreatedAt)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, prompt.FieldUpdatedAt)
+	}
+	if m.name != nil {
+		fields = append(fields, prompt.FieldName)
+	}
+	if m.audio != nil {
+		fields = append(fields, prompt.FieldAttachmentID)
+	}
+	if m.seconds != nil {
+		fields = append(fields, prompt.FieldSeconds)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *PromptMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case prompt.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case prompt.FieldVersion:
+		return m.Version()
+	case prompt.FieldCreatedAt:
+		return m.CreatedAt()
+	case prompt.FieldUpdatedAt:
+		return m.UpdatedAt()
+	case prompt.FieldName:
+		return m.Name()
+	case prompt.FieldAttachmentID:
+		return m.AttachmentID()
+	case prompt.FieldSeconds:
+		return m.Seconds()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *PromptMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case prompt.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case prompt.FieldVersion:
+		return m.OldVersion(ctx)
+	case prompt.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case prompt.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	case prompt.FieldName:
+		return m.OldName(ctx)
+	case prompt.FieldAttachmentID:
+		return m.OldAttachmentID(ctx)
+	case prompt.FieldSeconds:
+		return m.OldSeconds(ctx)
+	}
+	return nil, fmt.Errorf("unknown Prompt field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *PromptMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case prompt.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case prompt.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetVersion(v)
+		return nil
+	case prompt.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case prompt.FieldUpdatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	case prompt.FieldName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetName(v)
+		return nil
+	case prompt.FieldAttachmentID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAttachmentID(v)
+		return nil
+	case prompt.FieldSeconds:
+		v, ok := value.(float64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSeconds(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Prompt field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *PromptMutation) AddedFields() []string {
+	var fields []string
+	if m.addversion != nil {
+		fields = append(fields, prompt.FieldVersion)
+	}
+	if m.addseconds != nil {
+		fields = append(fields, prompt.FieldSeconds)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *PromptMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case prompt.FieldVersion:
+		return m.AddedVersion()
+	case prompt.FieldSeconds:
+		return m.AddedSeconds()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *PromptMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case prompt.FieldVersion:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddVersion(v)
+		return nil
+	case prompt.FieldSeconds:
+		v, ok := value.(float64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSeconds(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Prompt numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *PromptMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *PromptMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *PromptMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown Prompt nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *PromptMutation) ResetField(name string) error {
+	switch name {
+	case prompt.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case prompt.FieldVersion:
+		m.ResetVersion()
+		return nil
+	case prompt.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case prompt.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	case prompt.FieldName:
+		m.ResetName()
+		return nil
+	case prompt.FieldAttachmentID:
+		m.ResetAttachmentID()
+		return nil
+	case prompt.FieldSeconds:
+		m.ResetSeconds()
+		return nil
+	}
+	return fmt.Errorf("unknown Prompt field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *PromptMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.audio != nil {
+		edges = append(edges, prompt.EdgeAudio)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *PromptMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case prompt.EdgeAudio:
+		if id := m.audio; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *PromptMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *PromptMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *PromptMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedaudio {
+		edges = append(edges, prompt.EdgeAudio)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *PromptMutation) EdgeCleared(name string) bool {
+	switch name {
+	case prompt.EdgeAudio:
+		return m.clearedaudio
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *PromptMutation) ClearEdge(name string) error {
+	switch name {
+	case prompt.EdgeAudio:
+		m.ClearAudio()
+		return nil
+	}
+	return fmt.Errorf("unknown Prompt unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *PromptMutation) ResetEdge(name string) error {
+	switch name {
+	case prompt.EdgeAudio:
+		m.ResetAudio()
+		return nil
+	}
+	return fmt.Errorf("unknown Prompt edge %s", name)
 }
 
 // ProviderTokenMutation represents an operation that mutates the ProviderToken nodes in the graph.
@@ -46319,12 +56732,17 @@ type QueueMutation struct {
 	break_after_misses           *int
 	addbreak_after_misses        *int
 	restricted                   *bool
+	ring_seconds                 *int
+	addring_seconds              *int
+	recording                    *queue.Recording
 	clearedFields                map[string]struct{}
 	team                         *gid.ID
 	clearedteam                  bool
 	needs                        map[gid.ID]struct{}
 	removedneeds                 map[gid.ID]struct{}
 	clearedneeds                 bool
+	waiting_prompt               *gid.ID
+	clearedwaiting_prompt        bool
 	done                         bool
 	oldValue                     func(context.Context) (*Queue, error)
 	predicates                   []predicate.Queue
@@ -47168,6 +57586,147 @@ func (m *QueueMutation) ResetRestricted() {
 	m.restricted = nil
 }
 
+// SetRingSeconds sets the "ring_seconds" field.
+func (m *QueueMutation) SetRingSeconds(i int) {
+	m.ring_seconds = &i
+	m.addring_seconds = nil
+}
+
+// RingSeconds returns the value of the "ring_seconds" field in the mutation.
+func (m *QueueMutation) RingSeconds() (r int, exists bool) {
+	v := m.ring_seconds
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRingSeconds returns the old "ring_seconds" field's value of the Queue entity.
+// If the Queue object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *QueueMutation) OldRingSeconds(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRingSeconds is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRingSeconds requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRingSeconds: %w", err)
+	}
+	return oldValue.RingSeconds, nil
+}
+
+// AddRingSeconds adds i to the "ring_seconds" field.
+func (m *QueueMutation) AddRingSeconds(i int) {
+	if m.addring_seconds != nil {
+		*m.addring_seconds += i
+	} else {
+		m.addring_seconds = &i
+	}
+}
+
+// AddedRingSeconds returns the value that was added to the "ring_seconds" field in this mutation.
+func (m *QueueMutation) AddedRingSeconds() (r int, exists bool) {
+	v := m.addring_seconds
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetRingSeconds resets all changes to the "ring_seconds" field.
+func (m *QueueMutation) ResetRingSeconds() {
+	m.ring_seconds = nil
+	m.addring_seconds = nil
+}
+
+// SetRecording sets the "recording" field.
+func (m *QueueMutation) SetRecording(q queue.Recording) {
+	m.recording = &q
+}
+
+// Recording returns the value of the "recording" field in the mutation.
+func (m *QueueMutation) Recording() (r queue.Recording, exists bool) {
+	v := m.recording
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRecording returns the old "recording" field's value of the Queue entity.
+// If the Queue object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *QueueMutation) OldRecording(ctx context.Context) (v queue.Recording, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRecording is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRecording requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRecording: %w", err)
+	}
+	return oldValue.Recording, nil
+}
+
+// ResetRecording resets all changes to the "recording" field.
+func (m *QueueMutation) ResetRecording() {
+	m.recording = nil
+}
+
+// SetWaitingPromptID sets the "waiting_prompt_id" field.
+func (m *QueueMutation) SetWaitingPromptID(gi gid.ID) {
+	m.waiting_prompt = &gi
+}
+
+// WaitingPromptID returns the value of the "waiting_prompt_id" field in the mutation.
+func (m *QueueMutation) WaitingPromptID() (r gid.ID, exists bool) {
+	v := m.waiting_prompt
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWaitingPromptID returns the old "waiting_prompt_id" field's value of the Queue entity.
+// If the Queue object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *QueueMutation) OldWaitingPromptID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWaitingPromptID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWaitingPromptID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWaitingPromptID: %w", err)
+	}
+	return oldValue.WaitingPromptID, nil
+}
+
+// ClearWaitingPromptID clears the value of the "waiting_prompt_id" field.
+func (m *QueueMutation) ClearWaitingPromptID() {
+	m.waiting_prompt = nil
+	m.clearedFields[queue.FieldWaitingPromptID] = struct{}{}
+}
+
+// WaitingPromptIDCleared returns if the "waiting_prompt_id" field was cleared in this mutation.
+func (m *QueueMutation) WaitingPromptIDCleared() bool {
+	_, ok := m.clearedFields[queue.FieldWaitingPromptID]
+	return ok
+}
+
+// ResetWaitingPromptID resets all changes to the "waiting_prompt_id" field.
+func (m *QueueMutation) ResetWaitingPromptID() {
+	m.waiting_prompt = nil
+	delete(m.clearedFields, queue.FieldWaitingPromptID)
+}
+
 // ClearTeam clears the "team" edge to the Team entity.
 func (m *QueueMutation) ClearTeam() {
 	m.clearedteam = true
@@ -47249,6 +57808,33 @@ func (m *QueueMutation) ResetNeeds() {
 	m.removedneeds = nil
 }
 
+// ClearWaitingPrompt clears the "waiting_prompt" edge to the Prompt entity.
+func (m *QueueMutation) ClearWaitingPrompt() {
+	m.clearedwaiting_prompt = true
+	m.clearedFields[queue.FieldWaitingPromptID] = struct{}{}
+}
+
+// WaitingPromptCleared reports if the "waiting_prompt" edge to the Prompt entity was cleared.
+func (m *QueueMutation) WaitingPromptCleared() bool {
+	return m.WaitingPromptIDCleared() || m.clearedwaiting_prompt
+}
+
+// WaitingPromptIDs returns the "waiting_prompt" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// WaitingPromptID instead. It exists only for internal usage by the builders.
+func (m *QueueMutation) WaitingPromptIDs() (ids []gid.ID) {
+	if id := m.waiting_prompt; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetWaitingPrompt resets all changes to the "waiting_prompt" edge.
+func (m *QueueMutation) ResetWaitingPrompt() {
+	m.waiting_prompt = nil
+	m.clearedwaiting_prompt = false
+}
+
 // Where appends a list predicates to the QueueMutation builder.
 func (m *QueueMutation) Where(ps ...predicate.Queue) {
 	m.predicates = append(m.predicates, ps...)
@@ -47283,7 +57869,7 @@ func (m *QueueMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *QueueMutation) Fields() []string {
-	fields := make([]string, 0, 15)
+	fields := make([]string, 0, 18)
 	if m.workspace_id != nil {
 		fields = append(fields, queue.FieldWorkspaceID)
 	}
@@ -47329,6 +57915,15 @@ func (m *QueueMutation) Fields() []string {
 	if m.restricted != nil {
 		fields = append(fields, queue.FieldRestricted)
 	}
+	if m.ring_seconds != nil {
+		fields = append(fields, queue.FieldRingSeconds)
+	}
+	if m.recording != nil {
+		fields = append(fields, queue.FieldRecording)
+	}
+	if m.waiting_prompt != nil {
+		fields = append(fields, queue.FieldWaitingPromptID)
+	}
 	return fields
 }
 
@@ -47367,6 +57962,12 @@ func (m *QueueMutation) Field(name string) (ent.Value, bool) {
 		return m.BreakAfterMisses()
 	case queue.FieldRestricted:
 		return m.Restricted()
+	case queue.FieldRingSeconds:
+		return m.RingSeconds()
+	case queue.FieldRecording:
+		return m.Recording()
+	case queue.FieldWaitingPromptID:
+		return m.WaitingPromptID()
 	}
 	return nil, false
 }
@@ -47406,6 +58007,12 @@ func (m *QueueMutation) OldField(ctx context.Context, name string) (ent.Value, e
 		return m.OldBreakAfterMisses(ctx)
 	case queue.FieldRestricted:
 		return m.OldRestricted(ctx)
+	case queue.FieldRingSeconds:
+		return m.OldRingSeconds(ctx)
+	case queue.FieldRecording:
+		return m.OldRecording(ctx)
+	case queue.FieldWaitingPromptID:
+		return m.OldWaitingPromptID(ctx)
 	}
 	return nil, fmt.Errorf("unknown Queue field %s", name)
 }
@@ -47520,6 +58127,27 @@ func (m *QueueMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetRestricted(v)
 		return nil
+	case queue.FieldRingSeconds:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRingSeconds(v)
+		return nil
+	case queue.FieldRecording:
+		v, ok := value.(queue.Recording)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRecording(v)
+		return nil
+	case queue.FieldWaitingPromptID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWaitingPromptID(v)
+		return nil
 	}
 	return fmt.Errorf("unknown Queue field %s", name)
 }
@@ -47549,6 +58177,9 @@ func (m *QueueMutation) AddedFields() []string {
 	if m.addbreak_after_misses != nil {
 		fields = append(fields, queue.FieldBreakAfterMisses)
 	}
+	if m.addring_seconds != nil {
+		fields = append(fields, queue.FieldRingSeconds)
+	}
 	return fields
 }
 
@@ -47571,6 +58202,8 @@ func (m *QueueMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedSilentAfterSeconds()
 	case queue.FieldBreakAfterMisses:
 		return m.AddedBreakAfterMisses()
+	case queue.FieldRingSeconds:
+		return m.AddedRingSeconds()
 	}
 	return nil, false
 }
@@ -47629,6 +58262,13 @@ func (m *QueueMutation) AddField(name string, value ent.Value) error {
 		}
 		m.AddBreakAfterMisses(v)
 		return nil
+	case queue.FieldRingSeconds:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddRingSeconds(v)
+		return nil
 	}
 	return fmt.Errorf("unknown Queue numeric field %s", name)
 }
@@ -47648,6 +58288,9 @@ func (m *QueueMutation) ClearedFields() []string {
 	}
 	if m.FieldCleared(queue.FieldSilentAfterSeconds) {
 		fields = append(fields, queue.FieldSilentAfterSeconds)
+	}
+	if m.FieldCleared(queue.FieldWaitingPromptID) {
+		fields = append(fields, queue.FieldWaitingPromptID)
 	}
 	return fields
 }
@@ -47674,6 +58317,9 @@ func (m *QueueMutation) ClearField(name string) error {
 		return nil
 	case queue.FieldSilentAfterSeconds:
 		m.ClearSilentAfterSeconds()
+		return nil
+	case queue.FieldWaitingPromptID:
+		m.ClearWaitingPromptID()
 		return nil
 	}
 	return fmt.Errorf("unknown Queue nullable field %s", name)
@@ -47728,18 +58374,30 @@ func (m *QueueMutation) ResetField(name string) error {
 	case queue.FieldRestricted:
 		m.ResetRestricted()
 		return nil
+	case queue.FieldRingSeconds:
+		m.ResetRingSeconds()
+		return nil
+	case queue.FieldRecording:
+		m.ResetRecording()
+		return nil
+	case queue.FieldWaitingPromptID:
+		m.ResetWaitingPromptID()
+		return nil
 	}
 	return fmt.Errorf("unknown Queue field %s", name)
 }
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *QueueMutation) AddedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 3)
 	if m.team != nil {
 		edges = append(edges, queue.EdgeTeam)
 	}
 	if m.needs != nil {
 		edges = append(edges, queue.EdgeNeeds)
+	}
+	if m.waiting_prompt != nil {
+		edges = append(edges, queue.EdgeWaitingPrompt)
 	}
 	return edges
 }
@@ -47758,13 +58416,17 @@ func (m *QueueMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case queue.EdgeWaitingPrompt:
+		if id := m.waiting_prompt; id != nil {
+			return []ent.Value{*id}
+		}
 	}
 	return nil
 }
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *QueueMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 3)
 	if m.removedneeds != nil {
 		edges = append(edges, queue.EdgeNeeds)
 	}
@@ -47787,12 +58449,15 @@ func (m *QueueMutation) RemovedIDs(name string) []ent.Value {
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *QueueMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 3)
 	if m.clearedteam {
 		edges = append(edges, queue.EdgeTeam)
 	}
 	if m.clearedneeds {
 		edges = append(edges, queue.EdgeNeeds)
+	}
+	if m.clearedwaiting_prompt {
+		edges = append(edges, queue.EdgeWaitingPrompt)
 	}
 	return edges
 }
@@ -47805,6 +58470,8 @@ func (m *QueueMutation) EdgeCleared(name string) bool {
 		return m.clearedteam
 	case queue.EdgeNeeds:
 		return m.clearedneeds
+	case queue.EdgeWaitingPrompt:
+		return m.clearedwaiting_prompt
 	}
 	return false
 }
@@ -47815,6 +58482,9 @@ func (m *QueueMutation) ClearEdge(name string) error {
 	switch name {
 	case queue.EdgeTeam:
 		m.ClearTeam()
+		return nil
+	case queue.EdgeWaitingPrompt:
+		m.ClearWaitingPrompt()
 		return nil
 	}
 	return fmt.Errorf("unknown Queue unique edge %s", name)
@@ -47829,6 +58499,9 @@ func (m *QueueMutation) ResetEdge(name string) error {
 		return nil
 	case queue.EdgeNeeds:
 		m.ResetNeeds()
+		return nil
+	case queue.EdgeWaitingPrompt:
+		m.ResetWaitingPrompt()
 		return nil
 	}
 	return fmt.Errorf("unknown Queue edge %s", name)
@@ -49556,6 +60229,861 @@ func (m *RecipientMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown Recipient edge %s", name)
+}
+
+// RecordingMutation represents an operation that mutates the Recording nodes in the graph.
+type RecordingMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *gid.ID
+	workspace_id  *gid.ID
+	blob_key      *string
+	bytes         *int64
+	addbytes      *int64
+	sha256        *string
+	seconds       *float64
+	addseconds    *float64
+	started_at    *time.Time
+	deleted_at    *time.Time
+	clearedFields map[string]struct{}
+	call          *gid.ID
+	clearedcall   bool
+	done          bool
+	oldValue      func(context.Context) (*Recording, error)
+	predicates    []predicate.Recording
+}
+
+var _ ent.Mutation = (*RecordingMutation)(nil)
+
+// recordingOption allows management of the mutation configuration using functional options.
+type recordingOption func(*RecordingMutation)
+
+// newRecordingMutation creates new mutation for the Recording entity.
+func newRecordingMutation(c config, op Op, opts ...recordingOption) *RecordingMutation {
+	m := &RecordingMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeRecording,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withRecordingID sets the ID field of the mutation.
+func withRecordingID(id gid.ID) recordingOption {
+	return func(m *RecordingMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Recording
+		)
+		m.oldValue = func(ctx context.Context) (*Recording, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Recording.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withRecording sets the old Recording of the mutation.
+func withRecording(node *Recording) recordingOption {
+	return func(m *RecordingMutation) {
+		m.oldValue = func(context.Context) (*Recording, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m RecordingMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m RecordingMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Recording entities.
+func (m *RecordingMutation) SetID(id gid.ID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *RecordingMutation) ID() (id gid.ID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *RecordingMutation) IDs(ctx context.Context) ([]gid.ID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []gid.ID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Recording.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkspaceID sets the "workspace_id" field.
+func (m *RecordingMutation) SetWorkspaceID(gi gid.ID) {
+	m.workspace_id = &gi
+}
+
+// WorkspaceID returns the value of the "workspace_id" field in the mutation.
+func (m *RecordingMutation) WorkspaceID() (r gid.ID, exists bool) {
+	v := m.workspace_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkspaceID returns the old "workspace_id" field's value of the Recording entity.
+// If the Recording object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RecordingMutation) OldWorkspaceID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkspaceID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkspaceID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkspaceID: %w", err)
+	}
+	return oldValue.WorkspaceID, nil
+}
+
+// ResetWorkspaceID resets all changes to the "workspace_id" field.
+func (m *RecordingMutation) ResetWorkspaceID() {
+	m.workspace_id = nil
+}
+
+// SetCallID sets the "call_id" field.
+func (m *RecordingMutation) SetCallID(gi gid.ID) {
+	m.call = &gi
+}
+
+// CallID returns the value of the "call_id" field in the mutation.
+func (m *RecordingMutation) CallID() (r gid.ID, exists bool) {
+	v := m.call
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCallID returns the old "call_id" field's value of the Recording entity.
+// If the Recording object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RecordingMutation) OldCallID(ctx context.Context) (v gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCallID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCallID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCallID: %w", err)
+	}
+	return oldValue.CallID, nil
+}
+
+// ResetCallID resets all changes to the "call_id" field.
+func (m *RecordingMutation) ResetCallID() {
+	m.call = nil
+}
+
+// SetBlobKey sets the "blob_key" field.
+func (m *RecordingMutation) SetBlobKey(s string) {
+	m.blob_key = &s
+}
+
+// BlobKey returns the value of the "blob_key" field in the mutation.
+func (m *RecordingMutation) BlobKey() (r string, exists bool) {
+	v := m.blob_key
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBlobKey returns the old "blob_key" field's value of the Recording entity.
+// If the Recording object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RecordingMutation) OldBlobKey(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBlobKey is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBlobKey requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBlobKey: %w", err)
+	}
+	return oldValue.BlobKey, nil
+}
+
+// ResetBlobKey resets all changes to the "blob_key" field.
+func (m *RecordingMutation) ResetBlobKey() {
+	m.blob_key = nil
+}
+
+// SetBytes sets the "bytes" field.
+func (m *RecordingMutation) SetBytes(i int64) {
+	m.bytes = &i
+	m.addbytes = nil
+}
+
+// Bytes returns the value of the "bytes" field in the mutation.
+func (m *RecordingMutation) Bytes() (r int64, exists bool) {
+	v := m.bytes
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBytes returns the old "bytes" field's value of the Recording entity.
+// If the Recording object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RecordingMutation) OldBytes(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBytes is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBytes requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBytes: %w", err)
+	}
+	return oldValue.Bytes, nil
+}
+
+// AddBytes adds i to the "bytes" field.
+func (m *RecordingMutation) AddBytes(i int64) {
+	if m.addbytes != nil {
+		*m.addbytes += i
+	} else {
+		m.addbytes = &i
+	}
+}
+
+// AddedBytes returns the value that was added to the "bytes" field in this mutation.
+func (m *RecordingMutation) AddedBytes() (r int64, exists bool) {
+	v := m.addbytes
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetBytes resets all changes to the "bytes" field.
+func (m *RecordingMutation) ResetBytes() {
+	m.bytes = nil
+	m.addbytes = nil
+}
+
+// SetSha256 sets the "sha256" field.
+func (m *RecordingMutation) SetSha256(s string) {
+	m.sha256 = &s
+}
+
+// Sha256 returns the value of the "sha256" field in the mutation.
+func (m *RecordingMutation) Sha256() (r string, exists bool) {
+	v := m.sha256
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSha256 returns the old "sha256" field's value of the Recording entity.
+// If the Recording object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RecordingMutation) OldSha256(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSha256 is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSha256 requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSha256: %w", err)
+	}
+	return oldValue.Sha256, nil
+}
+
+// ResetSha256 resets all changes to the "sha256" field.
+func (m *RecordingMutation) ResetSha256() {
+	m.sha256 = nil
+}
+
+// SetSeconds sets the "seconds" field.
+func (m *RecordingMutation) SetSeconds(f float64) {
+	m.seconds = &f
+	m.addseconds = nil
+}
+
+// Seconds returns the value of the "seconds" field in the mutation.
+func (m *RecordingMutation) Seconds() (r float64, exists bool) {
+	v := m.seconds
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSeconds returns the old "seconds" field's value of the Recording entity.
+// If the Recording object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RecordingMutation) OldSeconds(ctx context.Context) (v float64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSeconds is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSeconds requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSeconds: %w", err)
+	}
+	return oldValue.Seconds, nil
+}
+
+// AddSeconds adds f to the "seconds" field.
+func (m *RecordingMutation) AddSeconds(f float64) {
+	if m.addseconds != nil {
+		*m.addseconds += f
+	} else {
+		m.addseconds = &f
+	}
+}
+
+// AddedSeconds returns the value that was added to the "seconds" field in this mutation.
+func (m *RecordingMutation) AddedSeconds() (r float64, exists bool) {
+	v := m.addseconds
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetSeconds resets all changes to the "seconds" field.
+func (m *RecordingMutation) ResetSeconds() {
+	m.seconds = nil
+	m.addseconds = nil
+}
+
+// SetStartedAt sets the "started_at" field.
+func (m *RecordingMutation) SetStartedAt(t time.Time) {
+	m.started_at = &t
+}
+
+// StartedAt returns the value of the "started_at" field in the mutation.
+func (m *RecordingMutation) StartedAt() (r time.Time, exists bool) {
+	v := m.started_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStartedAt returns the old "started_at" field's value of the Recording entity.
+// If the Recording object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RecordingMutation) OldStartedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStartedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStartedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStartedAt: %w", err)
+	}
+	return oldValue.StartedAt, nil
+}
+
+// ResetStartedAt resets all changes to the "started_at" field.
+func (m *RecordingMutation) ResetStartedAt() {
+	m.started_at = nil
+}
+
+// SetDeletedAt sets the "deleted_at" field.
+func (m *RecordingMutation) SetDeletedAt(t time.Time) {
+	m.deleted_at = &t
+}
+
+// DeletedAt returns the value of the "deleted_at" field in the mutation.
+func (m *RecordingMutation) DeletedAt() (r time.Time, exists bool) {
+	v := m.deleted_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDeletedAt returns the old "deleted_at" field's value of the Recording entity.
+// If the Recording object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *RecordingMutation) OldDeletedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDeletedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDeletedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDeletedAt: %w", err)
+	}
+	return oldValue.DeletedAt, nil
+}
+
+// ClearDeletedAt clears the value of the "deleted_at" field.
+func (m *RecordingMutation) ClearDeletedAt() {
+	m.deleted_at = nil
+	m.clearedFields[recording.FieldDeletedAt] = struct{}{}
+}
+
+// DeletedAtCleared returns if the "deleted_at" field was cleared in this mutation.
+func (m *RecordingMutation) DeletedAtCleared() bool {
+	_, ok := m.clearedFields[recording.FieldDeletedAt]
+	return ok
+}
+
+// ResetDeletedAt resets all changes to the "deleted_at" field.
+func (m *RecordingMutation) ResetDeletedAt() {
+	m.deleted_at = nil
+	delete(m.clearedFields, recording.FieldDeletedAt)
+}
+
+// ClearCall clears the "call" edge to the Call entity.
+func (m *RecordingMutation) ClearCall() {
+	m.clearedcall = true
+	m.clearedFields[recording.FieldCallID] = struct{}{}
+}
+
+// CallCleared reports if the "call" edge to the Call entity was cleared.
+func (m *RecordingMutation) CallCleared() bool {
+	return m.clearedcall
+}
+
+// CallIDs returns the "call" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// CallID instead. It exists only for internal usage by the builders.
+func (m *RecordingMutation) CallIDs() (ids []gid.ID) {
+	if id := m.call; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetCall resets all changes to the "call" edge.
+func (m *RecordingMutation) ResetCall() {
+	m.call = nil
+	m.clearedcall = false
+}
+
+// Where appends a list predicates to the RecordingMutation builder.
+func (m *RecordingMutation) Where(ps ...predicate.Recording) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the RecordingMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *RecordingMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Recording, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *RecordingMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *RecordingMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Recording).
+func (m *RecordingMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *RecordingMutation) Fields() []string {
+	fields := make([]string, 0, 8)
+	if m.workspace_id != nil {
+		fields = append(fields, recording.FieldWorkspaceID)
+	}
+	if m.call != nil {
+		fields = append(fields, recording.FieldCallID)
+	}
+	if m.blob_key != nil {
+		fields = append(fields, recording.FieldBlobKey)
+	}
+	if m.bytes != nil {
+		fields = append(fields, recording.FieldBytes)
+	}
+	if m.sha256 != nil {
+		fields = append(fields, recording.FieldSha256)
+	}
+	if m.seconds != nil {
+		fields = append(fields, recording.FieldSeconds)
+	}
+	if m.started_at != nil {
+		fields = append(fields, recording.FieldStartedAt)
+	}
+	if m.deleted_at != nil {
+		fields = append(fields, recording.FieldDeletedAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *RecordingMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case recording.FieldWorkspaceID:
+		return m.WorkspaceID()
+	case recording.FieldCallID:
+		return m.CallID()
+	case recording.FieldBlobKey:
+		return m.BlobKey()
+	case recording.FieldBytes:
+		return m.Bytes()
+	case recording.FieldSha256:
+		return m.Sha256()
+	case recording.FieldSeconds:
+		return m.Seconds()
+	case recording.FieldStartedAt:
+		return m.StartedAt()
+	case recording.FieldDeletedAt:
+		return m.DeletedAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *RecordingMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case recording.FieldWorkspaceID:
+		return m.OldWorkspaceID(ctx)
+	case recording.FieldCallID:
+		return m.OldCallID(ctx)
+	case recording.FieldBlobKey:
+		return m.OldBlobKey(ctx)
+	case recording.FieldBytes:
+		return m.OldBytes(ctx)
+	case recording.FieldSha256:
+		return m.OldSha256(ctx)
+	case recording.FieldSeconds:
+		return m.OldSeconds(ctx)
+	case recording.FieldStartedAt:
+		return m.OldStartedAt(ctx)
+	case recording.FieldDeletedAt:
+		return m.OldDeletedAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown Recording field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *RecordingMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case recording.FieldWorkspaceID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkspaceID(v)
+		return nil
+	case recording.FieldCallID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCallID(v)
+		return nil
+	case recording.FieldBlobKey:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBlobKey(v)
+		return nil
+	case recording.FieldBytes:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBytes(v)
+		return nil
+	case recording.FieldSha256:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSha256(v)
+		return nil
+	case recording.FieldSeconds:
+		v, ok := value.(float64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSeconds(v)
+		return nil
+	case recording.FieldStartedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStartedAt(v)
+		return nil
+	case recording.FieldDeletedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDeletedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Recording field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *RecordingMutation) AddedFields() []string {
+	var fields []string
+	if m.addbytes != nil {
+		fields = append(fields, recording.FieldBytes)
+	}
+	if m.addseconds != nil {
+		fields = append(fields, recording.FieldSeconds)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *RecordingMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case recording.FieldBytes:
+		return m.AddedBytes()
+	case recording.FieldSeconds:
+		return m.AddedSeconds()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *RecordingMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case recording.FieldBytes:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddBytes(v)
+		return nil
+	case recording.FieldSeconds:
+		v, ok := value.(float64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSeconds(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Recording numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *RecordingMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(recording.FieldDeletedAt) {
+		fields = append(fields, recording.FieldDeletedAt)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *RecordingMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *RecordingMutation) ClearField(name string) error {
+	switch name {
+	case recording.FieldDeletedAt:
+		m.ClearDeletedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown Recording nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *RecordingMutation) ResetField(name string) error {
+	switch name {
+	case recording.FieldWorkspaceID:
+		m.ResetWorkspaceID()
+		return nil
+	case recording.FieldCallID:
+		m.ResetCallID()
+		return nil
+	case recording.FieldBlobKey:
+		m.ResetBlobKey()
+		return nil
+	case recording.FieldBytes:
+		m.ResetBytes()
+		return nil
+	case recording.FieldSha256:
+		m.ResetSha256()
+		return nil
+	case recording.FieldSeconds:
+		m.ResetSeconds()
+		return nil
+	case recording.FieldStartedAt:
+		m.ResetStartedAt()
+		return nil
+	case recording.FieldDeletedAt:
+		m.ResetDeletedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown Recording field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *RecordingMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.call != nil {
+		edges = append(edges, recording.EdgeCall)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *RecordingMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case recording.EdgeCall:
+		if id := m.call; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *RecordingMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *RecordingMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *RecordingMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedcall {
+		edges = append(edges, recording.EdgeCall)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *RecordingMutation) EdgeCleared(name string) bool {
+	switch name {
+	case recording.EdgeCall:
+		return m.clearedcall
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *RecordingMutation) ClearEdge(name string) error {
+	switch name {
+	case recording.EdgeCall:
+		m.ClearCall()
+		return nil
+	}
+	return fmt.Errorf("unknown Recording unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *RecordingMutation) ResetEdge(name string) error {
+	switch name {
+	case recording.EdgeCall:
+		m.ResetCall()
+		return nil
+	}
+	return fmt.Errorf("unknown Recording edge %s", name)
 }
 
 // RoleMutation represents an operation that mutates the Role nodes in the graph.
@@ -56728,6 +68256,8 @@ type TimelineItemMutation struct {
 	clearednote         bool
 	assignment          *gid.ID
 	clearedassignment   bool
+	call                *gid.ID
+	clearedcall         bool
 	agent               *gid.ID
 	clearedagent        bool
 	done                bool
@@ -57215,6 +68745,55 @@ func (m *TimelineItemMutation) ResetAssignmentID() {
 	delete(m.clearedFields, timelineitem.FieldAssignmentID)
 }
 
+// SetCallID sets the "call_id" field.
+func (m *TimelineItemMutation) SetCallID(gi gid.ID) {
+	m.call = &gi
+}
+
+// CallID returns the value of the "call_id" field in the mutation.
+func (m *TimelineItemMutation) CallID() (r gid.ID, exists bool) {
+	v := m.call
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCallID returns the old "call_id" field's value of the TimelineItem entity.
+// If the TimelineItem object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TimelineItemMutation) OldCallID(ctx context.Context) (v *gid.ID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCallID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCallID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCallID: %w", err)
+	}
+	return oldValue.CallID, nil
+}
+
+// ClearCallID clears the value of the "call_id" field.
+func (m *TimelineItemMutation) ClearCallID() {
+	m.call = nil
+	m.clearedFields[timelineitem.FieldCallID] = struct{}{}
+}
+
+// CallIDCleared returns if the "call_id" field was cleared in this mutation.
+func (m *TimelineItemMutation) CallIDCleared() bool {
+	_, ok := m.clearedFields[timelineitem.FieldCallID]
+	return ok
+}
+
+// ResetCallID resets all changes to the "call_id" field.
+func (m *TimelineItemMutation) ResetCallID() {
+	m.call = nil
+	delete(m.clearedFields, timelineitem.FieldCallID)
+}
+
 // SetAgentID sets the "agent_id" field.
 func (m *TimelineItemMutation) SetAgentID(gi gid.ID) {
 	m.agent = &gi
@@ -57645,6 +69224,33 @@ func (m *TimelineItemMutation) ResetAssignment() {
 	m.clearedassignment = false
 }
 
+// ClearCall clears the "call" edge to the Call entity.
+func (m *TimelineItemMutation) ClearCall() {
+	m.clearedcall = true
+	m.clearedFields[timelineitem.FieldCallID] = struct{}{}
+}
+
+// CallCleared reports if the "call" edge to the Call entity was cleared.
+func (m *TimelineItemMutation) CallCleared() bool {
+	return m.CallIDCleared() || m.clearedcall
+}
+
+// CallIDs returns the "call" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// CallID instead. It exists only for internal usage by the builders.
+func (m *TimelineItemMutation) CallIDs() (ids []gid.ID) {
+	if id := m.call; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetCall resets all changes to the "call" edge.
+func (m *TimelineItemMutation) ResetCall() {
+	m.call = nil
+	m.clearedcall = false
+}
+
 // ClearAgent clears the "agent" edge to the Agent entity.
 func (m *TimelineItemMutation) ClearAgent() {
 	m.clearedagent = true
@@ -57706,7 +69312,7 @@ func (m *TimelineItemMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *TimelineItemMutation) Fields() []string {
-	fields := make([]string, 0, 15)
+	fields := make([]string, 0, 16)
 	if m.workspace_id != nil {
 		fields = append(fields, timelineitem.FieldWorkspaceID)
 	}
@@ -57733,6 +69339,9 @@ func (m *TimelineItemMutation) Fields() []string {
 	}
 	if m.assignment != nil {
 		fields = append(fields, timelineitem.FieldAssignmentID)
+	}
+	if m.call != nil {
+		fields = append(fields, timelineitem.FieldCallID)
 	}
 	if m.agent != nil {
 		fields = append(fields, timelineitem.FieldAgentID)
@@ -57778,6 +69387,8 @@ func (m *TimelineItemMutation) Field(name string) (ent.Value, bool) {
 		return m.NoteID()
 	case timelineitem.FieldAssignmentID:
 		return m.AssignmentID()
+	case timelineitem.FieldCallID:
+		return m.CallID()
 	case timelineitem.FieldAgentID:
 		return m.AgentID()
 	case timelineitem.FieldChanged:
@@ -57817,6 +69428,8 @@ func (m *TimelineItemMutation) OldField(ctx context.Context, name string) (ent.V
 		return m.OldNoteID(ctx)
 	case timelineitem.FieldAssignmentID:
 		return m.OldAssignmentID(ctx)
+	case timelineitem.FieldCallID:
+		return m.OldCallID(ctx)
 	case timelineitem.FieldAgentID:
 		return m.OldAgentID(ctx)
 	case timelineitem.FieldChanged:
@@ -57900,6 +69513,13 @@ func (m *TimelineItemMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetAssignmentID(v)
+		return nil
+	case timelineitem.FieldCallID:
+		v, ok := value.(gid.ID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCallID(v)
 		return nil
 	case timelineitem.FieldAgentID:
 		v, ok := value.(gid.ID)
@@ -57985,6 +69605,9 @@ func (m *TimelineItemMutation) ClearedFields() []string {
 	if m.FieldCleared(timelineitem.FieldAssignmentID) {
 		fields = append(fields, timelineitem.FieldAssignmentID)
 	}
+	if m.FieldCleared(timelineitem.FieldCallID) {
+		fields = append(fields, timelineitem.FieldCallID)
+	}
 	if m.FieldCleared(timelineitem.FieldAgentID) {
 		fields = append(fields, timelineitem.FieldAgentID)
 	}
@@ -58022,6 +69645,9 @@ func (m *TimelineItemMutation) ClearField(name string) error {
 		return nil
 	case timelineitem.FieldAssignmentID:
 		m.ClearAssignmentID()
+		return nil
+	case timelineitem.FieldCallID:
+		m.ClearCallID()
 		return nil
 	case timelineitem.FieldAgentID:
 		m.ClearAgentID()
@@ -58070,6 +69696,9 @@ func (m *TimelineItemMutation) ResetField(name string) error {
 	case timelineitem.FieldAssignmentID:
 		m.ResetAssignmentID()
 		return nil
+	case timelineitem.FieldCallID:
+		m.ResetCallID()
+		return nil
 	case timelineitem.FieldAgentID:
 		m.ResetAgentID()
 		return nil
@@ -58094,7 +69723,7 @@ func (m *TimelineItemMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *TimelineItemMutation) AddedEdges() []string {
-	edges := make([]string, 0, 7)
+	edges := make([]string, 0, 8)
 	if m.conversation != nil {
 		edges = append(edges, timelineitem.EdgeConversation)
 	}
@@ -58112,6 +69741,9 @@ func (m *TimelineItemMutation) AddedEdges() []string {
 	}
 	if m.assignment != nil {
 		edges = append(edges, timelineitem.EdgeAssignment)
+	}
+	if m.call != nil {
+		edges = append(edges, timelineitem.EdgeCall)
 	}
 	if m.agent != nil {
 		edges = append(edges, timelineitem.EdgeAgent)
@@ -58147,6 +69779,10 @@ func (m *TimelineItemMutation) AddedIDs(name string) []ent.Value {
 		if id := m.assignment; id != nil {
 			return []ent.Value{*id}
 		}
+	case timelineitem.EdgeCall:
+		if id := m.call; id != nil {
+			return []ent.Value{*id}
+		}
 	case timelineitem.EdgeAgent:
 		if id := m.agent; id != nil {
 			return []ent.Value{*id}
@@ -58157,7 +69793,7 @@ func (m *TimelineItemMutation) AddedIDs(name string) []ent.Value {
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *TimelineItemMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 7)
+	edges := make([]string, 0, 8)
 	return edges
 }
 
@@ -58169,7 +69805,7 @@ func (m *TimelineItemMutation) RemovedIDs(name string) []ent.Value {
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *TimelineItemMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 7)
+	edges := make([]string, 0, 8)
 	if m.clearedconversation {
 		edges = append(edges, timelineitem.EdgeConversation)
 	}
@@ -58187,6 +69823,9 @@ func (m *TimelineItemMutation) ClearedEdges() []string {
 	}
 	if m.clearedassignment {
 		edges = append(edges, timelineitem.EdgeAssignment)
+	}
+	if m.clearedcall {
+		edges = append(edges, timelineitem.EdgeCall)
 	}
 	if m.clearedagent {
 		edges = append(edges, timelineitem.EdgeAgent)
@@ -58210,6 +69849,8 @@ func (m *TimelineItemMutation) EdgeCleared(name string) bool {
 		return m.clearednote
 	case timelineitem.EdgeAssignment:
 		return m.clearedassignment
+	case timelineitem.EdgeCall:
+		return m.clearedcall
 	case timelineitem.EdgeAgent:
 		return m.clearedagent
 	}
@@ -58237,6 +69878,9 @@ func (m *TimelineItemMutation) ClearEdge(name string) error {
 		return nil
 	case timelineitem.EdgeAssignment:
 		m.ClearAssignment()
+		return nil
+	case timelineitem.EdgeCall:
+		m.ClearCall()
 		return nil
 	case timelineitem.EdgeAgent:
 		m.ClearAgent()
@@ -58266,6 +69910,9 @@ func (m *TimelineItemMutation) ResetEdge(name string) error {
 		return nil
 	case timelineitem.EdgeAssignment:
 		m.ResetAssignment()
+		return nil
+	case timelineitem.EdgeCall:
+		m.ResetCall()
 		return nil
 	case timelineitem.EdgeAgent:
 		m.ResetAgent()

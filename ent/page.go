@@ -9,6 +9,7 @@ import (
 	"tributary/ent/access"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentphone"
 	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
@@ -16,6 +17,9 @@ import (
 	"tributary/ent/arrival"
 	"tributary/ent/assignment"
 	"tributary/ent/attachment"
+	"tributary/ent/call"
+	"tributary/ent/callfact"
+	"tributary/ent/callleg"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
 	"tributary/ent/clusternode"
@@ -26,6 +30,8 @@ import (
 	"tributary/ent/customer"
 	"tributary/ent/customermerge"
 	"tributary/ent/customermergepart"
+	"tributary/ent/flow"
+	"tributary/ent/flowversion"
 	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
 	"tributary/ent/identity"
@@ -41,12 +47,15 @@ import (
 	"tributary/ent/note"
 	"tributary/ent/offer"
 	"tributary/ent/participant"
+	"tributary/ent/phonecontact"
 	"tributary/ent/presence"
+	"tributary/ent/prompt"
 	"tributary/ent/providertoken"
 	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
 	"tributary/ent/recipient"
+	"tributary/ent/recording"
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/session"
@@ -566,6 +575,8 @@ func (q *AgentQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 			edges["follows:"+f.Alias] = append(edges["follows:"+f.Alias], f)
 		case "consults":
 			edges["consults:"+f.Alias] = append(edges["consults:"+f.Alias], f)
+		case "phones":
+			edges["phones:"+f.Alias] = append(edges["phones:"+f.Alias], f)
 		case "mentionedIn":
 			edges["mentionedIn:"+f.Alias] = append(edges["mentionedIn:"+f.Alias], f)
 		case "skills":
@@ -736,6 +747,15 @@ func (q *AgentQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 				return err
 			}
 			q.WithNamedConsults(alias, func(w *InteractionQuery) { *w = *sub })
+		case "phones":
+			if !page.May(ctx, "AgentPhone") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentPhoneClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedPhones(alias, func(w *AgentPhoneQuery) { *w = *sub })
 		case "mentionedIn":
 			if !page.May(ctx, "Note") {
 				continue // refused at its own path, not here
@@ -897,6 +917,16 @@ func (_m *Agent) Consults(ctx context.Context) ([]*Interaction, error) {
 		}
 	}
 	return _m.QueryConsults().All(ctx)
+}
+
+// Phones is the loaded edge, or one query.
+func (_m *Agent) Phones(ctx context.Context) ([]*AgentPhone, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedPhones(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryPhones().All(ctx)
 }
 
 // MentionedIn is the loaded edge, or one query.
@@ -1118,6 +1148,184 @@ func (_m *AgentLoad) Agent(ctx context.Context) (*Agent, error) {
 		got, err = _m.QueryAgent().Only(ctx)
 	}
 	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
+	// AgentPhoneConnection is a page of AgentPhone.
+	AgentPhoneConnection struct {
+		Edges    []*AgentPhoneEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// AgentPhoneEdge is a place in it.
+	AgentPhoneEdge struct {
+		Node   *AgentPhone
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *AgentPhoneConnection) Nodes() []*AgentPhone {
+	out := make([]*AgentPhone, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *AgentPhoneConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageAgentPhone(p page.Plan, rows []*AgentPhone, count func(context.Context) (int, error)) *AgentPhoneConnection {
+	nodes, cursors, info := page.Build(p, rows, (*AgentPhone).pageValue, (*AgentPhone).pageID)
+	c := &AgentPhoneConnection{Edges: make([]*AgentPhoneEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &AgentPhoneEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks AgentPhone as a node.
+func (*AgentPhone) IsNode() {}
+
+// IsVersioned marks AgentPhone as editable.
+func (*AgentPhone) IsVersioned() {}
+
+func (_m *AgentPhone) pageID() gid.ID { return _m.ID }
+
+func (_m *AgentPhone) pageValue(column string) any {
+	switch column {
+	case agentphone.FieldVersion:
+		return _m.Version
+	case agentphone.FieldCreatedAt:
+		return _m.CreatedAt
+	case agentphone.FieldUpdatedAt:
+		return _m.UpdatedAt
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *AgentPhoneQuery) Load(ctx context.Context, path ...string) (*AgentPhoneQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *AgentPhoneQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*AgentPhoneConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageAgentPhone(p, []*AgentPhone{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageAgentPhone(p, got, all.Count), nil
+}
+
+func (q *AgentPhoneQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{agentphone.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesAgentPhone) {
+		switch f.Name {
+		case "agent":
+			edges["agent"] = append(edges["agent"], f)
+			cols = append(cols, agentphone.FieldAgentID)
+		case "contacts":
+			edges["contacts:"+f.Alias] = append(edges["contacts:"+f.Alias], f)
+		case "version":
+			cols = append(cols, agentphone.FieldVersion)
+		case "createdAt":
+			cols = append(cols, agentphone.FieldCreatedAt)
+		case "updatedAt":
+			cols = append(cols, agentphone.FieldUpdatedAt)
+		case "agentID":
+			cols = append(cols, agentphone.FieldAgentID)
+		case "label":
+			cols = append(cols, agentphone.FieldLabel)
+		case "username":
+			cols = append(cols, agentphone.FieldUsername)
+		case "ha1":
+			cols = append(cols, agentphone.FieldHa1)
+		case "preferred":
+			cols = append(cols, agentphone.FieldPreferred)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "agent":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withAgent = sub
+		case "contacts":
+			if !page.May(ctx, "PhoneContact") {
+				continue // refused at its own path, not here
+			}
+			sub := (&PhoneContactClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedContacts(alias, func(w *PhoneContactQuery) { *w = *sub })
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesAgentPhone are the GraphQL types whose fragments may hold fields of AgentPhone.
+var typesAgentPhone = []string{"AgentPhone", "Node", "Versioned"}
+
+// Agent is the loaded edge, or one query.
+func (_m *AgentPhone) Agent(ctx context.Context) (*Agent, error) {
+	got, err := _m.Edges.AgentOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryAgent().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Contacts is the loaded edge, or one query.
+func (_m *AgentPhone) Contacts(ctx context.Context) ([]*PhoneContact, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedContacts(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryContacts().All(ctx)
 }
 
 type (
@@ -2148,6 +2356,773 @@ func (_m *Attachment) Message(ctx context.Context) (*Message, error) {
 }
 
 type (
+	// CallConnection is a page of Call.
+	CallConnection struct {
+		Edges    []*CallEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// CallEdge is a place in it.
+	CallEdge struct {
+		Node   *Call
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *CallConnection) Nodes() []*Call {
+	out := make([]*Call, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *CallConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageCall(p page.Plan, rows []*Call, count func(context.Context) (int, error)) *CallConnection {
+	nodes, cursors, info := page.Build(p, rows, (*Call).pageValue, (*Call).pageID)
+	c := &CallConnection{Edges: make([]*CallEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &CallEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks Call as a node.
+func (*Call) IsNode() {}
+
+// IsVersioned marks Call as editable.
+func (*Call) IsVersioned() {}
+
+func (_m *Call) pageID() gid.ID { return _m.ID }
+
+func (_m *Call) pageValue(column string) any {
+	switch column {
+	case call.FieldVersion:
+		return _m.Version
+	case call.FieldCreatedAt:
+		return _m.CreatedAt
+	case call.FieldUpdatedAt:
+		return _m.UpdatedAt
+	case call.FieldBeatAt:
+		return _m.BeatAt
+	case call.FieldLastFact:
+		return _m.LastFact
+	case call.FieldHeldTotal:
+		return _m.HeldTotal
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *CallQuery) Load(ctx context.Context, path ...string) (*CallQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *CallQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*CallConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageCall(p, []*Call{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageCall(p, got, all.Count), nil
+}
+
+func (q *CallQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{call.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesCall) {
+		switch f.Name {
+		case "interaction":
+			edges["interaction"] = append(edges["interaction"], f)
+			cols = append(cols, call.FieldInteractionID)
+		case "channel":
+			edges["channel"] = append(edges["channel"], f)
+			cols = append(cols, call.FieldChannelID)
+		case "flowVersion":
+			edges["flowVersion"] = append(edges["flowVersion"], f)
+			cols = append(cols, call.FieldFlowVersionID)
+		case "resumedFrom":
+			edges["resumedFrom"] = append(edges["resumedFrom"], f)
+			cols = append(cols, call.FieldResumedFromID)
+		case "resumedBy":
+			edges["resumedBy:"+f.Alias] = append(edges["resumedBy:"+f.Alias], f)
+		case "legs":
+			edges["legs:"+f.Alias] = append(edges["legs:"+f.Alias], f)
+		case "facts":
+			edges["facts:"+f.Alias] = append(edges["facts:"+f.Alias], f)
+		case "recordings":
+			edges["recordings:"+f.Alias] = append(edges["recordings:"+f.Alias], f)
+		case "version":
+			cols = append(cols, call.FieldVersion)
+		case "createdAt":
+			cols = append(cols, call.FieldCreatedAt)
+		case "updatedAt":
+			cols = append(cols, call.FieldUpdatedAt)
+		case "interactionID":
+			cols = append(cols, call.FieldInteractionID)
+		case "channelID":
+			cols = append(cols, call.FieldChannelID)
+		case "direction":
+			cols = append(cols, call.FieldDirection)
+		case "state":
+			cols = append(cols, call.FieldState)
+		case "from":
+			cols = append(cols, call.FieldFrom)
+		case "to":
+			cols = append(cols, call.FieldTo)
+		case "name":
+			cols = append(cols, call.FieldName)
+		case "node":
+			cols = append(cols, call.FieldNode)
+		case "epoch":
+			cols = append(cols, call.FieldEpoch)
+		case "arrival":
+			cols = append(cols, call.FieldArrival)
+		case "beatAt":
+			cols = append(cols, call.FieldBeatAt)
+		case "lastFact":
+			cols = append(cols, call.FieldLastFact)
+		case "flowVersionID":
+			cols = append(cols, call.FieldFlowVersionID)
+		case "headers":
+			cols = append(cols, call.FieldHeaders)
+		case "ringingAt":
+			cols = append(cols, call.FieldRingingAt)
+		case "answeredAt":
+			cols = append(cols, call.FieldAnsweredAt)
+		case "endedAt":
+			cols = append(cols, call.FieldEndedAt)
+		case "heldSince":
+			cols = append(cols, call.FieldHeldSince)
+		case "heldTotal":
+			cols = append(cols, call.FieldHeldTotal)
+		case "endCause":
+			cols = append(cols, call.FieldEndCause)
+		case "sipCode":
+			cols = append(cols, call.FieldSipCode)
+		case "lossRate":
+			cols = append(cols, call.FieldLossRate)
+		case "jitterMs":
+			cols = append(cols, call.FieldJitterMs)
+		case "recordingState":
+			cols = append(cols, call.FieldRecordingState)
+		case "resumedFromID":
+			cols = append(cols, call.FieldResumedFromID)
+		case "holdSeconds":
+			cols = append(cols, "held_total", "held_since", "ended_at")
+		case "quality":
+			cols = append(cols, "loss_rate", "jitter_ms")
+		case "talkSeconds":
+			cols = append(cols, "answered_at", "ended_at", "held_total", "held_since")
+		case "waitSeconds":
+			cols = append(cols, "created_at", "answered_at", "ended_at")
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "interaction":
+			if !page.May(ctx, "Interaction") {
+				continue // refused at its own path, not here
+			}
+			sub := (&InteractionClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withInteraction = sub
+		case "channel":
+			if !page.May(ctx, "Channel") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ChannelClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withChannel = sub
+		case "flowVersion":
+			if !page.May(ctx, "FlowVersion") {
+				continue // refused at its own path, not here
+			}
+			sub := (&FlowVersionClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withFlowVersion = sub
+		case "resumedFrom":
+			if !page.May(ctx, "Call") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CallClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withResumedFrom = sub
+		case "resumedBy":
+			if !page.May(ctx, "Call") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CallClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedResumedBy(alias, func(w *CallQuery) { *w = *sub })
+		case "legs":
+			if !page.May(ctx, "CallLeg") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CallLegClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedLegs(alias, func(w *CallLegQuery) { *w = *sub })
+		case "facts":
+			if !page.May(ctx, "CallFact") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CallFactClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedFacts(alias, func(w *CallFactQuery) { *w = *sub })
+		case "recordings":
+			if !page.May(ctx, "Recording") {
+				continue // refused at its own path, not here
+			}
+			sub := (&RecordingClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedRecordings(alias, func(w *RecordingQuery) { *w = *sub })
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesCall are the GraphQL types whose fragments may hold fields of Call.
+var typesCall = []string{"Call", "Node", "Versioned"}
+
+// Interaction is the loaded edge, or one query.
+func (_m *Call) Interaction(ctx context.Context) (*Interaction, error) {
+	got, err := _m.Edges.InteractionOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryInteraction().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Channel is the loaded edge, or one query.
+func (_m *Call) Channel(ctx context.Context) (*Channel, error) {
+	got, err := _m.Edges.ChannelOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryChannel().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// FlowVersion is the loaded edge, or one query.
+func (_m *Call) FlowVersion(ctx context.Context) (*FlowVersion, error) {
+	got, err := _m.Edges.FlowVersionOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryFlowVersion().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// ResumedFrom is the loaded edge, or one query.
+func (_m *Call) ResumedFrom(ctx context.Context) (*Call, error) {
+	got, err := _m.Edges.ResumedFromOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryResumedFrom().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// ResumedBy is the loaded edge, or one query.
+func (_m *Call) ResumedBy(ctx context.Context) ([]*Call, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedResumedBy(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryResumedBy().All(ctx)
+}
+
+// Legs is the loaded edge, or one query.
+func (_m *Call) Legs(ctx context.Context) ([]*CallLeg, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedLegs(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryLegs().All(ctx)
+}
+
+// Facts is the loaded edge, or one query.
+func (_m *Call) Facts(ctx context.Context) ([]*CallFact, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedFacts(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryFacts().All(ctx)
+}
+
+// Recordings is the loaded edge, or one query.
+func (_m *Call) Recordings(ctx context.Context) ([]*Recording, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedRecordings(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryRecordings().All(ctx)
+}
+
+type (
+	// CallFactConnection is a page of CallFact.
+	CallFactConnection struct {
+		Edges    []*CallFactEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// CallFactEdge is a place in it.
+	CallFactEdge struct {
+		Node   *CallFact
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *CallFactConnection) Nodes() []*CallFact {
+	out := make([]*CallFact, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *CallFactConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageCallFact(p page.Plan, rows []*CallFact, count func(context.Context) (int, error)) *CallFactConnection {
+	nodes, cursors, info := page.Build(p, rows, (*CallFact).pageValue, (*CallFact).pageID)
+	c := &CallFactConnection{Edges: make([]*CallFactEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &CallFactEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks CallFact as a node.
+func (*CallFact) IsNode() {}
+
+func (_m *CallFact) pageID() gid.ID { return _m.ID }
+
+func (_m *CallFact) pageValue(column string) any {
+	switch column {
+	case callfact.FieldNumber:
+		return _m.Number
+	case callfact.FieldAt:
+		return _m.At
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *CallFactQuery) Load(ctx context.Context, path ...string) (*CallFactQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *CallFactQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*CallFactConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageCallFact(p, []*CallFact{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageCallFact(p, got, all.Count), nil
+}
+
+func (q *CallFactQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{callfact.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesCallFact) {
+		switch f.Name {
+		case "call":
+			edges["call"] = append(edges["call"], f)
+			cols = append(cols, callfact.FieldCallID)
+		case "callID":
+			cols = append(cols, callfact.FieldCallID)
+		case "number":
+			cols = append(cols, callfact.FieldNumber)
+		case "kind":
+			cols = append(cols, callfact.FieldKind)
+		case "legID":
+			cols = append(cols, callfact.FieldLegID)
+		case "at":
+			cols = append(cols, callfact.FieldAt)
+		case "step":
+			cols = append(cols, callfact.FieldStep)
+		case "exit":
+			cols = append(cols, callfact.FieldExit)
+		case "input":
+			cols = append(cols, callfact.FieldInput)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "call":
+			if !page.May(ctx, "Call") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CallClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withCall = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesCallFact are the GraphQL types whose fragments may hold fields of CallFact.
+var typesCallFact = []string{"CallFact", "Node", "Versioned"}
+
+// Call is the loaded edge, or one query.
+func (_m *CallFact) Call(ctx context.Context) (*Call, error) {
+	got, err := _m.Edges.CallOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryCall().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
+	// CallLegConnection is a page of CallLeg.
+	CallLegConnection struct {
+		Edges    []*CallLegEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// CallLegEdge is a place in it.
+	CallLegEdge struct {
+		Node   *CallLeg
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *CallLegConnection) Nodes() []*CallLeg {
+	out := make([]*CallLeg, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *CallLegConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageCallLeg(p page.Plan, rows []*CallLeg, count func(context.Context) (int, error)) *CallLegConnection {
+	nodes, cursors, info := page.Build(p, rows, (*CallLeg).pageValue, (*CallLeg).pageID)
+	c := &CallLegConnection{Edges: make([]*CallLegEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &CallLegEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks CallLeg as a node.
+func (*CallLeg) IsNode() {}
+
+func (_m *CallLeg) pageID() gid.ID { return _m.ID }
+
+func (_m *CallLeg) pageValue(column string) any {
+	switch column {
+	case callleg.FieldStartedAt:
+		return _m.StartedAt
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *CallLegQuery) Load(ctx context.Context, path ...string) (*CallLegQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *CallLegQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*CallLegConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageCallLeg(p, []*CallLeg{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageCallLeg(p, got, all.Count), nil
+}
+
+func (q *CallLegQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{callleg.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesCallLeg) {
+		switch f.Name {
+		case "call":
+			edges["call"] = append(edges["call"], f)
+			cols = append(cols, callleg.FieldCallID)
+		case "agent":
+			edges["agent"] = append(edges["agent"], f)
+			cols = append(cols, callleg.FieldAgentID)
+		case "phone":
+			edges["phone"] = append(edges["phone"], f)
+			cols = append(cols, callleg.FieldPhoneID)
+		case "identity":
+			edges["identity"] = append(edges["identity"], f)
+			cols = append(cols, callleg.FieldIdentityID)
+		case "offer":
+			edges["offer"] = append(edges["offer"], f)
+			cols = append(cols, callleg.FieldOfferID)
+		case "callID":
+			cols = append(cols, callleg.FieldCallID)
+		case "role":
+			cols = append(cols, callleg.FieldRole)
+		case "agentID":
+			cols = append(cols, callleg.FieldAgentID)
+		case "phoneID":
+			cols = append(cols, callleg.FieldPhoneID)
+		case "identityID":
+			cols = append(cols, callleg.FieldIdentityID)
+		case "offerID":
+			cols = append(cols, callleg.FieldOfferID)
+		case "state":
+			cols = append(cols, callleg.FieldState)
+		case "browser":
+			cols = append(cols, callleg.FieldBrowser)
+		case "muted":
+			cols = append(cols, callleg.FieldMuted)
+		case "held":
+			cols = append(cols, callleg.FieldHeld)
+		case "startedAt":
+			cols = append(cols, callleg.FieldStartedAt)
+		case "ringUntil":
+			cols = append(cols, callleg.FieldRingUntil)
+		case "joinedAt":
+			cols = append(cols, callleg.FieldJoinedAt)
+		case "leftAt":
+			cols = append(cols, callleg.FieldLeftAt)
+		case "cause":
+			cols = append(cols, callleg.FieldCause)
+		case "sipCode":
+			cols = append(cols, callleg.FieldSipCode)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "call":
+			if !page.May(ctx, "Call") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CallClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withCall = sub
+		case "agent":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withAgent = sub
+		case "phone":
+			if !page.May(ctx, "AgentPhone") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentPhoneClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withPhone = sub
+		case "identity":
+			if !page.May(ctx, "Identity") {
+				continue // refused at its own path, not here
+			}
+			sub := (&IdentityClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withIdentity = sub
+		case "offer":
+			if !page.May(ctx, "Offer") {
+				continue // refused at its own path, not here
+			}
+			sub := (&OfferClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withOffer = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesCallLeg are the GraphQL types whose fragments may hold fields of CallLeg.
+var typesCallLeg = []string{"CallLeg", "Node", "Versioned"}
+
+// Call is the loaded edge, or one query.
+func (_m *CallLeg) Call(ctx context.Context) (*Call, error) {
+	got, err := _m.Edges.CallOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryCall().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Agent is the loaded edge, or one query.
+func (_m *CallLeg) Agent(ctx context.Context) (*Agent, error) {
+	got, err := _m.Edges.AgentOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryAgent().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Phone is the loaded edge, or one query.
+func (_m *CallLeg) Phone(ctx context.Context) (*AgentPhone, error) {
+	got, err := _m.Edges.PhoneOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryPhone().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Identity is the loaded edge, or one query.
+func (_m *CallLeg) Identity(ctx context.Context) (*Identity, error) {
+	got, err := _m.Edges.IdentityOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryIdentity().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Offer is the loaded edge, or one query.
+func (_m *CallLeg) Offer(ctx context.Context) (*Offer, error) {
+	got, err := _m.Edges.OfferOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryOffer().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
 	// CapacityProfileConnection is a page of CapacityProfile.
 	CapacityProfileConnection struct {
 		Edges    []*CapacityProfileEdge
@@ -2384,6 +3359,9 @@ func (q *ChannelQuery) collect(ctx context.Context, oc *graphql.OperationContext
 		case "queue":
 			edges["queue"] = append(edges["queue"], f)
 			cols = append(cols, channel.FieldQueueID)
+		case "flow":
+			edges["flow"] = append(edges["flow"], f)
+			cols = append(cols, channel.FieldFlowID)
 		case "pulls":
 			edges["pulls:"+f.Alias] = append(edges["pulls:"+f.Alias], f)
 		case "version":
@@ -2408,6 +3386,8 @@ func (q *ChannelQuery) collect(ctx context.Context, oc *graphql.OperationContext
 			cols = append(cols, channel.FieldPublicKey)
 		case "queueID":
 			cols = append(cols, channel.FieldQueueID)
+		case "flowID":
+			cols = append(cols, channel.FieldFlowID)
 		case "locale":
 			cols = append(cols, channel.FieldLocale)
 		case "joinOpen":
@@ -2450,6 +3430,16 @@ func (q *ChannelQuery) collect(ctx context.Context, oc *graphql.OperationContext
 				return err
 			}
 			q.withQueue = sub
+		case "flow":
+			if !page.May(ctx, "Flow") {
+				continue // refused at its own path, not here
+			}
+			sub := (&FlowClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withFlow = sub
 		case "pulls":
 			if !page.May(ctx, "Pull") {
 				continue // refused at its own path, not here
@@ -2478,6 +3468,15 @@ func (_m *Channel) Queue(ctx context.Context) (*Queue, error) {
 	got, err := _m.Edges.QueueOrErr()
 	if IsNotLoaded(err) {
 		got, err = _m.QueryQueue().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Flow is the loaded edge, or one query.
+func (_m *Channel) Flow(ctx context.Context) (*Flow, error) {
+	got, err := _m.Edges.FlowOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryFlow().Only(ctx)
 	}
 	return got, MaskNotFound(err) // out of reach looks like absent
 }
@@ -4558,6 +5557,440 @@ func (_m *CustomerMergePart) Customer(ctx context.Context) (*Customer, error) {
 }
 
 type (
+	// FlowConnection is a page of Flow.
+	FlowConnection struct {
+		Edges    []*FlowEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// FlowEdge is a place in it.
+	FlowEdge struct {
+		Node   *Flow
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *FlowConnection) Nodes() []*Flow {
+	out := make([]*Flow, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *FlowConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageFlow(p page.Plan, rows []*Flow, count func(context.Context) (int, error)) *FlowConnection {
+	nodes, cursors, info := page.Build(p, rows, (*Flow).pageValue, (*Flow).pageID)
+	c := &FlowConnection{Edges: make([]*FlowEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &FlowEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks Flow as a node.
+func (*Flow) IsNode() {}
+
+// IsVersioned marks Flow as editable.
+func (*Flow) IsVersioned() {}
+
+func (_m *Flow) pageID() gid.ID { return _m.ID }
+
+func (_m *Flow) pageValue(column string) any {
+	switch column {
+	case flow.FieldVersion:
+		return _m.Version
+	case flow.FieldCreatedAt:
+		return _m.CreatedAt
+	case flow.FieldUpdatedAt:
+		return _m.UpdatedAt
+	case flow.FieldLastNumber:
+		return _m.LastNumber
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *FlowQuery) Load(ctx context.Context, path ...string) (*FlowQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *FlowQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*FlowConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageFlow(p, []*Flow{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageFlow(p, got, all.Count), nil
+}
+
+func (q *FlowQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{flow.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesFlow) {
+		switch f.Name {
+		case "versions":
+			edges["versions:"+f.Alias] = append(edges["versions:"+f.Alias], f)
+		case "published":
+			edges["published"] = append(edges["published"], f)
+			cols = append(cols, flow.FieldPublishedID)
+		case "draft":
+			edges["draft"] = append(edges["draft"], f)
+			cols = append(cols, flow.FieldDraftID)
+		case "channels":
+			edges["channels:"+f.Alias] = append(edges["channels:"+f.Alias], f)
+		case "version":
+			cols = append(cols, flow.FieldVersion)
+		case "createdAt":
+			cols = append(cols, flow.FieldCreatedAt)
+		case "updatedAt":
+			cols = append(cols, flow.FieldUpdatedAt)
+		case "name":
+			cols = append(cols, flow.FieldName)
+		case "publishedID":
+			cols = append(cols, flow.FieldPublishedID)
+		case "draftID":
+			cols = append(cols, flow.FieldDraftID)
+		case "lastNumber":
+			cols = append(cols, flow.FieldLastNumber)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "versions":
+			if !page.May(ctx, "FlowVersion") {
+				continue // refused at its own path, not here
+			}
+			sub := (&FlowVersionClient{config: q.config}).Query()
+			p, err := planned(oc, at, page.Order{Column: "number", Desc: true})
+			if err != nil {
+				return err
+			}
+			if at = rows(oc, at); len(at) == 0 {
+				continue
+			}
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			if len(sub.ctx.Fields) > 0 {
+				sub.ctx.AppendFieldOnce(p.Column)
+				sub.ctx.AppendFieldOnce(flowversion.FieldFlowID)
+			}
+			q.after = append(q.after, func(ctx context.Context, nodes []*Flow) error {
+				byID := make(map[gid.ID]*Flow, len(nodes))
+				ids := make([]any, len(nodes))
+				for i, n := range nodes {
+					byID[n.ID], ids[i] = n, n.ID
+					n.appendNamedVersions(alias)
+				}
+				if len(ids) == 0 {
+					return nil
+				}
+				// Clone would forget what is to be loaded by name below it.
+				copied := *sub
+				each := &copied
+				each.ctx, each.predicates, each.modifiers = sub.ctx.Clone(), slices.Clone(sub.predicates), slices.Clone(sub.modifiers)
+				each.Where(p.Where)
+				each.modifiers = append(each.modifiers, p.PerParent(flow.VersionsColumn, ids))
+				got, err := each.All(ctx)
+				for _, m := range got {
+					byID[m.FlowID].appendNamedVersions(alias, m)
+				}
+				return err
+			})
+		case "published":
+			if !page.May(ctx, "FlowVersion") {
+				continue // refused at its own path, not here
+			}
+			sub := (&FlowVersionClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withPublished = sub
+		case "draft":
+			if !page.May(ctx, "FlowVersion") {
+				continue // refused at its own path, not here
+			}
+			sub := (&FlowVersionClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withDraft = sub
+		case "channels":
+			if !page.May(ctx, "Channel") {
+				continue // refused at its own path, not here
+			}
+			sub := (&ChannelClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedChannels(alias, func(w *ChannelQuery) { *w = *sub })
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesFlow are the GraphQL types whose fragments may hold fields of Flow.
+var typesFlow = []string{"Flow", "Node", "Versioned"}
+
+// Versions is a page of the edge, loaded with its parents or by itself.
+func (_m *Flow) Versions(ctx context.Context, first *int, after *page.Cursor, last *int, before *page.Cursor) (*FlowVersionConnection, error) {
+	o := page.Order{Column: "number", Desc: true}
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedVersions(fc.Field.Alias); err == nil {
+			p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+			if err != nil {
+				return nil, err
+			}
+			return pageFlowVersion(p, got, _m.pagedVersions().Count), nil
+		}
+	}
+	return _m.pagedVersions().Page(ctx, o, first, after, last, before)
+}
+
+func (_m *Flow) pagedVersions() *FlowVersionQuery {
+	return _m.QueryVersions()
+}
+
+// Published is the loaded edge, or one query.
+func (_m *Flow) Published(ctx context.Context) (*FlowVersion, error) {
+	got, err := _m.Edges.PublishedOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryPublished().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Draft is the loaded edge, or one query.
+func (_m *Flow) Draft(ctx context.Context) (*FlowVersion, error) {
+	got, err := _m.Edges.DraftOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryDraft().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Channels is the loaded edge, or one query.
+func (_m *Flow) Channels(ctx context.Context) ([]*Channel, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedChannels(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryChannels().All(ctx)
+}
+
+type (
+	// FlowVersionConnection is a page of FlowVersion.
+	FlowVersionConnection struct {
+		Edges    []*FlowVersionEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// FlowVersionEdge is a place in it.
+	FlowVersionEdge struct {
+		Node   *FlowVersion
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *FlowVersionConnection) Nodes() []*FlowVersion {
+	out := make([]*FlowVersion, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *FlowVersionConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageFlowVersion(p page.Plan, rows []*FlowVersion, count func(context.Context) (int, error)) *FlowVersionConnection {
+	nodes, cursors, info := page.Build(p, rows, (*FlowVersion).pageValue, (*FlowVersion).pageID)
+	c := &FlowVersionConnection{Edges: make([]*FlowVersionEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &FlowVersionEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks FlowVersion as a node.
+func (*FlowVersion) IsNode() {}
+
+func (_m *FlowVersion) pageID() gid.ID { return _m.ID }
+
+func (_m *FlowVersion) pageValue(column string) any {
+	switch column {
+	case flowversion.FieldNumber:
+		return _m.Number
+	case flowversion.FieldCreatedAt:
+		return _m.CreatedAt
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *FlowVersionQuery) Load(ctx context.Context, path ...string) (*FlowVersionQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *FlowVersionQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*FlowVersionConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageFlowVersion(p, []*FlowVersion{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageFlowVersion(p, got, all.Count), nil
+}
+
+func (q *FlowVersionQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{flowversion.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesFlowVersion) {
+		switch f.Name {
+		case "flow":
+			edges["flow"] = append(edges["flow"], f)
+			cols = append(cols, flowversion.FieldFlowID)
+		case "author":
+			edges["author"] = append(edges["author"], f)
+			cols = append(cols, flowversion.FieldAuthorID)
+		case "flowID":
+			cols = append(cols, flowversion.FieldFlowID)
+		case "number":
+			cols = append(cols, flowversion.FieldNumber)
+		case "document":
+			cols = append(cols, flowversion.FieldDocument)
+		case "comment":
+			cols = append(cols, flowversion.FieldComment)
+		case "authorID":
+			cols = append(cols, flowversion.FieldAuthorID)
+		case "createdAt":
+			cols = append(cols, flowversion.FieldCreatedAt)
+		case "publishedAt":
+			cols = append(cols, flowversion.FieldPublishedAt)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "flow":
+			if !page.May(ctx, "Flow") {
+				continue // refused at its own path, not here
+			}
+			sub := (&FlowClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withFlow = sub
+		case "author":
+			if !page.May(ctx, "Agent") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withAuthor = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesFlowVersion are the GraphQL types whose fragments may hold fields of FlowVersion.
+var typesFlowVersion = []string{"FlowVersion", "Node", "Versioned"}
+
+// Flow is the loaded edge, or one query.
+func (_m *FlowVersion) Flow(ctx context.Context) (*Flow, error) {
+	got, err := _m.Edges.FlowOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryFlow().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Author is the loaded edge, or one query.
+func (_m *FlowVersion) Author(ctx context.Context) (*Agent, error) {
+	got, err := _m.Edges.AuthorOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryAuthor().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
 	// FollowerConnection is a page of Follower.
 	FollowerConnection struct {
 		Edges    []*FollowerEdge
@@ -5205,6 +6638,8 @@ func (q *InteractionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 			edges["consultants:"+f.Alias] = append(edges["consultants:"+f.Alias], f)
 		case "decisions":
 			edges["decisions:"+f.Alias] = append(edges["decisions:"+f.Alias], f)
+		case "calls":
+			edges["calls:"+f.Alias] = append(edges["calls:"+f.Alias], f)
 		case "consultantRows":
 			edges["consultantRows:"+f.Alias] = append(edges["consultantRows:"+f.Alias], f)
 		case "version":
@@ -5530,6 +6965,15 @@ func (q *InteractionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 				}
 				return err
 			})
+		case "calls":
+			if !page.May(ctx, "Call") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CallClient{config: q.config}).Query()
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.WithNamedCalls(alias, func(w *CallQuery) { *w = *sub })
 		case "consultantRows":
 			if !page.May(ctx, "Consultant") {
 				continue // refused at its own path, not here
@@ -5719,6 +7163,16 @@ func (_m *Interaction) Decisions(ctx context.Context, first *int, after *page.Cu
 
 func (_m *Interaction) pagedDecisions() *RoutingDecisionQuery {
 	return _m.QueryDecisions()
+}
+
+// Calls is the loaded edge, or one query.
+func (_m *Interaction) Calls(ctx context.Context) ([]*Call, error) {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		if got, err := _m.NamedCalls(fc.Field.Alias); err == nil {
+			return got, nil
+		}
+	}
+	return _m.QueryCalls().All(ctx)
 }
 
 // ConsultantRows is the loaded edge, or one query.
@@ -7980,6 +9434,164 @@ func (_m *Participant) Customer(ctx context.Context) (*Customer, error) {
 }
 
 type (
+	// PhoneContactConnection is a page of PhoneContact.
+	PhoneContactConnection struct {
+		Edges    []*PhoneContactEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// PhoneContactEdge is a place in it.
+	PhoneContactEdge struct {
+		Node   *PhoneContact
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *PhoneContactConnection) Nodes() []*PhoneContact {
+	out := make([]*PhoneContact, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *PhoneContactConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pagePhoneContact(p page.Plan, rows []*PhoneContact, count func(context.Context) (int, error)) *PhoneContactConnection {
+	nodes, cursors, info := page.Build(p, rows, (*PhoneContact).pageValue, (*PhoneContact).pageID)
+	c := &PhoneContactConnection{Edges: make([]*PhoneContactEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &PhoneContactEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks PhoneContact as a node.
+func (*PhoneContact) IsNode() {}
+
+func (_m *PhoneContact) pageID() gid.ID { return _m.ID }
+
+func (_m *PhoneContact) pageValue(column string) any {
+	switch column {
+	case phonecontact.FieldExpiresAt:
+		return _m.ExpiresAt
+	case phonecontact.FieldSeenAt:
+		return _m.SeenAt
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *PhoneContactQuery) Load(ctx context.Context, path ...string) (*PhoneContactQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *PhoneContactQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*PhoneContactConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pagePhoneContact(p, []*PhoneContact{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pagePhoneContact(p, got, all.Count), nil
+}
+
+func (q *PhoneContactQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{phonecontact.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesPhoneContact) {
+		switch f.Name {
+		case "phone":
+			edges["phone"] = append(edges["phone"], f)
+			cols = append(cols, phonecontact.FieldAgentPhoneID)
+		case "agentPhoneID":
+			cols = append(cols, phonecontact.FieldAgentPhoneID)
+		case "agentID":
+			cols = append(cols, phonecontact.FieldAgentID)
+		case "node":
+			cols = append(cols, phonecontact.FieldNode)
+		case "contact":
+			cols = append(cols, phonecontact.FieldContact)
+		case "source":
+			cols = append(cols, phonecontact.FieldSource)
+		case "transport":
+			cols = append(cols, phonecontact.FieldTransport)
+		case "callID":
+			cols = append(cols, phonecontact.FieldCallID)
+		case "seq":
+			cols = append(cols, phonecontact.FieldSeq)
+		case "userAgent":
+			cols = append(cols, phonecontact.FieldUserAgent)
+		case "expiresAt":
+			cols = append(cols, phonecontact.FieldExpiresAt)
+		case "seenAt":
+			cols = append(cols, phonecontact.FieldSeenAt)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "phone":
+			if !page.May(ctx, "AgentPhone") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AgentPhoneClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withPhone = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesPhoneContact are the GraphQL types whose fragments may hold fields of PhoneContact.
+var typesPhoneContact = []string{"PhoneContact", "Node", "Versioned"}
+
+// Phone is the loaded edge, or one query.
+func (_m *PhoneContact) Phone(ctx context.Context) (*AgentPhone, error) {
+	got, err := _m.Edges.PhoneOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryPhone().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
 	// PresenceConnection is a page of Presence.
 	PresenceConnection struct {
 		Edges    []*PresenceEdge
@@ -8097,6 +9709,159 @@ func (q *PresenceQuery) collect(ctx context.Context, oc *graphql.OperationContex
 
 // typesPresence are the GraphQL types whose fragments may hold fields of Presence.
 var typesPresence = []string{"Presence", "Node", "Versioned"}
+
+type (
+	// PromptConnection is a page of Prompt.
+	PromptConnection struct {
+		Edges    []*PromptEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// PromptEdge is a place in it.
+	PromptEdge struct {
+		Node   *Prompt
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *PromptConnection) Nodes() []*Prompt {
+	out := make([]*Prompt, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *PromptConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pagePrompt(p page.Plan, rows []*Prompt, count func(context.Context) (int, error)) *PromptConnection {
+	nodes, cursors, info := page.Build(p, rows, (*Prompt).pageValue, (*Prompt).pageID)
+	c := &PromptConnection{Edges: make([]*PromptEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &PromptEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks Prompt as a node.
+func (*Prompt) IsNode() {}
+
+// IsVersioned marks Prompt as editable.
+func (*Prompt) IsVersioned() {}
+
+func (_m *Prompt) pageID() gid.ID { return _m.ID }
+
+func (_m *Prompt) pageValue(column string) any {
+	switch column {
+	case prompt.FieldVersion:
+		return _m.Version
+	case prompt.FieldCreatedAt:
+		return _m.CreatedAt
+	case prompt.FieldUpdatedAt:
+		return _m.UpdatedAt
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *PromptQuery) Load(ctx context.Context, path ...string) (*PromptQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *PromptQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*PromptConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pagePrompt(p, []*Prompt{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pagePrompt(p, got, all.Count), nil
+}
+
+func (q *PromptQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{prompt.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesPrompt) {
+		switch f.Name {
+		case "audio":
+			edges["audio"] = append(edges["audio"], f)
+			cols = append(cols, prompt.FieldAttachmentID)
+		case "version":
+			cols = append(cols, prompt.FieldVersion)
+		case "createdAt":
+			cols = append(cols, prompt.FieldCreatedAt)
+		case "updatedAt":
+			cols = append(cols, prompt.FieldUpdatedAt)
+		case "name":
+			cols = append(cols, prompt.FieldName)
+		case "attachmentID":
+			cols = append(cols, prompt.FieldAttachmentID)
+		case "seconds":
+			cols = append(cols, prompt.FieldSeconds)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "audio":
+			if !page.May(ctx, "Attachment") {
+				continue // refused at its own path, not here
+			}
+			sub := (&AttachmentClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withAudio = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesPrompt are the GraphQL types whose fragments may hold fields of Prompt.
+var typesPrompt = []string{"Prompt", "Node", "Versioned"}
+
+// Audio is the loaded edge, or one query.
+func (_m *Prompt) Audio(ctx context.Context) (*Attachment, error) {
+	got, err := _m.Edges.AudioOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryAudio().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
 
 type (
 	// ProviderTokenConnection is a page of ProviderToken.
@@ -8438,6 +10203,8 @@ func (_m *Queue) pageValue(column string) any {
 		return _m.StickySeconds
 	case queue.FieldBreakAfterMisses:
 		return _m.BreakAfterMisses
+	case queue.FieldRingSeconds:
+		return _m.RingSeconds
 	}
 	return nil
 }
@@ -8490,6 +10257,9 @@ func (q *QueueQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 			cols = append(cols, queue.FieldTeamID)
 		case "needs":
 			edges["needs:"+f.Alias] = append(edges["needs:"+f.Alias], f)
+		case "waitingPrompt":
+			edges["waitingPrompt"] = append(edges["waitingPrompt"], f)
+			cols = append(cols, queue.FieldWaitingPromptID)
 		case "version":
 			cols = append(cols, queue.FieldVersion)
 		case "createdAt":
@@ -8518,6 +10288,12 @@ func (q *QueueQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 			cols = append(cols, queue.FieldBreakAfterMisses)
 		case "restricted":
 			cols = append(cols, queue.FieldRestricted)
+		case "ringSeconds":
+			cols = append(cols, queue.FieldRingSeconds)
+		case "recording":
+			cols = append(cols, queue.FieldRecording)
+		case "waitingPromptID":
+			cols = append(cols, queue.FieldWaitingPromptID)
 		case "id", "__typename":
 		default:
 			every = true
@@ -8544,6 +10320,16 @@ func (q *QueueQuery) collect(ctx context.Context, oc *graphql.OperationContext, 
 				return err
 			}
 			q.WithNamedNeeds(alias, func(w *SkillNeedQuery) { *w = *sub })
+		case "waitingPrompt":
+			if !page.May(ctx, "Prompt") {
+				continue // refused at its own path, not here
+			}
+			sub := (&PromptClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withWaitingPrompt = sub
 		}
 	}
 	if !every {
@@ -8575,6 +10361,15 @@ func (_m *Queue) Needs(ctx context.Context) ([]*SkillNeed, error) {
 		}
 	}
 	return _m.QueryNeeds().All(ctx)
+}
+
+// WaitingPrompt is the loaded edge, or one query.
+func (_m *Queue) WaitingPrompt(ctx context.Context) (*Prompt, error) {
+	got, err := _m.Edges.WaitingPromptOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryWaitingPrompt().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
 }
 
 type (
@@ -8891,6 +10686,154 @@ func (_m *Recipient) Identity(ctx context.Context) (*Identity, error) {
 	got, err := _m.Edges.IdentityOrErr()
 	if IsNotLoaded(err) {
 		got, err = _m.QueryIdentity().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+type (
+	// RecordingConnection is a page of Recording.
+	RecordingConnection struct {
+		Edges    []*RecordingEdge
+		PageInfo page.Info
+		count    func(context.Context) (int, error)
+	}
+	// RecordingEdge is a place in it.
+	RecordingEdge struct {
+		Node   *Recording
+		Cursor page.Cursor
+	}
+)
+
+// Nodes are the rows without their cursors.
+func (c *RecordingConnection) Nodes() []*Recording {
+	out := make([]*Recording, len(c.Edges))
+	for i, e := range c.Edges {
+		out[i] = e.Node
+	}
+	return out
+}
+
+// TotalCount asks the database, when it is asked.
+func (c *RecordingConnection) TotalCount(ctx context.Context) (int, error) { return c.count(ctx) }
+
+func pageRecording(p page.Plan, rows []*Recording, count func(context.Context) (int, error)) *RecordingConnection {
+	nodes, cursors, info := page.Build(p, rows, (*Recording).pageValue, (*Recording).pageID)
+	c := &RecordingConnection{Edges: make([]*RecordingEdge, len(nodes)), PageInfo: info, count: count}
+	for i := range nodes {
+		c.Edges[i] = &RecordingEdge{nodes[i], cursors[i]}
+	}
+	return c
+}
+
+// IsNode marks Recording as a node.
+func (*Recording) IsNode() {}
+
+func (_m *Recording) pageID() gid.ID { return _m.ID }
+
+func (_m *Recording) pageValue(column string) any {
+	switch column {
+	case recording.FieldStartedAt:
+		return _m.StartedAt
+	}
+	return nil
+}
+
+// Load narrows the columns and plans the edges by the selection found under path.
+func (q *RecordingQuery) Load(ctx context.Context, path ...string) (*RecordingQuery, error) {
+	oc, at := under(ctx, path...)
+	if oc == nil {
+		return q, nil
+	}
+	return q, q.collect(ctx, oc, at)
+}
+
+// Page runs the query as a connection.
+func (q *RecordingQuery) Page(ctx context.Context, o page.Order, first *int, after *page.Cursor, last *int, before *page.Cursor) (*RecordingConnection, error) {
+	p, err := page.Args{First: first, After: after, Last: last, Before: before}.Plan(o)
+	if err != nil {
+		return nil, err
+	}
+	all := q.Clone()
+	if oc, at := under(ctx); oc != nil {
+		at = rows(oc, at)
+		if len(at) == 0 {
+			return pageRecording(p, []*Recording{}, all.Count), nil
+		}
+		if err := q.collect(ctx, oc, at); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.ctx.Fields) > 0 {
+		q.ctx.AppendFieldOnce(p.Column)
+	}
+	got, err := q.Where(p.Where).Order(p.OrderBy).Limit(p.Limit + 1).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pageRecording(p, got, all.Count), nil
+}
+
+func (q *RecordingQuery) collect(ctx context.Context, oc *graphql.OperationContext, at []graphql.CollectedField) error {
+	var (
+		cols  = []string{recording.FieldID}
+		every bool
+		edges = map[string][]graphql.CollectedField{} // unique edges by name, lists by alias
+	)
+	for _, f := range fields(oc, at, typesRecording) {
+		switch f.Name {
+		case "call":
+			edges["call"] = append(edges["call"], f)
+			cols = append(cols, recording.FieldCallID)
+		case "callID":
+			cols = append(cols, recording.FieldCallID)
+		case "blobKey":
+			cols = append(cols, recording.FieldBlobKey)
+		case "bytes":
+			cols = append(cols, recording.FieldBytes)
+		case "sha256":
+			cols = append(cols, recording.FieldSha256)
+		case "seconds":
+			cols = append(cols, recording.FieldSeconds)
+		case "startedAt":
+			cols = append(cols, recording.FieldStartedAt)
+		case "deletedAt":
+			cols = append(cols, recording.FieldDeletedAt)
+		case "id", "__typename":
+		default:
+			every = true
+		}
+	}
+	for name, at := range edges {
+		switch name, alias, _ := strings.Cut(name, ":"); name {
+		case "call":
+			if !page.May(ctx, "Call") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CallClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withCall = sub
+		}
+	}
+	if !every {
+		q.Select(cols[0])
+		for _, c := range cols[1:] {
+			q.ctx.AppendFieldOnce(c)
+		}
+	}
+	return nil
+}
+
+// typesRecording are the GraphQL types whose fragments may hold fields of Recording.
+var typesRecording = []string{"Recording", "Node", "Versioned"}
+
+// Call is the loaded edge, or one query.
+func (_m *Recording) Call(ctx context.Context) (*Call, error) {
+	got, err := _m.Edges.CallOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryCall().Only(ctx)
 	}
 	return got, MaskNotFound(err) // out of reach looks like absent
 }
@@ -10653,6 +12596,9 @@ func (q *TimelineItemQuery) collect(ctx context.Context, oc *graphql.OperationCo
 		case "assignment":
 			edges["assignment"] = append(edges["assignment"], f)
 			cols = append(cols, timelineitem.FieldAssignmentID)
+		case "call":
+			edges["call"] = append(edges["call"], f)
+			cols = append(cols, timelineitem.FieldCallID)
 		case "agent":
 			edges["agent"] = append(edges["agent"], f)
 			cols = append(cols, timelineitem.FieldAgentID)
@@ -10672,6 +12618,8 @@ func (q *TimelineItemQuery) collect(ctx context.Context, oc *graphql.OperationCo
 			cols = append(cols, timelineitem.FieldNoteID)
 		case "assignmentID":
 			cols = append(cols, timelineitem.FieldAssignmentID)
+		case "callID":
+			cols = append(cols, timelineitem.FieldCallID)
 		case "agentID":
 			cols = append(cols, timelineitem.FieldAgentID)
 		case "changed":
@@ -10763,6 +12711,16 @@ func (q *TimelineItemQuery) collect(ctx context.Context, oc *graphql.OperationCo
 				return err
 			}
 			q.withAssignment = sub
+		case "call":
+			if !page.May(ctx, "Call") {
+				continue // refused at its own path, not here
+			}
+			sub := (&CallClient{config: q.config}).Query()
+			_ = alias
+			if err := sub.collect(ctx, oc, at); err != nil {
+				return err
+			}
+			q.withCall = sub
 		case "agent":
 			if !page.May(ctx, "Agent") {
 				continue // refused at its own path, not here
@@ -10785,7 +12743,7 @@ func (q *TimelineItemQuery) collect(ctx context.Context, oc *graphql.OperationCo
 }
 
 // typesTimelineItem are the GraphQL types whose fragments may hold fields of TimelineItem.
-var typesTimelineItem = []string{"TimelineItem", "Node", "Versioned", "TimelineItem", "MessageItem", "NoteItem", "AssignmentItem", "ChangeItem"}
+var typesTimelineItem = []string{"TimelineItem", "Node", "Versioned", "TimelineItem", "MessageItem", "NoteItem", "AssignmentItem", "ChangeItem", "CallItem"}
 
 // Conversation is the loaded edge, or one query.
 func (_m *TimelineItem) Conversation(ctx context.Context) (*Conversation, error) {
@@ -10837,6 +12795,15 @@ func (_m *TimelineItem) Assignment(ctx context.Context) (*Assignment, error) {
 	got, err := _m.Edges.AssignmentOrErr()
 	if IsNotLoaded(err) {
 		got, err = _m.QueryAssignment().Only(ctx)
+	}
+	return got, MaskNotFound(err) // out of reach looks like absent
+}
+
+// Call is the loaded edge, or one query.
+func (_m *TimelineItem) Call(ctx context.Context) (*Call, error) {
+	got, err := _m.Edges.CallOrErr()
+	if IsNotLoaded(err) {
+		got, err = _m.QueryCall().Only(ctx)
 	}
 	return got, MaskNotFound(err) // out of reach looks like absent
 }

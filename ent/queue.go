@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"tributary/ent/prompt"
 	"tributary/ent/queue"
 	"tributary/ent/team"
 	"tributary/internal/gid"
@@ -49,6 +50,12 @@ type Queue struct {
 	BreakAfterMisses int `json:"break_after_misses,omitempty"`
 	// Restricted holds the value of the "restricted" field.
 	Restricted bool `json:"restricted,omitempty"`
+	// RingSeconds holds the value of the "ring_seconds" field.
+	RingSeconds int `json:"ring_seconds,omitempty"`
+	// Recording holds the value of the "recording" field.
+	Recording queue.Recording `json:"recording,omitempty"`
+	// WaitingPromptID holds the value of the "waiting_prompt_id" field.
+	WaitingPromptID *gid.ID `json:"waiting_prompt_id,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the QueueQuery when eager-loading is set.
 	Edges        QueueEdges `json:"edges"`
@@ -61,9 +68,11 @@ type QueueEdges struct {
 	Team *Team `json:"team,omitempty"`
 	// Needs holds the value of the needs edge.
 	Needs []*SkillNeed `json:"needs,omitempty"`
+	// WaitingPrompt holds the value of the waiting_prompt edge.
+	WaitingPrompt *Prompt `json:"waiting_prompt,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [2]bool
+	loadedTypes [3]bool
 	namedNeeds  map[string][]*SkillNeed
 }
 
@@ -87,20 +96,31 @@ func (e QueueEdges) NeedsOrErr() ([]*SkillNeed, error) {
 	return nil, &NotLoadedError{edge: "needs"}
 }
 
+// WaitingPromptOrErr returns the WaitingPrompt value or an error if the edge
+// was not loaded in eager-loading, or loaded but was not found.
+func (e QueueEdges) WaitingPromptOrErr() (*Prompt, error) {
+	if e.WaitingPrompt != nil {
+		return e.WaitingPrompt, nil
+	} else if e.loadedTypes[2] {
+		return nil, &NotFoundError{label: prompt.Label}
+	}
+	return nil, &NotLoadedError{edge: "waiting_prompt"}
+}
+
 // scanValues returns the types for scanning values from sql.Rows.
 func (*Queue) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case queue.FieldTeamID:
+		case queue.FieldTeamID, queue.FieldWaitingPromptID:
 			values[i] = &sql.NullScanner{S: new(gid.ID)}
 		case queue.FieldID, queue.FieldWorkspaceID:
 			values[i] = new(gid.ID)
 		case queue.FieldRestricted:
 			values[i] = new(sql.NullBool)
-		case queue.FieldVersion, queue.FieldOfferSeconds, queue.FieldWrapUpSeconds, queue.FieldStickySeconds, queue.FieldPauseAfterReplySeconds, queue.FieldSilentAfterSeconds, queue.FieldBreakAfterMisses:
+		case queue.FieldVersion, queue.FieldOfferSeconds, queue.FieldWrapUpSeconds, queue.FieldStickySeconds, queue.FieldPauseAfterReplySeconds, queue.FieldSilentAfterSeconds, queue.FieldBreakAfterMisses, queue.FieldRingSeconds:
 			values[i] = new(sql.NullInt64)
-		case queue.FieldName, queue.FieldDescription, queue.FieldStrategy:
+		case queue.FieldName, queue.FieldDescription, queue.FieldStrategy, queue.FieldRecording:
 			values[i] = new(sql.NullString)
 		case queue.FieldCreatedAt, queue.FieldUpdatedAt:
 			values[i] = new(sql.NullTime)
@@ -219,6 +239,25 @@ func (_m *Queue) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.Restricted = value.Bool
 			}
+		case queue.FieldRingSeconds:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field ring_seconds", values[i])
+			} else if value.Valid {
+				_m.RingSeconds = int(value.Int64)
+			}
+		case queue.FieldRecording:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field recording", values[i])
+			} else if value.Valid {
+				_m.Recording = queue.Recording(value.String)
+			}
+		case queue.FieldWaitingPromptID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field waiting_prompt_id", values[i])
+			} else if value.Valid {
+				_m.WaitingPromptID = new(gid.ID)
+				*_m.WaitingPromptID = *value.S.(*gid.ID)
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -240,6 +279,11 @@ func (_m *Queue) QueryTeam() *TeamQuery {
 // QueryNeeds queries the "needs" edge of the Queue entity.
 func (_m *Queue) QueryNeeds() *SkillNeedQuery {
 	return NewQueueClient(_m.config).QueryNeeds(_m)
+}
+
+// QueryWaitingPrompt queries the "waiting_prompt" edge of the Queue entity.
+func (_m *Queue) QueryWaitingPrompt() *PromptQuery {
+	return NewQueueClient(_m.config).QueryWaitingPrompt(_m)
 }
 
 // Update returns a builder for updating this Queue.
@@ -317,6 +361,17 @@ func (_m *Queue) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("restricted=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Restricted))
+	builder.WriteString(", ")
+	builder.WriteString("ring_seconds=")
+	builder.WriteString(fmt.Sprintf("%v", _m.RingSeconds))
+	builder.WriteString(", ")
+	builder.WriteString("recording=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Recording))
+	builder.WriteString(", ")
+	if v := _m.WaitingPromptID; v != nil {
+		builder.WriteString("waiting_prompt_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
 	builder.WriteByte(')')
 	return builder.String()
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"tributary/ent/prompt"
 	"tributary/ent/queue"
 	"tributary/ent/skillneed"
 	"tributary/ent/team"
@@ -220,6 +221,48 @@ func (_c *QueueCreate) SetNillableRestricted(v *bool) *QueueCreate {
 	return _c
 }
 
+// SetRingSeconds sets the "ring_seconds" field.
+func (_c *QueueCreate) SetRingSeconds(v int) *QueueCreate {
+	_c.mutation.SetRingSeconds(v)
+	return _c
+}
+
+// SetNillableRingSeconds sets the "ring_seconds" field if the given value is not nil.
+func (_c *QueueCreate) SetNillableRingSeconds(v *int) *QueueCreate {
+	if v != nil {
+		_c.SetRingSeconds(*v)
+	}
+	return _c
+}
+
+// SetRecording sets the "recording" field.
+func (_c *QueueCreate) SetRecording(v queue.Recording) *QueueCreate {
+	_c.mutation.SetRecording(v)
+	return _c
+}
+
+// SetNillableRecording sets the "recording" field if the given value is not nil.
+func (_c *QueueCreate) SetNillableRecording(v *queue.Recording) *QueueCreate {
+	if v != nil {
+		_c.SetRecording(*v)
+	}
+	return _c
+}
+
+// SetWaitingPromptID sets the "waiting_prompt_id" field.
+func (_c *QueueCreate) SetWaitingPromptID(v gid.ID) *QueueCreate {
+	_c.mutation.SetWaitingPromptID(v)
+	return _c
+}
+
+// SetNillableWaitingPromptID sets the "waiting_prompt_id" field if the given value is not nil.
+func (_c *QueueCreate) SetNillableWaitingPromptID(v *gid.ID) *QueueCreate {
+	if v != nil {
+		_c.SetWaitingPromptID(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *QueueCreate) SetID(v gid.ID) *QueueCreate {
 	_c.mutation.SetID(v)
@@ -252,6 +295,11 @@ func (_c *QueueCreate) AddNeeds(v ...*SkillNeed) *QueueCreate {
 		ids[i] = v[i].ID
 	}
 	return _c.AddNeedIDs(ids...)
+}
+
+// SetWaitingPrompt sets the "waiting_prompt" edge to the Prompt entity.
+func (_c *QueueCreate) SetWaitingPrompt(v *Prompt) *QueueCreate {
+	return _c.SetWaitingPromptID(v.ID)
 }
 
 // Mutation returns the QueueMutation object of the builder.
@@ -333,6 +381,14 @@ func (_c *QueueCreate) defaults() error {
 		v := queue.DefaultRestricted
 		_c.mutation.SetRestricted(v)
 	}
+	if _, ok := _c.mutation.RingSeconds(); !ok {
+		v := queue.DefaultRingSeconds
+		_c.mutation.SetRingSeconds(v)
+	}
+	if _, ok := _c.mutation.Recording(); !ok {
+		v := queue.DefaultRecording
+		_c.mutation.SetRecording(v)
+	}
 	if _, ok := _c.mutation.ID(); !ok {
 		if queue.DefaultID == nil {
 			return fmt.Errorf("ent: uninitialized queue.DefaultID (forgotten import ent/runtime?)")
@@ -382,6 +438,17 @@ func (_c *QueueCreate) check() error {
 	}
 	if _, ok := _c.mutation.Restricted(); !ok {
 		return &ValidationError{Name: "restricted", err: errors.New(`ent: missing required field "Queue.restricted"`)}
+	}
+	if _, ok := _c.mutation.RingSeconds(); !ok {
+		return &ValidationError{Name: "ring_seconds", err: errors.New(`ent: missing required field "Queue.ring_seconds"`)}
+	}
+	if _, ok := _c.mutation.Recording(); !ok {
+		return &ValidationError{Name: "recording", err: errors.New(`ent: missing required field "Queue.recording"`)}
+	}
+	if v, ok := _c.mutation.Recording(); ok {
+		if err := queue.RecordingValidator(v); err != nil {
+			return &ValidationError{Name: "recording", err: fmt.Errorf(`ent: validator failed for field "Queue.recording": %w`, err)}
+		}
 	}
 	return nil
 }
@@ -475,6 +542,14 @@ func (_c *QueueCreate) createSpec() (*Queue, *sqlgraph.CreateSpec) {
 		_spec.SetField(queue.FieldRestricted, field.TypeBool, value)
 		_node.Restricted = value
 	}
+	if value, ok := _c.mutation.RingSeconds(); ok {
+		_spec.SetField(queue.FieldRingSeconds, field.TypeInt, value)
+		_node.RingSeconds = value
+	}
+	if value, ok := _c.mutation.Recording(); ok {
+		_spec.SetField(queue.FieldRecording, field.TypeEnum, value)
+		_node.Recording = value
+	}
 	if nodes := _c.mutation.TeamIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
@@ -506,6 +581,23 @@ func (_c *QueueCreate) createSpec() (*Queue, *sqlgraph.CreateSpec) {
 		for _, k := range nodes {
 			edge.Target.Nodes = append(edge.Target.Nodes, k)
 		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.WaitingPromptIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   queue.WaitingPromptTable,
+			Columns: []string{queue.WaitingPromptColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(prompt.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_node.WaitingPromptID = &nodes[0]
 		_spec.Edges = append(_spec.Edges, edge)
 	}
 	return _node, _spec
@@ -779,6 +871,54 @@ func (u *QueueUpsert) SetRestricted(v bool) *QueueUpsert {
 // UpdateRestricted sets the "restricted" field to the value that was provided on create.
 func (u *QueueUpsert) UpdateRestricted() *QueueUpsert {
 	u.SetExcluded(queue.FieldRestricted)
+	return u
+}
+
+// SetRingSeconds sets the "ring_seconds" field.
+func (u *QueueUpsert) SetRingSeconds(v int) *QueueUpsert {
+	u.Set(queue.FieldRingSeconds, v)
+	return u
+}
+
+// UpdateRingSeconds sets the "ring_seconds" field to the value that was provided on create.
+func (u *QueueUpsert) UpdateRingSeconds() *QueueUpsert {
+	u.SetExcluded(queue.FieldRingSeconds)
+	return u
+}
+
+// AddRingSeconds adds v to the "ring_seconds" field.
+func (u *QueueUpsert) AddRingSeconds(v int) *QueueUpsert {
+	u.Add(queue.FieldRingSeconds, v)
+	return u
+}
+
+// SetRecording sets the "recording" field.
+func (u *QueueUpsert) SetRecording(v queue.Recording) *QueueUpsert {
+	u.Set(queue.FieldRecording, v)
+	return u
+}
+
+// UpdateRecording sets the "recording" field to the value that was provided on create.
+func (u *QueueUpsert) UpdateRecording() *QueueUpsert {
+	u.SetExcluded(queue.FieldRecording)
+	return u
+}
+
+// SetWaitingPromptID sets the "waiting_prompt_id" field.
+func (u *QueueUpsert) SetWaitingPromptID(v gid.ID) *QueueUpsert {
+	u.Set(queue.FieldWaitingPromptID, v)
+	return u
+}
+
+// UpdateWaitingPromptID sets the "waiting_prompt_id" field to the value that was provided on create.
+func (u *QueueUpsert) UpdateWaitingPromptID() *QueueUpsert {
+	u.SetExcluded(queue.FieldWaitingPromptID)
+	return u
+}
+
+// ClearWaitingPromptID clears the value of the "waiting_prompt_id" field.
+func (u *QueueUpsert) ClearWaitingPromptID() *QueueUpsert {
+	u.SetNull(queue.FieldWaitingPromptID)
 	return u
 }
 
@@ -1092,6 +1232,62 @@ func (u *QueueUpsertOne) SetRestricted(v bool) *QueueUpsertOne {
 func (u *QueueUpsertOne) UpdateRestricted() *QueueUpsertOne {
 	return u.Update(func(s *QueueUpsert) {
 		s.UpdateRestricted()
+	})
+}
+
+// SetRingSeconds sets the "ring_seconds" field.
+func (u *QueueUpsertOne) SetRingSeconds(v int) *QueueUpsertOne {
+	return u.Update(func(s *QueueUpsert) {
+		s.SetRingSeconds(v)
+	})
+}
+
+// AddRingSeconds adds v to the "ring_seconds" field.
+func (u *QueueUpsertOne) AddRingSeconds(v int) *QueueUpsertOne {
+	return u.Update(func(s *QueueUpsert) {
+		s.AddRingSeconds(v)
+	})
+}
+
+// UpdateRingSeconds sets the "ring_seconds" field to the value that was provided on create.
+func (u *QueueUpsertOne) UpdateRingSeconds() *QueueUpsertOne {
+	return u.Update(func(s *QueueUpsert) {
+		s.UpdateRingSeconds()
+	})
+}
+
+// SetRecording sets the "recording" field.
+func (u *QueueUpsertOne) SetRecording(v queue.Recording) *QueueUpsertOne {
+	return u.Update(func(s *QueueUpsert) {
+		s.SetRecording(v)
+	})
+}
+
+// UpdateRecording sets the "recording" field to the value that was provided on create.
+func (u *QueueUpsertOne) UpdateRecording() *QueueUpsertOne {
+	return u.Update(func(s *QueueUpsert) {
+		s.UpdateRecording()
+	})
+}
+
+// SetWaitingPromptID sets the "waiting_prompt_id" field.
+func (u *QueueUpsertOne) SetWaitingPromptID(v gid.ID) *QueueUpsertOne {
+	return u.Update(func(s *QueueUpsert) {
+		s.SetWaitingPromptID(v)
+	})
+}
+
+// UpdateWaitingPromptID sets the "waiting_prompt_id" field to the value that was provided on create.
+func (u *QueueUpsertOne) UpdateWaitingPromptID() *QueueUpsertOne {
+	return u.Update(func(s *QueueUpsert) {
+		s.UpdateWaitingPromptID()
+	})
+}
+
+// ClearWaitingPromptID clears the value of the "waiting_prompt_id" field.
+func (u *QueueUpsertOne) ClearWaitingPromptID() *QueueUpsertOne {
+	return u.Update(func(s *QueueUpsert) {
+		s.ClearWaitingPromptID()
 	})
 }
 
@@ -1572,6 +1768,62 @@ func (u *QueueUpsertBulk) SetRestricted(v bool) *QueueUpsertBulk {
 func (u *QueueUpsertBulk) UpdateRestricted() *QueueUpsertBulk {
 	return u.Update(func(s *QueueUpsert) {
 		s.UpdateRestricted()
+	})
+}
+
+// SetRingSeconds sets the "ring_seconds" field.
+func (u *QueueUpsertBulk) SetRingSeconds(v int) *QueueUpsertBulk {
+	return u.Update(func(s *QueueUpsert) {
+		s.SetRingSeconds(v)
+	})
+}
+
+// AddRingSeconds adds v to the "ring_seconds" field.
+func (u *QueueUpsertBulk) AddRingSeconds(v int) *QueueUpsertBulk {
+	return u.Update(func(s *QueueUpsert) {
+		s.AddRingSeconds(v)
+	})
+}
+
+// UpdateRingSeconds sets the "ring_seconds" field to the value that was provided on create.
+func (u *QueueUpsertBulk) UpdateRingSeconds() *QueueUpsertBulk {
+	return u.Update(func(s *QueueUpsert) {
+		s.UpdateRingSeconds()
+	})
+}
+
+// SetRecording sets the "recording" field.
+func (u *QueueUpsertBulk) SetRecording(v queue.Recording) *QueueUpsertBulk {
+	return u.Update(func(s *QueueUpsert) {
+		s.SetRecording(v)
+	})
+}
+
+// UpdateRecording sets the "recording" field to the value that was provided on create.
+func (u *QueueUpsertBulk) UpdateRecording() *QueueUpsertBulk {
+	return u.Update(func(s *QueueUpsert) {
+		s.UpdateRecording()
+	})
+}
+
+// SetWaitingPromptID sets the "waiting_prompt_id" field.
+func (u *QueueUpsertBulk) SetWaitingPromptID(v gid.ID) *QueueUpsertBulk {
+	return u.Update(func(s *QueueUpsert) {
+		s.SetWaitingPromptID(v)
+	})
+}
+
+// UpdateWaitingPromptID sets the "waiting_prompt_id" field to the value that was provided on create.
+func (u *QueueUpsertBulk) UpdateWaitingPromptID() *QueueUpsertBulk {
+	return u.Update(func(s *QueueUpsert) {
+		s.UpdateWaitingPromptID()
+	})
+}
+
+// ClearWaitingPromptID clears the value of the "waiting_prompt_id" field.
+func (u *QueueUpsertBulk) ClearWaitingPromptID() *QueueUpsertBulk {
+	return u.Update(func(s *QueueUpsert) {
+		s.ClearWaitingPromptID()
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"tributary/ent/predicate"
+	"tributary/ent/prompt"
 	"tributary/ent/queue"
 	"tributary/ent/skillneed"
 	"tributary/ent/team"
@@ -24,15 +25,16 @@ import (
 // QueueQuery is the builder for querying Queue entities.
 type QueueQuery struct {
 	config
-	ctx            *QueryContext
-	order          []queue.OrderOption
-	inters         []Interceptor
-	predicates     []predicate.Queue
-	withTeam       *TeamQuery
-	withNeeds      *SkillNeedQuery
-	after          []func(context.Context, []*Queue) error
-	modifiers      []func(*sql.Selector)
-	withNamedNeeds map[string]*SkillNeedQuery
+	ctx               *QueryContext
+	order             []queue.OrderOption
+	inters            []Interceptor
+	predicates        []predicate.Queue
+	withTeam          *TeamQuery
+	withNeeds         *SkillNeedQuery
+	withWaitingPrompt *PromptQuery
+	after             []func(context.Context, []*Queue) error
+	modifiers         []func(*sql.Selector)
+	withNamedNeeds    map[string]*SkillNeedQuery
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
 	path func(context.Context) (*sql.Selector, error)
@@ -106,6 +108,28 @@ func (_q *QueueQuery) QueryNeeds() *SkillNeedQuery {
 			sqlgraph.From(queue.Table, queue.FieldID, selector),
 			sqlgraph.To(skillneed.Table, skillneed.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, queue.NeedsTable, queue.NeedsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryWaitingPrompt chains the current query on the "waiting_prompt" edge.
+func (_q *QueueQuery) QueryWaitingPrompt() *PromptQuery {
+	query := (&PromptClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(queue.Table, queue.FieldID, selector),
+			sqlgraph.To(prompt.Table, prompt.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, queue.WaitingPromptTable, queue.WaitingPromptColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -300,13 +324,14 @@ func (_q *QueueQuery) Clone() *QueueQuery {
 		return nil
 	}
 	return &QueueQuery{
-		config:     _q.config,
-		ctx:        _q.ctx.Clone(),
-		order:      append([]queue.OrderOption{}, _q.order...),
-		inters:     append([]Interceptor{}, _q.inters...),
-		predicates: append([]predicate.Queue{}, _q.predicates...),
-		withTeam:   _q.withTeam.Clone(),
-		withNeeds:  _q.withNeeds.Clone(),
+		config:            _q.config,
+		ctx:               _q.ctx.Clone(),
+		order:             append([]queue.OrderOption{}, _q.order...),
+		inters:            append([]Interceptor{}, _q.inters...),
+		predicates:        append([]predicate.Queue{}, _q.predicates...),
+		withTeam:          _q.withTeam.Clone(),
+		withNeeds:         _q.withNeeds.Clone(),
+		withWaitingPrompt: _q.withWaitingPrompt.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -333,6 +358,17 @@ func (_q *QueueQuery) WithNeeds(opts ...func(*SkillNeedQuery)) *QueueQuery {
 		opt(query)
 	}
 	_q.withNeeds = query
+	return _q
+}
+
+// WithWaitingPrompt tells the query-builder to eager-load the nodes that are connected to
+// the "waiting_prompt" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *QueueQuery) WithWaitingPrompt(opts ...func(*PromptQuery)) *QueueQuery {
+	query := (&PromptClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withWaitingPrompt = query
 	return _q
 }
 
@@ -420,9 +456,10 @@ func (_q *QueueQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Queue,
 	var (
 		nodes       = []*Queue{}
 		_spec       = _q.querySpec()
-		loadedTypes = [2]bool{
+		loadedTypes = [3]bool{
 			_q.withTeam != nil,
 			_q.withNeeds != nil,
+			_q.withWaitingPrompt != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -456,6 +493,12 @@ func (_q *QueueQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Queue,
 		if err := _q.loadNeeds(ctx, query, nodes,
 			func(n *Queue) { n.Edges.Needs = []*SkillNeed{} },
 			func(n *Queue, e *SkillNeed) { n.Edges.Needs = append(n.Edges.Needs, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withWaitingPrompt; query != nil {
+		if err := _q.loadWaitingPrompt(ctx, query, nodes, nil,
+			func(n *Queue, e *Prompt) { n.Edges.WaitingPrompt = e }); err != nil {
 			return nil, err
 		}
 	}
@@ -536,6 +579,38 @@ func (_q *QueueQuery) loadNeeds(ctx context.Context, query *SkillNeedQuery, node
 	}
 	return nil
 }
+func (_q *QueueQuery) loadWaitingPrompt(ctx context.Context, query *PromptQuery, nodes []*Queue, init func(*Queue), assign func(*Queue, *Prompt)) error {
+	ids := make([]gid.ID, 0, len(nodes))
+	nodeids := make(map[gid.ID][]*Queue)
+	for i := range nodes {
+		if nodes[i].WaitingPromptID == nil {
+			continue
+		}
+		fk := *nodes[i].WaitingPromptID
+		if _, ok := nodeids[fk]; !ok {
+			ids = append(ids, fk)
+		}
+		nodeids[fk] = append(nodeids[fk], nodes[i])
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	query.Where(prompt.IDIn(ids...))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nodeids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected foreign-key "waiting_prompt_id" returned %v`, n.ID)
+		}
+		for i := range nodes {
+			assign(nodes[i], n)
+		}
+	}
+	return nil
+}
 
 func (_q *QueueQuery) sqlCount(ctx context.Context) (int, error) {
 	_spec := _q.querySpec()
@@ -567,6 +642,9 @@ func (_q *QueueQuery) querySpec() *sqlgraph.QuerySpec {
 		}
 		if _q.withTeam != nil {
 			_spec.Node.AddColumnOnce(queue.FieldTeamID)
+		}
+		if _q.withWaitingPrompt != nil {
+			_spec.Node.AddColumnOnce(queue.FieldWaitingPromptID)
 		}
 	}
 	if ps := _q.predicates; len(ps) > 0 {

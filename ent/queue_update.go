@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 	"tributary/ent/predicate"
+	"tributary/ent/prompt"
 	"tributary/ent/queue"
 	"tributary/ent/skillneed"
 	"tributary/ent/team"
@@ -279,6 +280,61 @@ func (_u *QueueUpdate) SetNillableRestricted(v *bool) *QueueUpdate {
 	return _u
 }
 
+// SetRingSeconds sets the "ring_seconds" field.
+func (_u *QueueUpdate) SetRingSeconds(v int) *QueueUpdate {
+	_u.mutation.ResetRingSeconds()
+	_u.mutation.SetRingSeconds(v)
+	return _u
+}
+
+// SetNillableRingSeconds sets the "ring_seconds" field if the given value is not nil.
+func (_u *QueueUpdate) SetNillableRingSeconds(v *int) *QueueUpdate {
+	if v != nil {
+		_u.SetRingSeconds(*v)
+	}
+	return _u
+}
+
+// AddRingSeconds adds value to the "ring_seconds" field.
+func (_u *QueueUpdate) AddRingSeconds(v int) *QueueUpdate {
+	_u.mutation.AddRingSeconds(v)
+	return _u
+}
+
+// SetRecording sets the "recording" field.
+func (_u *QueueUpdate) SetRecording(v queue.Recording) *QueueUpdate {
+	_u.mutation.SetRecording(v)
+	return _u
+}
+
+// SetNillableRecording sets the "recording" field if the given value is not nil.
+func (_u *QueueUpdate) SetNillableRecording(v *queue.Recording) *QueueUpdate {
+	if v != nil {
+		_u.SetRecording(*v)
+	}
+	return _u
+}
+
+// SetWaitingPromptID sets the "waiting_prompt_id" field.
+func (_u *QueueUpdate) SetWaitingPromptID(v gid.ID) *QueueUpdate {
+	_u.mutation.SetWaitingPromptID(v)
+	return _u
+}
+
+// SetNillableWaitingPromptID sets the "waiting_prompt_id" field if the given value is not nil.
+func (_u *QueueUpdate) SetNillableWaitingPromptID(v *gid.ID) *QueueUpdate {
+	if v != nil {
+		_u.SetWaitingPromptID(*v)
+	}
+	return _u
+}
+
+// ClearWaitingPromptID clears the value of the "waiting_prompt_id" field.
+func (_u *QueueUpdate) ClearWaitingPromptID() *QueueUpdate {
+	_u.mutation.ClearWaitingPromptID()
+	return _u
+}
+
 // SetTeam sets the "team" edge to the Team entity.
 func (_u *QueueUpdate) SetTeam(v *Team) *QueueUpdate {
 	return _u.SetTeamID(v.ID)
@@ -297,6 +353,11 @@ func (_u *QueueUpdate) AddNeeds(v ...*SkillNeed) *QueueUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.AddNeedIDs(ids...)
+}
+
+// SetWaitingPrompt sets the "waiting_prompt" edge to the Prompt entity.
+func (_u *QueueUpdate) SetWaitingPrompt(v *Prompt) *QueueUpdate {
+	return _u.SetWaitingPromptID(v.ID)
 }
 
 // Mutation returns the QueueMutation object of the builder.
@@ -329,6 +390,12 @@ func (_u *QueueUpdate) RemoveNeeds(v ...*SkillNeed) *QueueUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveNeedIDs(ids...)
+}
+
+// ClearWaitingPrompt clears the "waiting_prompt" edge to the Prompt entity.
+func (_u *QueueUpdate) ClearWaitingPrompt() *QueueUpdate {
+	_u.mutation.ClearWaitingPrompt()
+	return _u
 }
 
 // Save executes the query and returns the number of nodes affected by the update operation.
@@ -378,6 +445,11 @@ func (_u *QueueUpdate) check() error {
 	if v, ok := _u.mutation.Strategy(); ok {
 		if err := queue.StrategyValidator(v); err != nil {
 			return &ValidationError{Name: "strategy", err: fmt.Errorf(`ent: validator failed for field "Queue.strategy": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.Recording(); ok {
+		if err := queue.RecordingValidator(v); err != nil {
+			return &ValidationError{Name: "recording", err: fmt.Errorf(`ent: validator failed for field "Queue.recording": %w`, err)}
 		}
 	}
 	return nil
@@ -467,6 +539,15 @@ func (_u *QueueUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if value, ok := _u.mutation.Restricted(); ok {
 		_spec.SetField(queue.FieldRestricted, field.TypeBool, value)
 	}
+	if value, ok := _u.mutation.RingSeconds(); ok {
+		_spec.SetField(queue.FieldRingSeconds, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedRingSeconds(); ok {
+		_spec.AddField(queue.FieldRingSeconds, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.Recording(); ok {
+		_spec.SetField(queue.FieldRecording, field.TypeEnum, value)
+	}
 	if _u.mutation.TeamCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
@@ -534,6 +615,35 @@ func (_u *QueueUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(skillneed.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.WaitingPromptCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   queue.WaitingPromptTable,
+			Columns: []string{queue.WaitingPromptColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(prompt.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.WaitingPromptIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   queue.WaitingPromptTable,
+			Columns: []string{queue.WaitingPromptColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(prompt.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -810,6 +920,61 @@ func (_u *QueueUpdateOne) SetNillableRestricted(v *bool) *QueueUpdateOne {
 	return _u
 }
 
+// SetRingSeconds sets the "ring_seconds" field.
+func (_u *QueueUpdateOne) SetRingSeconds(v int) *QueueUpdateOne {
+	_u.mutation.ResetRingSeconds()
+	_u.mutation.SetRingSeconds(v)
+	return _u
+}
+
+// SetNillableRingSeconds sets the "ring_seconds" field if the given value is not nil.
+func (_u *QueueUpdateOne) SetNillableRingSeconds(v *int) *QueueUpdateOne {
+	if v != nil {
+		_u.SetRingSeconds(*v)
+	}
+	return _u
+}
+
+// AddRingSeconds adds value to the "ring_seconds" field.
+func (_u *QueueUpdateOne) AddRingSeconds(v int) *QueueUpdateOne {
+	_u.mutation.AddRingSeconds(v)
+	return _u
+}
+
+// SetRecording sets the "recording" field.
+func (_u *QueueUpdateOne) SetRecording(v queue.Recording) *QueueUpdateOne {
+	_u.mutation.SetRecording(v)
+	return _u
+}
+
+// SetNillableRecording sets the "recording" field if the given value is not nil.
+func (_u *QueueUpdateOne) SetNillableRecording(v *queue.Recording) *QueueUpdateOne {
+	if v != nil {
+		_u.SetRecording(*v)
+	}
+	return _u
+}
+
+// SetWaitingPromptID sets the "waiting_prompt_id" field.
+func (_u *QueueUpdateOne) SetWaitingPromptID(v gid.ID) *QueueUpdateOne {
+	_u.mutation.SetWaitingPromptID(v)
+	return _u
+}
+
+// SetNillableWaitingPromptID sets the "waiting_prompt_id" field if the given value is not nil.
+func (_u *QueueUpdateOne) SetNillableWaitingPromptID(v *gid.ID) *QueueUpdateOne {
+	if v != nil {
+		_u.SetWaitingPromptID(*v)
+	}
+	return _u
+}
+
+// ClearWaitingPromptID clears the value of the "waiting_prompt_id" field.
+func (_u *QueueUpdateOne) ClearWaitingPromptID() *QueueUpdateOne {
+	_u.mutation.ClearWaitingPromptID()
+	return _u
+}
+
 // SetTeam sets the "team" edge to the Team entity.
 func (_u *QueueUpdateOne) SetTeam(v *Team) *QueueUpdateOne {
 	return _u.SetTeamID(v.ID)
@@ -828,6 +993,11 @@ func (_u *QueueUpdateOne) AddNeeds(v ...*SkillNeed) *QueueUpdateOne {
 		ids[i] = v[i].ID
 	}
 	return _u.AddNeedIDs(ids...)
+}
+
+// SetWaitingPrompt sets the "waiting_prompt" edge to the Prompt entity.
+func (_u *QueueUpdateOne) SetWaitingPrompt(v *Prompt) *QueueUpdateOne {
+	return _u.SetWaitingPromptID(v.ID)
 }
 
 // Mutation returns the QueueMutation object of the builder.
@@ -860,6 +1030,12 @@ func (_u *QueueUpdateOne) RemoveNeeds(v ...*SkillNeed) *QueueUpdateOne {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveNeedIDs(ids...)
+}
+
+// ClearWaitingPrompt clears the "waiting_prompt" edge to the Prompt entity.
+func (_u *QueueUpdateOne) ClearWaitingPrompt() *QueueUpdateOne {
+	_u.mutation.ClearWaitingPrompt()
+	return _u
 }
 
 // Where appends a list predicates to the QueueUpdate builder.
@@ -922,6 +1098,11 @@ func (_u *QueueUpdateOne) check() error {
 	if v, ok := _u.mutation.Strategy(); ok {
 		if err := queue.StrategyValidator(v); err != nil {
 			return &ValidationError{Name: "strategy", err: fmt.Errorf(`ent: validator failed for field "Queue.strategy": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.Recording(); ok {
+		if err := queue.RecordingValidator(v); err != nil {
+			return &ValidationError{Name: "recording", err: fmt.Errorf(`ent: validator failed for field "Queue.recording": %w`, err)}
 		}
 	}
 	return nil
@@ -1028,6 +1209,15 @@ func (_u *QueueUpdateOne) sqlSave(ctx context.Context) (_node *Queue, err error)
 	if value, ok := _u.mutation.Restricted(); ok {
 		_spec.SetField(queue.FieldRestricted, field.TypeBool, value)
 	}
+	if value, ok := _u.mutation.RingSeconds(); ok {
+		_spec.SetField(queue.FieldRingSeconds, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedRingSeconds(); ok {
+		_spec.AddField(queue.FieldRingSeconds, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.Recording(); ok {
+		_spec.SetField(queue.FieldRecording, field.TypeEnum, value)
+	}
 	if _u.mutation.TeamCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
@@ -1095,6 +1285,35 @@ func (_u *QueueUpdateOne) sqlSave(ctx context.Context) (_node *Queue, err error)
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(skillneed.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.WaitingPromptCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   queue.WaitingPromptTable,
+			Columns: []string{queue.WaitingPromptColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(prompt.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.WaitingPromptIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   queue.WaitingPromptTable,
+			Columns: []string{queue.WaitingPromptColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(prompt.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

@@ -37,6 +37,13 @@ func (q *AgentLoadQuery) WhereP(ps ...func(*sql.Selector)) {
 }
 
 // WhereP adds storage-level predicates to the query.
+func (q *AgentPhoneQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.AgentPhone(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
 func (q *AgentSkillQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.AgentSkill(p))
@@ -75,6 +82,27 @@ func (q *AssignmentQuery) WhereP(ps ...func(*sql.Selector)) {
 func (q *AttachmentQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Attachment(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *CallQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.Call(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *CallFactQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.CallFact(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *CallLegQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.CallLeg(p))
 	}
 }
 
@@ -152,6 +180,20 @@ func (q *CustomerMergePartQuery) WhereP(ps ...func(*sql.Selector)) {
 func (q *EventQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Event(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *FlowQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.Flow(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *FlowVersionQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.FlowVersion(p))
 	}
 }
 
@@ -268,9 +310,23 @@ func (q *ParticipantQuery) WhereP(ps ...func(*sql.Selector)) {
 }
 
 // WhereP adds storage-level predicates to the query.
+func (q *PhoneContactQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.PhoneContact(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
 func (q *PresenceQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Presence(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *PromptQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.Prompt(p))
 	}
 }
 
@@ -306,6 +362,13 @@ func (q *RawInboundQuery) WhereP(ps ...func(*sql.Selector)) {
 func (q *RecipientQuery) WhereP(ps ...func(*sql.Selector)) {
 	for _, p := range ps {
 		q.Where(predicate.Recipient(p))
+	}
+}
+
+// WhereP adds storage-level predicates to the query.
+func (q *RecordingQuery) WhereP(ps ...func(*sql.Selector)) {
+	for _, p := range ps {
+		q.Where(predicate.Recording(p))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 	"tributary/ent/agent"
 	"tributary/ent/assignment"
+	"tributary/ent/call"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
 	"tributary/ent/interaction"
@@ -43,6 +44,8 @@ type TimelineItem struct {
 	NoteID *gid.ID `json:"note_id,omitempty"`
 	// AssignmentID holds the value of the "assignment_id" field.
 	AssignmentID *gid.ID `json:"assignment_id,omitempty"`
+	// CallID holds the value of the "call_id" field.
+	CallID *gid.ID `json:"call_id,omitempty"`
 	// AgentID holds the value of the "agent_id" field.
 	AgentID *gid.ID `json:"agent_id,omitempty"`
 	// Changed holds the value of the "changed" field.
@@ -75,11 +78,13 @@ type TimelineItemEdges struct {
 	Note *Note `json:"note,omitempty"`
 	// Assignment holds the value of the assignment edge.
 	Assignment *Assignment `json:"assignment,omitempty"`
+	// Call holds the value of the call edge.
+	Call *Call `json:"call,omitempty"`
 	// Agent holds the value of the agent edge.
 	Agent *Agent `json:"agent,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [7]bool
+	loadedTypes [8]bool
 }
 
 // ConversationOrErr returns the Conversation value or an error if the edge
@@ -148,12 +153,23 @@ func (e TimelineItemEdges) AssignmentOrErr() (*Assignment, error) {
 	return nil, &NotLoadedError{edge: "assignment"}
 }
 
+// CallOrErr returns the Call value or an error if the edge
+// was not loaded in eager-loading, or loaded but was not found.
+func (e TimelineItemEdges) CallOrErr() (*Call, error) {
+	if e.Call != nil {
+		return e.Call, nil
+	} else if e.loadedTypes[6] {
+		return nil, &NotFoundError{label: call.Label}
+	}
+	return nil, &NotLoadedError{edge: "call"}
+}
+
 // AgentOrErr returns the Agent value or an error if the edge
 // was not loaded in eager-loading, or loaded but was not found.
 func (e TimelineItemEdges) AgentOrErr() (*Agent, error) {
 	if e.Agent != nil {
 		return e.Agent, nil
-	} else if e.loadedTypes[6] {
+	} else if e.loadedTypes[7] {
 		return nil, &NotFoundError{label: agent.Label}
 	}
 	return nil, &NotLoadedError{edge: "agent"}
@@ -164,7 +180,7 @@ func (*TimelineItem) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case timelineitem.FieldInteractionID, timelineitem.FieldMessageID, timelineitem.FieldNoteID, timelineitem.FieldAssignmentID, timelineitem.FieldAgentID:
+		case timelineitem.FieldInteractionID, timelineitem.FieldMessageID, timelineitem.FieldNoteID, timelineitem.FieldAssignmentID, timelineitem.FieldCallID, timelineitem.FieldAgentID:
 			values[i] = &sql.NullScanner{S: new(gid.ID)}
 		case timelineitem.FieldID, timelineitem.FieldWorkspaceID, timelineitem.FieldConversationID, timelineitem.FieldCustomerID:
 			values[i] = new(gid.ID)
@@ -253,6 +269,13 @@ func (_m *TimelineItem) assignValues(columns []string, values []any) error {
 				_m.AssignmentID = new(gid.ID)
 				*_m.AssignmentID = *value.S.(*gid.ID)
 			}
+		case timelineitem.FieldCallID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field call_id", values[i])
+			} else if value.Valid {
+				_m.CallID = new(gid.ID)
+				*_m.CallID = *value.S.(*gid.ID)
+			}
 		case timelineitem.FieldAgentID:
 			if value, ok := values[i].(*sql.NullScanner); !ok {
 				return fmt.Errorf("unexpected type %T for field agent_id", values[i])
@@ -336,6 +359,11 @@ func (_m *TimelineItem) QueryAssignment() *AssignmentQuery {
 	return NewTimelineItemClient(_m.config).QueryAssignment(_m)
 }
 
+// QueryCall queries the "call" edge of the TimelineItem entity.
+func (_m *TimelineItem) QueryCall() *CallQuery {
+	return NewTimelineItemClient(_m.config).QueryCall(_m)
+}
+
 // QueryAgent queries the "agent" edge of the TimelineItem entity.
 func (_m *TimelineItem) QueryAgent() *AgentQuery {
 	return NewTimelineItemClient(_m.config).QueryAgent(_m)
@@ -396,6 +424,11 @@ func (_m *TimelineItem) String() string {
 	builder.WriteString(", ")
 	if v := _m.AssignmentID; v != nil {
 		builder.WriteString("assignment_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
+	builder.WriteString(", ")
+	if v := _m.CallID; v != nil {
+		builder.WriteString("call_id=")
 		builder.WriteString(fmt.Sprintf("%v", *v))
 	}
 	builder.WriteString(", ")

@@ -9,6 +9,7 @@ import (
 	"time"
 	"tributary/ent/agent"
 	"tributary/ent/assignment"
+	"tributary/ent/call"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
 	"tributary/ent/interaction"
@@ -121,6 +122,20 @@ func (_c *TimelineItemCreate) SetAssignmentID(v gid.ID) *TimelineItemCreate {
 func (_c *TimelineItemCreate) SetNillableAssignmentID(v *gid.ID) *TimelineItemCreate {
 	if v != nil {
 		_c.SetAssignmentID(*v)
+	}
+	return _c
+}
+
+// SetCallID sets the "call_id" field.
+func (_c *TimelineItemCreate) SetCallID(v gid.ID) *TimelineItemCreate {
+	_c.mutation.SetCallID(v)
+	return _c
+}
+
+// SetNillableCallID sets the "call_id" field if the given value is not nil.
+func (_c *TimelineItemCreate) SetNillableCallID(v *gid.ID) *TimelineItemCreate {
+	if v != nil {
+		_c.SetCallID(*v)
 	}
 	return _c
 }
@@ -251,6 +266,11 @@ func (_c *TimelineItemCreate) SetNote(v *Note) *TimelineItemCreate {
 // SetAssignment sets the "assignment" edge to the Assignment entity.
 func (_c *TimelineItemCreate) SetAssignment(v *Assignment) *TimelineItemCreate {
 	return _c.SetAssignmentID(v.ID)
+}
+
+// SetCall sets the "call" edge to the Call entity.
+func (_c *TimelineItemCreate) SetCall(v *Call) *TimelineItemCreate {
+	return _c.SetCallID(v.ID)
 }
 
 // SetAgent sets the "agent" edge to the Agent entity.
@@ -524,6 +544,23 @@ func (_c *TimelineItemCreate) createSpec() (*TimelineItem, *sqlgraph.CreateSpec)
 		_node.AssignmentID = &nodes[0]
 		_spec.Edges = append(_spec.Edges, edge)
 	}
+	if nodes := _c.mutation.CallIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: false,
+			Table:   timelineitem.CallTable,
+			Columns: []string{timelineitem.CallColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(call.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_node.CallID = &nodes[0]
+		_spec.Edges = append(_spec.Edges, edge)
+	}
 	if nodes := _c.mutation.AgentIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
@@ -669,6 +706,9 @@ func (u *TimelineItemUpsertOne) UpdateNewValues() *TimelineItemUpsertOne {
 		}
 		if _, exists := u.create.mutation.AssignmentID(); exists {
 			s.SetIgnore(timelineitem.FieldAssignmentID)
+		}
+		if _, exists := u.create.mutation.CallID(); exists {
+			s.SetIgnore(timelineitem.FieldCallID)
 		}
 		if _, exists := u.create.mutation.AgentID(); exists {
 			s.SetIgnore(timelineitem.FieldAgentID)
@@ -968,6 +1008,9 @@ func (u *TimelineItemUpsertBulk) UpdateNewValues() *TimelineItemUpsertBulk {
 			}
 			if _, exists := b.mutation.AssignmentID(); exists {
 				s.SetIgnore(timelineitem.FieldAssignmentID)
+			}
+			if _, exists := b.mutation.CallID(); exists {
+				s.SetIgnore(timelineitem.FieldCallID)
 			}
 			if _, exists := b.mutation.AgentID(); exists {
 				s.SetIgnore(timelineitem.FieldAgentID)

@@ -9,6 +9,7 @@ import (
 	"math"
 	"tributary/ent/agent"
 	"tributary/ent/assignment"
+	"tributary/ent/call"
 	"tributary/ent/conversation"
 	"tributary/ent/customer"
 	"tributary/ent/interaction"
@@ -38,6 +39,7 @@ type TimelineItemQuery struct {
 	withMessage      *MessageQuery
 	withNote         *NoteQuery
 	withAssignment   *AssignmentQuery
+	withCall         *CallQuery
 	withAgent        *AgentQuery
 	after            []func(context.Context, []*TimelineItem) error
 	modifiers        []func(*sql.Selector)
@@ -202,6 +204,28 @@ func (_q *TimelineItemQuery) QueryAssignment() *AssignmentQuery {
 			sqlgraph.From(timelineitem.Table, timelineitem.FieldID, selector),
 			sqlgraph.To(assignment.Table, assignment.FieldID),
 			sqlgraph.Edge(sqlgraph.M2O, false, timelineitem.AssignmentTable, timelineitem.AssignmentColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryCall chains the current query on the "call" edge.
+func (_q *TimelineItemQuery) QueryCall() *CallQuery {
+	query := (&CallClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(timelineitem.Table, timelineitem.FieldID, selector),
+			sqlgraph.To(call.Table, call.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, timelineitem.CallTable, timelineitem.CallColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -429,6 +453,7 @@ func (_q *TimelineItemQuery) Clone() *TimelineItemQuery {
 		withMessage:      _q.withMessage.Clone(),
 		withNote:         _q.withNote.Clone(),
 		withAssignment:   _q.withAssignment.Clone(),
+		withCall:         _q.withCall.Clone(),
 		withAgent:        _q.withAgent.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
@@ -500,6 +525,17 @@ func (_q *TimelineItemQuery) WithAssignment(opts ...func(*AssignmentQuery)) *Tim
 		opt(query)
 	}
 	_q.withAssignment = query
+	return _q
+}
+
+// WithCall tells the query-builder to eager-load the nodes that are connected to
+// the "call" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *TimelineItemQuery) WithCall(opts ...func(*CallQuery)) *TimelineItemQuery {
+	query := (&CallClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withCall = query
 	return _q
 }
 
@@ -598,13 +634,14 @@ func (_q *TimelineItemQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 	var (
 		nodes       = []*TimelineItem{}
 		_spec       = _q.querySpec()
-		loadedTypes = [7]bool{
+		loadedTypes = [8]bool{
 			_q.withConversation != nil,
 			_q.withCustomer != nil,
 			_q.withInteraction != nil,
 			_q.withMessage != nil,
 			_q.withNote != nil,
 			_q.withAssignment != nil,
+			_q.withCall != nil,
 			_q.withAgent != nil,
 		}
 	)
@@ -662,6 +699,12 @@ func (_q *TimelineItemQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]
 	if query := _q.withAssignment; query != nil {
 		if err := _q.loadAssignment(ctx, query, nodes, nil,
 			func(n *TimelineItem, e *Assignment) { n.Edges.Assignment = e }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withCall; query != nil {
+		if err := _q.loadCall(ctx, query, nodes, nil,
+			func(n *TimelineItem, e *Call) { n.Edges.Call = e }); err != nil {
 			return nil, err
 		}
 	}
@@ -865,6 +908,38 @@ func (_q *TimelineItemQuery) loadAssignment(ctx context.Context, query *Assignme
 	}
 	return nil
 }
+func (_q *TimelineItemQuery) loadCall(ctx context.Context, query *CallQuery, nodes []*TimelineItem, init func(*TimelineItem), assign func(*TimelineItem, *Call)) error {
+	ids := make([]gid.ID, 0, len(nodes))
+	nodeids := make(map[gid.ID][]*TimelineItem)
+	for i := range nodes {
+		if nodes[i].CallID == nil {
+			continue
+		}
+		fk := *nodes[i].CallID
+		if _, ok := nodeids[fk]; !ok {
+			ids = append(ids, fk)
+		}
+		nodeids[fk] = append(nodeids[fk], nodes[i])
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	query.Where(call.IDIn(ids...))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nodeids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected foreign-key "call_id" returned %v`, n.ID)
+		}
+		for i := range nodes {
+			assign(nodes[i], n)
+		}
+	}
+	return nil
+}
 func (_q *TimelineItemQuery) loadAgent(ctx context.Context, query *AgentQuery, nodes []*TimelineItem, init func(*TimelineItem), assign func(*TimelineItem, *Agent)) error {
 	ids := make([]gid.ID, 0, len(nodes))
 	nodeids := make(map[gid.ID][]*TimelineItem)
@@ -943,6 +1018,9 @@ func (_q *TimelineItemQuery) querySpec() *sqlgraph.QuerySpec {
 		}
 		if _q.withAssignment != nil {
 			_spec.Node.AddColumnOnce(timelineitem.FieldAssignmentID)
+		}
+		if _q.withCall != nil {
+			_spec.Node.AddColumnOnce(timelineitem.FieldCallID)
 		}
 		if _q.withAgent != nil {
 			_spec.Node.AddColumnOnce(timelineitem.FieldAgentID)

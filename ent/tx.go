@@ -20,6 +20,8 @@ type Tx struct {
 	Agent *AgentClient
 	// AgentLoad is the client for interacting with the AgentLoad builders.
 	AgentLoad *AgentLoadClient
+	// AgentPhone is the client for interacting with the AgentPhone builders.
+	AgentPhone *AgentPhoneClient
 	// AgentSkill is the client for interacting with the AgentSkill builders.
 	AgentSkill *AgentSkillClient
 	// AgentStatus is the client for interacting with the AgentStatus builders.
@@ -32,6 +34,12 @@ type Tx struct {
 	Assignment *AssignmentClient
 	// Attachment is the client for interacting with the Attachment builders.
 	Attachment *AttachmentClient
+	// Call is the client for interacting with the Call builders.
+	Call *CallClient
+	// CallFact is the client for interacting with the CallFact builders.
+	CallFact *CallFactClient
+	// CallLeg is the client for interacting with the CallLeg builders.
+	CallLeg *CallLegClient
 	// CapacityProfile is the client for interacting with the CapacityProfile builders.
 	CapacityProfile *CapacityProfileClient
 	// Channel is the client for interacting with the Channel builders.
@@ -54,6 +62,10 @@ type Tx struct {
 	CustomerMergePart *CustomerMergePartClient
 	// Event is the client for interacting with the Event builders.
 	Event *EventClient
+	// Flow is the client for interacting with the Flow builders.
+	Flow *FlowClient
+	// FlowVersion is the client for interacting with the FlowVersion builders.
+	FlowVersion *FlowVersionClient
 	// Follower is the client for interacting with the Follower builders.
 	Follower *FollowerClient
 	// IdempotencyKey is the client for interacting with the IdempotencyKey builders.
@@ -86,8 +98,12 @@ type Tx struct {
 	Outbox *OutboxClient
 	// Participant is the client for interacting with the Participant builders.
 	Participant *ParticipantClient
+	// PhoneContact is the client for interacting with the PhoneContact builders.
+	PhoneContact *PhoneContactClient
 	// Presence is the client for interacting with the Presence builders.
 	Presence *PresenceClient
+	// Prompt is the client for interacting with the Prompt builders.
+	Prompt *PromptClient
 	// ProviderToken is the client for interacting with the ProviderToken builders.
 	ProviderToken *ProviderTokenClient
 	// Pull is the client for interacting with the Pull builders.
@@ -98,6 +114,8 @@ type Tx struct {
 	RawInbound *RawInboundClient
 	// Recipient is the client for interacting with the Recipient builders.
 	Recipient *RecipientClient
+	// Recording is the client for interacting with the Recording builders.
+	Recording *RecordingClient
 	// Role is the client for interacting with the Role builders.
 	Role *RoleClient
 	// RoutingDecision is the client for interacting with the RoutingDecision builders.
@@ -257,12 +275,16 @@ func (tx *Tx) init() {
 	tx.Access = NewAccessClient(tx.config)
 	tx.Agent = NewAgentClient(tx.config)
 	tx.AgentLoad = NewAgentLoadClient(tx.config)
+	tx.AgentPhone = NewAgentPhoneClient(tx.config)
 	tx.AgentSkill = NewAgentSkillClient(tx.config)
 	tx.AgentStatus = NewAgentStatusClient(tx.config)
 	tx.App = NewAppClient(tx.config)
 	tx.Arrival = NewArrivalClient(tx.config)
 	tx.Assignment = NewAssignmentClient(tx.config)
 	tx.Attachment = NewAttachmentClient(tx.config)
+	tx.Call = NewCallClient(tx.config)
+	tx.CallFact = NewCallFactClient(tx.config)
+	tx.CallLeg = NewCallLegClient(tx.config)
 	tx.CapacityProfile = NewCapacityProfileClient(tx.config)
 	tx.Channel = NewChannelClient(tx.config)
 	tx.ClusterNode = NewClusterNodeClient(tx.config)
@@ -274,6 +296,8 @@ func (tx *Tx) init() {
 	tx.CustomerMerge = NewCustomerMergeClient(tx.config)
 	tx.CustomerMergePart = NewCustomerMergePartClient(tx.config)
 	tx.Event = NewEventClient(tx.config)
+	tx.Flow = NewFlowClient(tx.config)
+	tx.FlowVersion = NewFlowVersionClient(tx.config)
 	tx.Follower = NewFollowerClient(tx.config)
 	tx.IdempotencyKey = NewIdempotencyKeyClient(tx.config)
 	tx.Identity = NewIdentityClient(tx.config)
@@ -290,12 +314,15 @@ func (tx *Tx) init() {
 	tx.Offer = NewOfferClient(tx.config)
 	tx.Outbox = NewOutboxClient(tx.config)
 	tx.Participant = NewParticipantClient(tx.config)
+	tx.PhoneContact = NewPhoneContactClient(tx.config)
 	tx.Presence = NewPresenceClient(tx.config)
+	tx.Prompt = NewPromptClient(tx.config)
 	tx.ProviderToken = NewProviderTokenClient(tx.config)
 	tx.Pull = NewPullClient(tx.config)
 	tx.Queue = NewQueueClient(tx.config)
 	tx.RawInbound = NewRawInboundClient(tx.config)
 	tx.Recipient = NewRecipientClient(tx.config)
+	tx.Recording = NewRecordingClient(tx.config)
 	tx.Role = NewRoleClient(tx.config)
 	tx.RoutingDecision = NewRoutingDecisionClient(tx.config)
 	tx.Session = NewSessionClient(tx.config)

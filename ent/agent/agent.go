@@ -66,6 +66,8 @@ const (
 	EdgeFollows = "follows"
 	// EdgeConsults holds the string denoting the consults edge name in mutations.
 	EdgeConsults = "consults"
+	// EdgePhones holds the string denoting the phones edge name in mutations.
+	EdgePhones = "phones"
 	// EdgeMentionedIn holds the string denoting the mentioned_in edge name in mutations.
 	EdgeMentionedIn = "mentioned_in"
 	// EdgeSkills holds the string denoting the skills edge name in mutations.
@@ -135,6 +137,13 @@ const (
 	// ConsultsInverseTable is the table name for the Interaction entity.
 	// It exists in this package in order to avoid circular dependency with the "interaction" package.
 	ConsultsInverseTable = "interactions"
+	// PhonesTable is the table that holds the phones relation/edge.
+	PhonesTable = "agent_phones"
+	// PhonesInverseTable is the table name for the AgentPhone entity.
+	// It exists in this package in order to avoid circular dependency with the "agentphone" package.
+	PhonesInverseTable = "agent_phones"
+	// PhonesColumn is the table column denoting the phones relation/edge.
+	PhonesColumn = "agent_id"
 	// MentionedInTable is the table that holds the mentioned_in relation/edge. The primary key declared below.
 	MentionedInTable = "mentions"
 	// MentionedInInverseTable is the table name for the Note entity.
@@ -428,6 +437,20 @@ func ByConsults(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	}
 }
 
+// ByPhonesCount orders the results by phones count.
+func ByPhonesCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newPhonesStep(), opts...)
+	}
+}
+
+// ByPhones orders the results by phones terms.
+func ByPhones(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newPhonesStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
 // ByMentionedInCount orders the results by mentioned_in count.
 func ByMentionedInCount(opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -572,6 +595,13 @@ func newConsultsStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(ConsultsInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.M2M, true, ConsultsTable, ConsultsPrimaryKey...),
+	)
+}
+func newPhonesStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(PhonesInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, PhonesTable, PhonesColumn),
 	)
 }
 func newMentionedInStep() *sqlgraph.Step {

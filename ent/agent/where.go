@@ -1075,6 +1075,29 @@ func HasConsultsWith(preds ...predicate.Interaction) predicate.Agent {
 	})
 }
 
+// HasPhones applies the HasEdge predicate on the "phones" edge.
+func HasPhones() predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, PhonesTable, PhonesColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasPhonesWith applies the HasEdge predicate on the "phones" edge with a given conditions (other predicates).
+func HasPhonesWith(preds ...predicate.AgentPhone) predicate.Agent {
+	return predicate.Agent(func(s *sql.Selector) {
+		step := newPhonesStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
 // HasMentionedIn applies the HasEdge predicate on the "mentioned_in" edge.
 func HasMentionedIn() predicate.Agent {
 	return predicate.Agent(func(s *sql.Selector) {

@@ -40,6 +40,8 @@ const (
 	FieldPublicKey = "public_key"
 	// FieldQueueID holds the string denoting the queue_id field in the database.
 	FieldQueueID = "queue_id"
+	// FieldFlowID holds the string denoting the flow_id field in the database.
+	FieldFlowID = "flow_id"
 	// FieldLocale holds the string denoting the locale field in the database.
 	FieldLocale = "locale"
 	// FieldJoinOpen holds the string denoting the join_open field in the database.
@@ -60,6 +62,8 @@ const (
 	FieldPausedBecause = "paused_because"
 	// EdgeQueue holds the string denoting the queue edge name in mutations.
 	EdgeQueue = "queue"
+	// EdgeFlow holds the string denoting the flow edge name in mutations.
+	EdgeFlow = "flow"
 	// EdgePulls holds the string denoting the pulls edge name in mutations.
 	EdgePulls = "pulls"
 	// Table holds the table name of the channel in the database.
@@ -71,6 +75,13 @@ const (
 	QueueInverseTable = "queues"
 	// QueueColumn is the table column denoting the queue relation/edge.
 	QueueColumn = "queue_id"
+	// FlowTable is the table that holds the flow relation/edge.
+	FlowTable = "channels"
+	// FlowInverseTable is the table name for the Flow entity.
+	// It exists in this package in order to avoid circular dependency with the "flow" package.
+	FlowInverseTable = "flows"
+	// FlowColumn is the table column denoting the flow relation/edge.
+	FlowColumn = "flow_id"
 	// PullsTable is the table that holds the pulls relation/edge.
 	PullsTable = "pulls"
 	// PullsInverseTable is the table name for the Pull entity.
@@ -95,6 +106,7 @@ var Columns = []string{
 	FieldHookSecret,
 	FieldPublicKey,
 	FieldQueueID,
+	FieldFlowID,
 	FieldLocale,
 	FieldJoinOpen,
 	FieldJoinWithinHours,
@@ -200,6 +212,11 @@ func ByQueueID(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldQueueID, opts...).ToFunc()
 }
 
+// ByFlowID orders the results by the flow_id field.
+func ByFlowID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldFlowID, opts...).ToFunc()
+}
+
 // ByLocale orders the results by the locale field.
 func ByLocale(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldLocale, opts...).ToFunc()
@@ -252,6 +269,13 @@ func ByQueueField(field string, opts ...sql.OrderTermOption) OrderOption {
 	}
 }
 
+// ByFlowField orders the results by flow field.
+func ByFlowField(field string, opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newFlowStep(), sql.OrderByField(field, opts...))
+	}
+}
+
 // ByPullsCount orders the results by pulls count.
 func ByPullsCount(opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -270,6 +294,13 @@ func newQueueStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(QueueInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.M2O, false, QueueTable, QueueColumn),
+	)
+}
+func newFlowStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(FlowInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2O, false, FlowTable, FlowColumn),
 	)
 }
 func newPullsStep() *sqlgraph.Step {

@@ -111,6 +111,11 @@ func QueueID(v gid.ID) predicate.Channel {
 	return predicate.Channel(sql.FieldEQ(FieldQueueID, v))
 }
 
+// FlowID applies equality check predicate on the "flow_id" field. It's identical to FlowIDEQ.
+func FlowID(v gid.ID) predicate.Channel {
+	return predicate.Channel(sql.FieldEQ(FieldFlowID, v))
+}
+
 // Locale applies equality check predicate on the "locale" field. It's identical to LocaleEQ.
 func Locale(v string) predicate.Channel {
 	return predicate.Channel(sql.FieldEQ(FieldLocale, v))
@@ -641,6 +646,36 @@ func QueueIDNotNil() predicate.Channel {
 	return predicate.Channel(sql.FieldNotNull(FieldQueueID))
 }
 
+// FlowIDEQ applies the EQ predicate on the "flow_id" field.
+func FlowIDEQ(v gid.ID) predicate.Channel {
+	return predicate.Channel(sql.FieldEQ(FieldFlowID, v))
+}
+
+// FlowIDNEQ applies the NEQ predicate on the "flow_id" field.
+func FlowIDNEQ(v gid.ID) predicate.Channel {
+	return predicate.Channel(sql.FieldNEQ(FieldFlowID, v))
+}
+
+// FlowIDIn applies the In predicate on the "flow_id" field.
+func FlowIDIn(vs ...gid.ID) predicate.Channel {
+	return predicate.Channel(sql.FieldIn(FieldFlowID, vs...))
+}
+
+// FlowIDNotIn applies the NotIn predicate on the "flow_id" field.
+func FlowIDNotIn(vs ...gid.ID) predicate.Channel {
+	return predicate.Channel(sql.FieldNotIn(FieldFlowID, vs...))
+}
+
+// FlowIDIsNil applies the IsNil predicate on the "flow_id" field.
+func FlowIDIsNil() predicate.Channel {
+	return predicate.Channel(sql.FieldIsNull(FieldFlowID))
+}
+
+// FlowIDNotNil applies the NotNil predicate on the "flow_id" field.
+func FlowIDNotNil() predicate.Channel {
+	return predicate.Channel(sql.FieldNotNull(FieldFlowID))
+}
+
 // LocaleEQ applies the EQ predicate on the "locale" field.
 func LocaleEQ(v string) predicate.Channel {
 	return predicate.Channel(sql.FieldEQ(FieldLocale, v))
@@ -1121,6 +1156,29 @@ func HasQueue() predicate.Channel {
 func HasQueueWith(preds ...predicate.Queue) predicate.Channel {
 	return predicate.Channel(func(s *sql.Selector) {
 		step := newQueueStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasFlow applies the HasEdge predicate on the "flow" edge.
+func HasFlow() predicate.Channel {
+	return predicate.Channel(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, FlowTable, FlowColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasFlowWith applies the HasEdge predicate on the "flow" edge with a given conditions (other predicates).
+func HasFlowWith(preds ...predicate.Flow) predicate.Channel {
+	return predicate.Channel(func(s *sql.Selector) {
+		step := newFlowStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)

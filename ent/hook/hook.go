@@ -56,6 +56,18 @@ func (f AgentLoadFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, e
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.AgentLoadMutation", m)
 }
 
+// The AgentPhoneFunc type is an adapter to allow the use of ordinary
+// function as AgentPhone mutator.
+type AgentPhoneFunc func(context.Context, *ent.AgentPhoneMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f AgentPhoneFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.AgentPhoneMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.AgentPhoneMutation", m)
+}
+
 // The AgentSkillFunc type is an adapter to allow the use of ordinary
 // function as AgentSkill mutator.
 type AgentSkillFunc func(context.Context, *ent.AgentSkillMutation) (ent.Value, error)
@@ -126,6 +138,42 @@ func (f AttachmentFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, 
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.AttachmentMutation", m)
+}
+
+// The CallFunc type is an adapter to allow the use of ordinary
+// function as Call mutator.
+type CallFunc func(context.Context, *ent.CallMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f CallFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.CallMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.CallMutation", m)
+}
+
+// The CallFactFunc type is an adapter to allow the use of ordinary
+// function as CallFact mutator.
+type CallFactFunc func(context.Context, *ent.CallFactMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f CallFactFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.CallFactMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.CallFactMutation", m)
+}
+
+// The CallLegFunc type is an adapter to allow the use of ordinary
+// function as CallLeg mutator.
+type CallLegFunc func(context.Context, *ent.CallLegMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f CallLegFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.CallLegMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.CallLegMutation", m)
 }
 
 // The CapacityProfileFunc type is an adapter to allow the use of ordinary
@@ -258,6 +306,30 @@ func (f EventFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.EventMutation", m)
+}
+
+// The FlowFunc type is an adapter to allow the use of ordinary
+// function as Flow mutator.
+type FlowFunc func(context.Context, *ent.FlowMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f FlowFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.FlowMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.FlowMutation", m)
+}
+
+// The FlowVersionFunc type is an adapter to allow the use of ordinary
+// function as FlowVersion mutator.
+type FlowVersionFunc func(context.Context, *ent.FlowVersionMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f FlowVersionFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.FlowVersionMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.FlowVersionMutation", m)
 }
 
 // The FollowerFunc type is an adapter to allow the use of ordinary
@@ -452,6 +524,18 @@ func (f ParticipantFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value,
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ParticipantMutation", m)
 }
 
+// The PhoneContactFunc type is an adapter to allow the use of ordinary
+// function as PhoneContact mutator.
+type PhoneContactFunc func(context.Context, *ent.PhoneContactMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f PhoneContactFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.PhoneContactMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.PhoneContactMutation", m)
+}
+
 // The PresenceFunc type is an adapter to allow the use of ordinary
 // function as Presence mutator.
 type PresenceFunc func(context.Context, *ent.PresenceMutation) (ent.Value, error)
@@ -462,6 +546,18 @@ func (f PresenceFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, er
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.PresenceMutation", m)
+}
+
+// The PromptFunc type is an adapter to allow the use of ordinary
+// function as Prompt mutator.
+type PromptFunc func(context.Context, *ent.PromptMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f PromptFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.PromptMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.PromptMutation", m)
 }
 
 // The ProviderTokenFunc type is an adapter to allow the use of ordinary
@@ -522,6 +618,18 @@ func (f RecipientFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, e
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.RecipientMutation", m)
+}
+
+// The RecordingFunc type is an adapter to allow the use of ordinary
+// function as Recording mutator.
+type RecordingFunc func(context.Context, *ent.RecordingMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f RecordingFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.RecordingMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.RecordingMutation", m)
 }
 
 // The RoleFunc type is an adapter to allow the use of ordinary

@@ -29,6 +29,9 @@ func AgentOrErr(p Agent, err error) Agent {
 // AgentLoad is the predicate function for agentload builders.
 type AgentLoad func(*sql.Selector)
 
+// AgentPhone is the predicate function for agentphone builders.
+type AgentPhone func(*sql.Selector)
+
 // AgentSkill is the predicate function for agentskill builders.
 type AgentSkill func(*sql.Selector)
 
@@ -46,6 +49,37 @@ type Assignment func(*sql.Selector)
 
 // Attachment is the predicate function for attachment builders.
 type Attachment func(*sql.Selector)
+
+// Call is the predicate function for call builders.
+type Call func(*sql.Selector)
+
+// CallOrErr calls the predicate only if the error is not nit.
+func CallOrErr(p Call, err error) Call {
+	return func(s *sql.Selector) {
+		if err != nil {
+			s.AddError(err)
+			return
+		}
+		p(s)
+	}
+}
+
+// CallFact is the predicate function for callfact builders.
+type CallFact func(*sql.Selector)
+
+// CallFactOrErr calls the predicate only if the error is not nit.
+func CallFactOrErr(p CallFact, err error) CallFact {
+	return func(s *sql.Selector) {
+		if err != nil {
+			s.AddError(err)
+			return
+		}
+		p(s)
+	}
+}
+
+// CallLeg is the predicate function for callleg builders.
+type CallLeg func(*sql.Selector)
 
 // CapacityProfile is the predicate function for capacityprofile builders.
 type CapacityProfile func(*sql.Selector)
@@ -79,6 +113,12 @@ type CustomerMergePart func(*sql.Selector)
 
 // Event is the predicate function for event builders.
 type Event func(*sql.Selector)
+
+// Flow is the predicate function for flow builders.
+type Flow func(*sql.Selector)
+
+// FlowVersion is the predicate function for flowversion builders.
+type FlowVersion func(*sql.Selector)
 
 // Follower is the predicate function for follower builders.
 type Follower func(*sql.Selector)
@@ -150,8 +190,14 @@ type Outbox func(*sql.Selector)
 // Participant is the predicate function for participant builders.
 type Participant func(*sql.Selector)
 
+// PhoneContact is the predicate function for phonecontact builders.
+type PhoneContact func(*sql.Selector)
+
 // Presence is the predicate function for presence builders.
 type Presence func(*sql.Selector)
+
+// Prompt is the predicate function for prompt builders.
+type Prompt func(*sql.Selector)
 
 // ProviderToken is the predicate function for providertoken builders.
 type ProviderToken func(*sql.Selector)
@@ -167,6 +213,9 @@ type RawInbound func(*sql.Selector)
 
 // Recipient is the predicate function for recipient builders.
 type Recipient func(*sql.Selector)
+
+// Recording is the predicate function for recording builders.
+type Recording func(*sql.Selector)
 
 // Role is the predicate function for role builders.
 type Role func(*sql.Selector)

@@ -206,6 +206,30 @@ func (f AgentLoadMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutat
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.AgentLoadMutation", m)
 }
 
+// The AgentPhoneQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type AgentPhoneQueryRuleFunc func(context.Context, *ent.AgentPhoneQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f AgentPhoneQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.AgentPhoneQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.AgentPhoneQuery", q)
+}
+
+// The AgentPhoneMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type AgentPhoneMutationRuleFunc func(context.Context, *ent.AgentPhoneMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f AgentPhoneMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.AgentPhoneMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.AgentPhoneMutation", m)
+}
+
 // The AgentSkillQueryRuleFunc type is an adapter to allow the use of ordinary
 // functions as a query rule.
 type AgentSkillQueryRuleFunc func(context.Context, *ent.AgentSkillQuery) error
@@ -348,6 +372,78 @@ func (f AttachmentMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Muta
 		return f(ctx, m)
 	}
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.AttachmentMutation", m)
+}
+
+// The CallQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type CallQueryRuleFunc func(context.Context, *ent.CallQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f CallQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.CallQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.CallQuery", q)
+}
+
+// The CallMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type CallMutationRuleFunc func(context.Context, *ent.CallMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f CallMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.CallMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.CallMutation", m)
+}
+
+// The CallFactQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type CallFactQueryRuleFunc func(context.Context, *ent.CallFactQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f CallFactQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.CallFactQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.CallFactQuery", q)
+}
+
+// The CallFactMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type CallFactMutationRuleFunc func(context.Context, *ent.CallFactMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f CallFactMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.CallFactMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.CallFactMutation", m)
+}
+
+// The CallLegQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type CallLegQueryRuleFunc func(context.Context, *ent.CallLegQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f CallLegQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.CallLegQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.CallLegQuery", q)
+}
+
+// The CallLegMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type CallLegMutationRuleFunc func(context.Context, *ent.CallLegMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f CallLegMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.CallLegMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.CallLegMutation", m)
 }
 
 // The CapacityProfileQueryRuleFunc type is an adapter to allow the use of ordinary
@@ -612,6 +708,54 @@ func (f EventMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation)
 		return f(ctx, m)
 	}
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.EventMutation", m)
+}
+
+// The FlowQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type FlowQueryRuleFunc func(context.Context, *ent.FlowQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f FlowQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.FlowQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.FlowQuery", q)
+}
+
+// The FlowMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type FlowMutationRuleFunc func(context.Context, *ent.FlowMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f FlowMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.FlowMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.FlowMutation", m)
+}
+
+// The FlowVersionQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type FlowVersionQueryRuleFunc func(context.Context, *ent.FlowVersionQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f FlowVersionQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.FlowVersionQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.FlowVersionQuery", q)
+}
+
+// The FlowVersionMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type FlowVersionMutationRuleFunc func(context.Context, *ent.FlowVersionMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f FlowVersionMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.FlowVersionMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.FlowVersionMutation", m)
 }
 
 // The FollowerQueryRuleFunc type is an adapter to allow the use of ordinary
@@ -998,6 +1142,30 @@ func (f ParticipantMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mut
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.ParticipantMutation", m)
 }
 
+// The PhoneContactQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type PhoneContactQueryRuleFunc func(context.Context, *ent.PhoneContactQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f PhoneContactQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.PhoneContactQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.PhoneContactQuery", q)
+}
+
+// The PhoneContactMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type PhoneContactMutationRuleFunc func(context.Context, *ent.PhoneContactMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f PhoneContactMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.PhoneContactMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.PhoneContactMutation", m)
+}
+
 // The PresenceQueryRuleFunc type is an adapter to allow the use of ordinary
 // functions as a query rule.
 type PresenceQueryRuleFunc func(context.Context, *ent.PresenceQuery) error
@@ -1020,6 +1188,30 @@ func (f PresenceMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutati
 		return f(ctx, m)
 	}
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.PresenceMutation", m)
+}
+
+// The PromptQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type PromptQueryRuleFunc func(context.Context, *ent.PromptQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f PromptQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.PromptQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.PromptQuery", q)
+}
+
+// The PromptMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type PromptMutationRuleFunc func(context.Context, *ent.PromptMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f PromptMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.PromptMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.PromptMutation", m)
 }
 
 // The ProviderTokenQueryRuleFunc type is an adapter to allow the use of ordinary
@@ -1140,6 +1332,30 @@ func (f RecipientMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutat
 		return f(ctx, m)
 	}
 	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.RecipientMutation", m)
+}
+
+// The RecordingQueryRuleFunc type is an adapter to allow the use of ordinary
+// functions as a query rule.
+type RecordingQueryRuleFunc func(context.Context, *ent.RecordingQuery) error
+
+// EvalQuery return f(ctx, q).
+func (f RecordingQueryRuleFunc) EvalQuery(ctx context.Context, q ent.Query) error {
+	if q, ok := q.(*ent.RecordingQuery); ok {
+		return f(ctx, q)
+	}
+	return Denyf("ent/privacy: unexpected query type %T, expect *ent.RecordingQuery", q)
+}
+
+// The RecordingMutationRuleFunc type is an adapter to allow the use of ordinary
+// functions as a mutation rule.
+type RecordingMutationRuleFunc func(context.Context, *ent.RecordingMutation) error
+
+// EvalMutation calls f(ctx, m).
+func (f RecordingMutationRuleFunc) EvalMutation(ctx context.Context, m ent.Mutation) error {
+	if m, ok := m.(*ent.RecordingMutation); ok {
+		return f(ctx, m)
+	}
+	return Denyf("ent/privacy: unexpected mutation type %T, expect *ent.RecordingMutation", m)
 }
 
 // The RoleQueryRuleFunc type is an adapter to allow the use of ordinary

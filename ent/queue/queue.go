@@ -47,10 +47,18 @@ const (
 	FieldBreakAfterMisses = "break_after_misses"
 	// FieldRestricted holds the string denoting the restricted field in the database.
 	FieldRestricted = "restricted"
+	// FieldRingSeconds holds the string denoting the ring_seconds field in the database.
+	FieldRingSeconds = "ring_seconds"
+	// FieldRecording holds the string denoting the recording field in the database.
+	FieldRecording = "recording"
+	// FieldWaitingPromptID holds the string denoting the waiting_prompt_id field in the database.
+	FieldWaitingPromptID = "waiting_prompt_id"
 	// EdgeTeam holds the string denoting the team edge name in mutations.
 	EdgeTeam = "team"
 	// EdgeNeeds holds the string denoting the needs edge name in mutations.
 	EdgeNeeds = "needs"
+	// EdgeWaitingPrompt holds the string denoting the waiting_prompt edge name in mutations.
+	EdgeWaitingPrompt = "waiting_prompt"
 	// Table holds the table name of the queue in the database.
 	Table = "queues"
 	// TeamTable is the table that holds the team relation/edge.
@@ -67,6 +75,13 @@ const (
 	NeedsInverseTable = "skill_needs"
 	// NeedsColumn is the table column denoting the needs relation/edge.
 	NeedsColumn = "queue_id"
+	// WaitingPromptTable is the table that holds the waiting_prompt relation/edge.
+	WaitingPromptTable = "queues"
+	// WaitingPromptInverseTable is the table name for the Prompt entity.
+	// It exists in this package in order to avoid circular dependency with the "prompt" package.
+	WaitingPromptInverseTable = "prompts"
+	// WaitingPromptColumn is the table column denoting the waiting_prompt relation/edge.
+	WaitingPromptColumn = "waiting_prompt_id"
 )
 
 // Columns holds all SQL columns for queue fields.
@@ -87,6 +102,9 @@ var Columns = []string{
 	FieldSilentAfterSeconds,
 	FieldBreakAfterMisses,
 	FieldRestricted,
+	FieldRingSeconds,
+	FieldRecording,
+	FieldWaitingPromptID,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -126,6 +144,8 @@ var (
 	DefaultBreakAfterMisses int
 	// DefaultRestricted holds the default value on creation for the "restricted" field.
 	DefaultRestricted bool
+	// DefaultRingSeconds holds the default value on creation for the "ring_seconds" field.
+	DefaultRingSeconds int
 	// DefaultID holds the default value on creation for the "id" field.
 	DefaultID func() gid.ID
 )
@@ -152,6 +172,32 @@ func StrategyValidator(s Strategy) error {
 		return nil
 	default:
 		return fmt.Errorf("queue: invalid enum value for strategy field: %q", s)
+	}
+}
+
+// Recording defines the type for the "recording" enum field.
+type Recording string
+
+// RecordingNEVER is the default value of the Recording enum.
+const DefaultRecording = RecordingNEVER
+
+// Recording values.
+const (
+	RecordingNEVER  Recording = "NEVER"
+	RecordingALWAYS Recording = "ALWAYS"
+)
+
+func (r Recording) String() string {
+	return string(r)
+}
+
+// RecordingValidator is a validator for the "recording" field enum values. It is called by the builders before save.
+func RecordingValidator(r Recording) error {
+	switch r {
+	case RecordingNEVER, RecordingALWAYS:
+		return nil
+	default:
+		return fmt.Errorf("queue: invalid enum value for recording field: %q", r)
 	}
 }
 
@@ -238,6 +284,21 @@ func ByRestricted(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldRestricted, opts...).ToFunc()
 }
 
+// ByRingSeconds orders the results by the ring_seconds field.
+func ByRingSeconds(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRingSeconds, opts...).ToFunc()
+}
+
+// ByRecording orders the results by the recording field.
+func ByRecording(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRecording, opts...).ToFunc()
+}
+
+// ByWaitingPromptID orders the results by the waiting_prompt_id field.
+func ByWaitingPromptID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldWaitingPromptID, opts...).ToFunc()
+}
+
 // ByTeamField orders the results by team field.
 func ByTeamField(field string, opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -258,6 +319,13 @@ func ByNeeds(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 		sqlgraph.OrderByNeighborTerms(s, newNeedsStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
+
+// ByWaitingPromptField orders the results by waiting_prompt field.
+func ByWaitingPromptField(field string, opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newWaitingPromptStep(), sql.OrderByField(field, opts...))
+	}
+}
 func newTeamStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
@@ -270,5 +338,12 @@ func newNeedsStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(NeedsInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, NeedsTable, NeedsColumn),
+	)
+}
+func newWaitingPromptStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(WaitingPromptInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2O, false, WaitingPromptTable, WaitingPromptColumn),
 	)
 }

@@ -126,6 +126,16 @@ func Restricted(v bool) predicate.Queue {
 	return predicate.Queue(sql.FieldEQ(FieldRestricted, v))
 }
 
+// RingSeconds applies equality check predicate on the "ring_seconds" field. It's identical to RingSecondsEQ.
+func RingSeconds(v int) predicate.Queue {
+	return predicate.Queue(sql.FieldEQ(FieldRingSeconds, v))
+}
+
+// WaitingPromptID applies equality check predicate on the "waiting_prompt_id" field. It's identical to WaitingPromptIDEQ.
+func WaitingPromptID(v gid.ID) predicate.Queue {
+	return predicate.Queue(sql.FieldEQ(FieldWaitingPromptID, v))
+}
+
 // WorkspaceIDEQ applies the EQ predicate on the "workspace_id" field.
 func WorkspaceIDEQ(v gid.ID) predicate.Queue {
 	return predicate.Queue(sql.FieldEQ(FieldWorkspaceID, v))
@@ -746,6 +756,96 @@ func RestrictedNEQ(v bool) predicate.Queue {
 	return predicate.Queue(sql.FieldNEQ(FieldRestricted, v))
 }
 
+// RingSecondsEQ applies the EQ predicate on the "ring_seconds" field.
+func RingSecondsEQ(v int) predicate.Queue {
+	return predicate.Queue(sql.FieldEQ(FieldRingSeconds, v))
+}
+
+// RingSecondsNEQ applies the NEQ predicate on the "ring_seconds" field.
+func RingSecondsNEQ(v int) predicate.Queue {
+	return predicate.Queue(sql.FieldNEQ(FieldRingSeconds, v))
+}
+
+// RingSecondsIn applies the In predicate on the "ring_seconds" field.
+func RingSecondsIn(vs ...int) predicate.Queue {
+	return predicate.Queue(sql.FieldIn(FieldRingSeconds, vs...))
+}
+
+// RingSecondsNotIn applies the NotIn predicate on the "ring_seconds" field.
+func RingSecondsNotIn(vs ...int) predicate.Queue {
+	return predicate.Queue(sql.FieldNotIn(FieldRingSeconds, vs...))
+}
+
+// RingSecondsGT applies the GT predicate on the "ring_seconds" field.
+func RingSecondsGT(v int) predicate.Queue {
+	return predicate.Queue(sql.FieldGT(FieldRingSeconds, v))
+}
+
+// RingSecondsGTE applies the GTE predicate on the "ring_seconds" field.
+func RingSecondsGTE(v int) predicate.Queue {
+	return predicate.Queue(sql.FieldGTE(FieldRingSeconds, v))
+}
+
+// RingSecondsLT applies the LT predicate on the "ring_seconds" field.
+func RingSecondsLT(v int) predicate.Queue {
+	return predicate.Queue(sql.FieldLT(FieldRingSeconds, v))
+}
+
+// RingSecondsLTE applies the LTE predicate on the "ring_seconds" field.
+func RingSecondsLTE(v int) predicate.Queue {
+	return predicate.Queue(sql.FieldLTE(FieldRingSeconds, v))
+}
+
+// RecordingEQ applies the EQ predicate on the "recording" field.
+func RecordingEQ(v Recording) predicate.Queue {
+	return predicate.Queue(sql.FieldEQ(FieldRecording, v))
+}
+
+// RecordingNEQ applies the NEQ predicate on the "recording" field.
+func RecordingNEQ(v Recording) predicate.Queue {
+	return predicate.Queue(sql.FieldNEQ(FieldRecording, v))
+}
+
+// RecordingIn applies the In predicate on the "recording" field.
+func RecordingIn(vs ...Recording) predicate.Queue {
+	return predicate.Queue(sql.FieldIn(FieldRecording, vs...))
+}
+
+// RecordingNotIn applies the NotIn predicate on the "recording" field.
+func RecordingNotIn(vs ...Recording) predicate.Queue {
+	return predicate.Queue(sql.FieldNotIn(FieldRecording, vs...))
+}
+
+// WaitingPromptIDEQ applies the EQ predicate on the "waiting_prompt_id" field.
+func WaitingPromptIDEQ(v gid.ID) predicate.Queue {
+	return predicate.Queue(sql.FieldEQ(FieldWaitingPromptID, v))
+}
+
+// WaitingPromptIDNEQ applies the NEQ predicate on the "waiting_prompt_id" field.
+func WaitingPromptIDNEQ(v gid.ID) predicate.Queue {
+	return predicate.Queue(sql.FieldNEQ(FieldWaitingPromptID, v))
+}
+
+// WaitingPromptIDIn applies the In predicate on the "waiting_prompt_id" field.
+func WaitingPromptIDIn(vs ...gid.ID) predicate.Queue {
+	return predicate.Queue(sql.FieldIn(FieldWaitingPromptID, vs...))
+}
+
+// WaitingPromptIDNotIn applies the NotIn predicate on the "waiting_prompt_id" field.
+func WaitingPromptIDNotIn(vs ...gid.ID) predicate.Queue {
+	return predicate.Queue(sql.FieldNotIn(FieldWaitingPromptID, vs...))
+}
+
+// WaitingPromptIDIsNil applies the IsNil predicate on the "waiting_prompt_id" field.
+func WaitingPromptIDIsNil() predicate.Queue {
+	return predicate.Queue(sql.FieldIsNull(FieldWaitingPromptID))
+}
+
+// WaitingPromptIDNotNil applies the NotNil predicate on the "waiting_prompt_id" field.
+func WaitingPromptIDNotNil() predicate.Queue {
+	return predicate.Queue(sql.FieldNotNull(FieldWaitingPromptID))
+}
+
 // HasTeam applies the HasEdge predicate on the "team" edge.
 func HasTeam() predicate.Queue {
 	return predicate.Queue(func(s *sql.Selector) {
@@ -784,6 +884,29 @@ func HasNeeds() predicate.Queue {
 func HasNeedsWith(preds ...predicate.SkillNeed) predicate.Queue {
 	return predicate.Queue(func(s *sql.Selector) {
 		step := newNeedsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasWaitingPrompt applies the HasEdge predicate on the "waiting_prompt" edge.
+func HasWaitingPrompt() predicate.Queue {
+	return predicate.Queue(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, WaitingPromptTable, WaitingPromptColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasWaitingPromptWith applies the HasEdge predicate on the "waiting_prompt" edge with a given conditions (other predicates).
+func HasWaitingPromptWith(preds ...predicate.Prompt) predicate.Queue {
+	return predicate.Queue(func(s *sql.Selector) {
+		step := newWaitingPromptStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)

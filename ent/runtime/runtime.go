@@ -8,6 +8,7 @@ import (
 	"tributary/ent/access"
 	"tributary/ent/agent"
 	"tributary/ent/agentload"
+	"tributary/ent/agentphone"
 	"tributary/ent/agentskill"
 	"tributary/ent/agentstatus"
 	"tributary/ent/apikey"
@@ -15,6 +16,9 @@ import (
 	"tributary/ent/arrival"
 	"tributary/ent/assignment"
 	"tributary/ent/attachment"
+	"tributary/ent/call"
+	"tributary/ent/callfact"
+	"tributary/ent/callleg"
 	"tributary/ent/capacityprofile"
 	"tributary/ent/channel"
 	"tributary/ent/clusternode"
@@ -26,6 +30,8 @@ import (
 	"tributary/ent/customermerge"
 	"tributary/ent/customermergepart"
 	"tributary/ent/event"
+	"tributary/ent/flow"
+	"tributary/ent/flowversion"
 	"tributary/ent/follower"
 	"tributary/ent/idempotencykey"
 	"tributary/ent/identity"
@@ -42,12 +48,15 @@ import (
 	"tributary/ent/offer"
 	"tributary/ent/outbox"
 	"tributary/ent/participant"
+	"tributary/ent/phonecontact"
 	"tributary/ent/presence"
+	"tributary/ent/prompt"
 	"tributary/ent/providertoken"
 	"tributary/ent/pull"
 	"tributary/ent/queue"
 	"tributary/ent/rawinbound"
 	"tributary/ent/recipient"
+	"tributary/ent/recording"
 	"tributary/ent/role"
 	"tributary/ent/routingdecision"
 	"tributary/ent/schema"
@@ -211,6 +220,47 @@ func init() {
 	agentloadDescID := agentloadFields[0].Descriptor()
 	// agentload.DefaultID holds the default value on creation for the id field.
 	agentload.DefaultID = agentloadDescID.Default.(func() gid.ID)
+	agentphoneMixin := schema.AgentPhone{}.Mixin()
+	agentphone.Policy = privacy.NewPolicies(agentphoneMixin[0], schema.AgentPhone{})
+	agentphone.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := agentphone.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	agentphoneMixinHooks0 := agentphoneMixin[0].Hooks()
+
+	agentphone.Hooks[1] = agentphoneMixinHooks0[0]
+	agentphoneMixinInters0 := agentphoneMixin[0].Interceptors()
+	agentphone.Interceptors[0] = agentphoneMixinInters0[0]
+	agentphoneMixinFields1 := agentphoneMixin[1].Fields()
+	_ = agentphoneMixinFields1
+	agentphoneFields := schema.AgentPhone{}.Fields()
+	_ = agentphoneFields
+	// agentphoneDescVersion is the schema descriptor for version field.
+	agentphoneDescVersion := agentphoneMixinFields1[0].Descriptor()
+	// agentphone.DefaultVersion holds the default value on creation for the version field.
+	agentphone.DefaultVersion = agentphoneDescVersion.Default.(int)
+	// agentphoneDescCreatedAt is the schema descriptor for created_at field.
+	agentphoneDescCreatedAt := agentphoneMixinFields1[1].Descriptor()
+	// agentphone.DefaultCreatedAt holds the default value on creation for the created_at field.
+	agentphone.DefaultCreatedAt = agentphoneDescCreatedAt.Default.(func() time.Time)
+	// agentphoneDescUpdatedAt is the schema descriptor for updated_at field.
+	agentphoneDescUpdatedAt := agentphoneMixinFields1[2].Descriptor()
+	// agentphone.DefaultUpdatedAt holds the default value on creation for the updated_at field.
+	agentphone.DefaultUpdatedAt = agentphoneDescUpdatedAt.Default.(func() time.Time)
+	// agentphone.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.
+	agentphone.UpdateDefaultUpdatedAt = agentphoneDescUpdatedAt.UpdateDefault.(func() time.Time)
+	// agentphoneDescPreferred is the schema descriptor for preferred field.
+	agentphoneDescPreferred := agentphoneFields[5].Descriptor()
+	// agentphone.DefaultPreferred holds the default value on creation for the preferred field.
+	agentphone.DefaultPreferred = agentphoneDescPreferred.Default.(bool)
+	// agentphoneDescID is the schema descriptor for id field.
+	agentphoneDescID := agentphoneFields[0].Descriptor()
+	// agentphone.DefaultID holds the default value on creation for the id field.
+	agentphone.DefaultID = agentphoneDescID.Default.(func() gid.ID)
 	agentskillMixin := schema.AgentSkill{}.Mixin()
 	agentskill.Policy = privacy.NewPolicies(agentskillMixin[0], schema.AgentSkill{})
 	agentskill.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -397,6 +447,138 @@ func init() {
 	attachmentDescID := attachmentFields[0].Descriptor()
 	// attachment.DefaultID holds the default value on creation for the id field.
 	attachment.DefaultID = attachmentDescID.Default.(func() gid.ID)
+	callMixin := schema.Call{}.Mixin()
+	call.Policy = privacy.NewPolicies(callMixin[0], schema.Call{})
+	call.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := call.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	callMixinHooks0 := callMixin[0].Hooks()
+
+	call.Hooks[1] = callMixinHooks0[0]
+	callMixinInters0 := callMixin[0].Interceptors()
+	call.Interceptors[0] = callMixinInters0[0]
+	callMixinFields1 := callMixin[1].Fields()
+	_ = callMixinFields1
+	callFields := schema.Call{}.Fields()
+	_ = callFields
+	// callDescVersion is the schema descriptor for version field.
+	callDescVersion := callMixinFields1[0].Descriptor()
+	// call.DefaultVersion holds the default value on creation for the version field.
+	call.DefaultVersion = callDescVersion.Default.(int)
+	// callDescCreatedAt is the schema descriptor for created_at field.
+	callDescCreatedAt := callMixinFields1[1].Descriptor()
+	// call.DefaultCreatedAt holds the default value on creation for the created_at field.
+	call.DefaultCreatedAt = callDescCreatedAt.Default.(func() time.Time)
+	// callDescUpdatedAt is the schema descriptor for updated_at field.
+	callDescUpdatedAt := callMixinFields1[2].Descriptor()
+	// call.DefaultUpdatedAt holds the default value on creation for the updated_at field.
+	call.DefaultUpdatedAt = callDescUpdatedAt.Default.(func() time.Time)
+	// call.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.
+	call.UpdateDefaultUpdatedAt = callDescUpdatedAt.UpdateDefault.(func() time.Time)
+	// callDescFrom is the schema descriptor for from field.
+	callDescFrom := callFields[5].Descriptor()
+	call.ValueScanner.From = callDescFrom.ValueScanner.(field.TypeValueScanner[personal.Value])
+	// callDescTo is the schema descriptor for to field.
+	callDescTo := callFields[6].Descriptor()
+	call.ValueScanner.To = callDescTo.ValueScanner.(field.TypeValueScanner[personal.Value])
+	// callDescName is the schema descriptor for name field.
+	callDescName := callFields[7].Descriptor()
+	// call.DefaultName holds the default value on creation for the name field.
+	call.DefaultName = callDescName.Default.(string)
+	// callDescBeatAt is the schema descriptor for beat_at field.
+	callDescBeatAt := callFields[11].Descriptor()
+	// call.DefaultBeatAt holds the default value on creation for the beat_at field.
+	call.DefaultBeatAt = callDescBeatAt.Default.(func() time.Time)
+	// callDescLastFact is the schema descriptor for last_fact field.
+	callDescLastFact := callFields[12].Descriptor()
+	// call.DefaultLastFact holds the default value on creation for the last_fact field.
+	call.DefaultLastFact = callDescLastFact.Default.(int)
+	// callDescHeaders is the schema descriptor for headers field.
+	callDescHeaders := callFields[14].Descriptor()
+	// call.DefaultHeaders holds the default value on creation for the headers field.
+	call.DefaultHeaders = callDescHeaders.Default.(map[string]string)
+	// callDescHeldTotal is the schema descriptor for held_total field.
+	callDescHeldTotal := callFields[19].Descriptor()
+	// call.DefaultHeldTotal holds the default value on creation for the held_total field.
+	call.DefaultHeldTotal = callDescHeldTotal.Default.(int)
+	// callDescID is the schema descriptor for id field.
+	callDescID := callFields[0].Descriptor()
+	// call.DefaultID holds the default value on creation for the id field.
+	call.DefaultID = callDescID.Default.(func() gid.ID)
+	callfactMixin := schema.CallFact{}.Mixin()
+	callfact.Policy = privacy.NewPolicies(callfactMixin[0], schema.CallFact{})
+	callfact.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := callfact.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	callfactMixinHooks0 := callfactMixin[0].Hooks()
+
+	callfact.Hooks[1] = callfactMixinHooks0[0]
+	callfactMixinInters0 := callfactMixin[0].Interceptors()
+	callfact.Interceptors[0] = callfactMixinInters0[0]
+	callfactFields := schema.CallFact{}.Fields()
+	_ = callfactFields
+	// callfactDescStep is the schema descriptor for step field.
+	callfactDescStep := callfactFields[6].Descriptor()
+	// callfact.DefaultStep holds the default value on creation for the step field.
+	callfact.DefaultStep = callfactDescStep.Default.(string)
+	// callfactDescExit is the schema descriptor for exit field.
+	callfactDescExit := callfactFields[7].Descriptor()
+	// callfact.DefaultExit holds the default value on creation for the exit field.
+	callfact.DefaultExit = callfactDescExit.Default.(string)
+	// callfactDescInput is the schema descriptor for input field.
+	callfactDescInput := callfactFields[8].Descriptor()
+	callfact.ValueScanner.Input = callfactDescInput.ValueScanner.(field.TypeValueScanner[personal.Value])
+	// callfactDescID is the schema descriptor for id field.
+	callfactDescID := callfactFields[0].Descriptor()
+	// callfact.DefaultID holds the default value on creation for the id field.
+	callfact.DefaultID = callfactDescID.Default.(func() gid.ID)
+	calllegMixin := schema.CallLeg{}.Mixin()
+	callleg.Policy = privacy.NewPolicies(calllegMixin[0], schema.CallLeg{})
+	callleg.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := callleg.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	calllegMixinHooks0 := calllegMixin[0].Hooks()
+
+	callleg.Hooks[1] = calllegMixinHooks0[0]
+	calllegMixinInters0 := calllegMixin[0].Interceptors()
+	callleg.Interceptors[0] = calllegMixinInters0[0]
+	calllegFields := schema.CallLeg{}.Fields()
+	_ = calllegFields
+	// calllegDescBrowser is the schema descriptor for browser field.
+	calllegDescBrowser := calllegFields[8].Descriptor()
+	// callleg.DefaultBrowser holds the default value on creation for the browser field.
+	callleg.DefaultBrowser = calllegDescBrowser.Default.(bool)
+	// calllegDescMuted is the schema descriptor for muted field.
+	calllegDescMuted := calllegFields[9].Descriptor()
+	// callleg.DefaultMuted holds the default value on creation for the muted field.
+	callleg.DefaultMuted = calllegDescMuted.Default.(bool)
+	// calllegDescHeld is the schema descriptor for held field.
+	calllegDescHeld := calllegFields[10].Descriptor()
+	// callleg.DefaultHeld holds the default value on creation for the held field.
+	callleg.DefaultHeld = calllegDescHeld.Default.(bool)
+	// calllegDescStartedAt is the schema descriptor for started_at field.
+	calllegDescStartedAt := calllegFields[11].Descriptor()
+	// callleg.DefaultStartedAt holds the default value on creation for the started_at field.
+	callleg.DefaultStartedAt = calllegDescStartedAt.Default.(func() time.Time)
+	// calllegDescID is the schema descriptor for id field.
+	calllegDescID := calllegFields[0].Descriptor()
+	// callleg.DefaultID holds the default value on creation for the id field.
+	callleg.DefaultID = calllegDescID.Default.(func() gid.ID)
 	capacityprofileMixin := schema.CapacityProfile{}.Mixin()
 	capacityprofile.Policy = privacy.NewPolicies(capacityprofileMixin[0], schema.CapacityProfile{})
 	capacityprofile.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -488,15 +670,15 @@ func init() {
 	// channel.DefaultPublicKey holds the default value on creation for the public_key field.
 	channel.DefaultPublicKey = channelDescPublicKey.Default.(string)
 	// channelDescJoinOpen is the schema descriptor for join_open field.
-	channelDescJoinOpen := channelFields[10].Descriptor()
+	channelDescJoinOpen := channelFields[11].Descriptor()
 	// channel.DefaultJoinOpen holds the default value on creation for the join_open field.
 	channel.DefaultJoinOpen = channelDescJoinOpen.Default.(bool)
 	// channelDescJoinWithinHours is the schema descriptor for join_within_hours field.
-	channelDescJoinWithinHours := channelFields[11].Descriptor()
+	channelDescJoinWithinHours := channelFields[12].Descriptor()
 	// channel.DefaultJoinWithinHours holds the default value on creation for the join_within_hours field.
 	channel.DefaultJoinWithinHours = channelDescJoinWithinHours.Default.(int)
 	// channelDescReopenWithinDays is the schema descriptor for reopen_within_days field.
-	channelDescReopenWithinDays := channelFields[12].Descriptor()
+	channelDescReopenWithinDays := channelFields[13].Descriptor()
 	// channel.DefaultReopenWithinDays holds the default value on creation for the reopen_within_days field.
 	channel.DefaultReopenWithinDays = channelDescReopenWithinDays.Default.(int)
 	// channelDescID is the schema descriptor for id field.
@@ -789,6 +971,72 @@ func init() {
 	eventDescPrivate := eventFields[16].Descriptor()
 	// event.DefaultPrivate holds the default value on creation for the private field.
 	event.DefaultPrivate = eventDescPrivate.Default.(bool)
+	flowMixin := schema.Flow{}.Mixin()
+	flow.Policy = privacy.NewPolicies(flowMixin[0], schema.Flow{})
+	flow.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := flow.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	flowMixinHooks0 := flowMixin[0].Hooks()
+
+	flow.Hooks[1] = flowMixinHooks0[0]
+	flowMixinInters0 := flowMixin[0].Interceptors()
+	flow.Interceptors[0] = flowMixinInters0[0]
+	flowMixinFields1 := flowMixin[1].Fields()
+	_ = flowMixinFields1
+	flowFields := schema.Flow{}.Fields()
+	_ = flowFields
+	// flowDescVersion is the schema descriptor for version field.
+	flowDescVersion := flowMixinFields1[0].Descriptor()
+	// flow.DefaultVersion holds the default value on creation for the version field.
+	flow.DefaultVersion = flowDescVersion.Default.(int)
+	// flowDescCreatedAt is the schema descriptor for created_at field.
+	flowDescCreatedAt := flowMixinFields1[1].Descriptor()
+	// flow.DefaultCreatedAt holds the default value on creation for the created_at field.
+	flow.DefaultCreatedAt = flowDescCreatedAt.Default.(func() time.Time)
+	// flowDescUpdatedAt is the schema descriptor for updated_at field.
+	flowDescUpdatedAt := flowMixinFields1[2].Descriptor()
+	// flow.DefaultUpdatedAt holds the default value on creation for the updated_at field.
+	flow.DefaultUpdatedAt = flowDescUpdatedAt.Default.(func() time.Time)
+	// flow.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.
+	flow.UpdateDefaultUpdatedAt = flowDescUpdatedAt.UpdateDefault.(func() time.Time)
+	// flowDescLastNumber is the schema descriptor for last_number field.
+	flowDescLastNumber := flowFields[4].Descriptor()
+	// flow.DefaultLastNumber holds the default value on creation for the last_number field.
+	flow.DefaultLastNumber = flowDescLastNumber.Default.(int)
+	// flowDescID is the schema descriptor for id field.
+	flowDescID := flowFields[0].Descriptor()
+	// flow.DefaultID holds the default value on creation for the id field.
+	flow.DefaultID = flowDescID.Default.(func() gid.ID)
+	flowversionMixin := schema.FlowVersion{}.Mixin()
+	flowversion.Policy = privacy.NewPolicies(flowversionMixin[0], schema.FlowVersion{})
+	flowversion.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := flowversion.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	flowversionMixinHooks0 := flowversionMixin[0].Hooks()
+
+	flowversion.Hooks[1] = flowversionMixinHooks0[0]
+	flowversionMixinInters0 := flowversionMixin[0].Interceptors()
+	flowversion.Interceptors[0] = flowversionMixinInters0[0]
+	flowversionFields := schema.FlowVersion{}.Fields()
+	_ = flowversionFields
+	// flowversionDescCreatedAt is the schema descriptor for created_at field.
+	flowversionDescCreatedAt := flowversionFields[6].Descriptor()
+	// flowversion.DefaultCreatedAt holds the default value on creation for the created_at field.
+	flowversion.DefaultCreatedAt = flowversionDescCreatedAt.Default.(func() time.Time)
+	// flowversionDescID is the schema descriptor for id field.
+	flowversionDescID := flowversionFields[0].Descriptor()
+	// flowversion.DefaultID holds the default value on creation for the id field.
+	flowversion.DefaultID = flowversionDescID.Default.(func() gid.ID)
 	followerMixin := schema.Follower{}.Mixin()
 	follower.Policy = privacy.NewPolicies(followerMixin[0], schema.Follower{})
 	follower.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -1379,6 +1627,35 @@ func init() {
 	participantDescID := participantFields[0].Descriptor()
 	// participant.DefaultID holds the default value on creation for the id field.
 	participant.DefaultID = participantDescID.Default.(func() gid.ID)
+	phonecontactMixin := schema.PhoneContact{}.Mixin()
+	phonecontact.Policy = privacy.NewPolicies(phonecontactMixin[0], schema.PhoneContact{})
+	phonecontact.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := phonecontact.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	phonecontactMixinHooks0 := phonecontactMixin[0].Hooks()
+
+	phonecontact.Hooks[1] = phonecontactMixinHooks0[0]
+	phonecontactMixinInters0 := phonecontactMixin[0].Interceptors()
+	phonecontact.Interceptors[0] = phonecontactMixinInters0[0]
+	phonecontactFields := schema.PhoneContact{}.Fields()
+	_ = phonecontactFields
+	// phonecontactDescUserAgent is the schema descriptor for user_agent field.
+	phonecontactDescUserAgent := phonecontactFields[9].Descriptor()
+	// phonecontact.DefaultUserAgent holds the default value on creation for the user_agent field.
+	phonecontact.DefaultUserAgent = phonecontactDescUserAgent.Default.(string)
+	// phonecontactDescSeenAt is the schema descriptor for seen_at field.
+	phonecontactDescSeenAt := phonecontactFields[11].Descriptor()
+	// phonecontact.DefaultSeenAt holds the default value on creation for the seen_at field.
+	phonecontact.DefaultSeenAt = phonecontactDescSeenAt.Default.(func() time.Time)
+	// phonecontactDescID is the schema descriptor for id field.
+	phonecontactDescID := phonecontactFields[0].Descriptor()
+	// phonecontact.DefaultID holds the default value on creation for the id field.
+	phonecontact.DefaultID = phonecontactDescID.Default.(func() gid.ID)
 	presenceMixin := schema.Presence{}.Mixin()
 	presence.Policy = privacy.NewPolicies(presenceMixin[0], schema.Presence{})
 	presence.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -1404,6 +1681,47 @@ func init() {
 	presenceDescID := presenceFields[0].Descriptor()
 	// presence.DefaultID holds the default value on creation for the id field.
 	presence.DefaultID = presenceDescID.Default.(func() gid.ID)
+	promptMixin := schema.Prompt{}.Mixin()
+	prompt.Policy = privacy.NewPolicies(promptMixin[0], schema.Prompt{})
+	prompt.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := prompt.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	promptMixinHooks0 := promptMixin[0].Hooks()
+
+	prompt.Hooks[1] = promptMixinHooks0[0]
+	promptMixinInters0 := promptMixin[0].Interceptors()
+	prompt.Interceptors[0] = promptMixinInters0[0]
+	promptMixinFields1 := promptMixin[1].Fields()
+	_ = promptMixinFields1
+	promptFields := schema.Prompt{}.Fields()
+	_ = promptFields
+	// promptDescVersion is the schema descriptor for version field.
+	promptDescVersion := promptMixinFields1[0].Descriptor()
+	// prompt.DefaultVersion holds the default value on creation for the version field.
+	prompt.DefaultVersion = promptDescVersion.Default.(int)
+	// promptDescCreatedAt is the schema descriptor for created_at field.
+	promptDescCreatedAt := promptMixinFields1[1].Descriptor()
+	// prompt.DefaultCreatedAt holds the default value on creation for the created_at field.
+	prompt.DefaultCreatedAt = promptDescCreatedAt.Default.(func() time.Time)
+	// promptDescUpdatedAt is the schema descriptor for updated_at field.
+	promptDescUpdatedAt := promptMixinFields1[2].Descriptor()
+	// prompt.DefaultUpdatedAt holds the default value on creation for the updated_at field.
+	prompt.DefaultUpdatedAt = promptDescUpdatedAt.Default.(func() time.Time)
+	// prompt.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.
+	prompt.UpdateDefaultUpdatedAt = promptDescUpdatedAt.UpdateDefault.(func() time.Time)
+	// promptDescSeconds is the schema descriptor for seconds field.
+	promptDescSeconds := promptFields[3].Descriptor()
+	// prompt.DefaultSeconds holds the default value on creation for the seconds field.
+	prompt.DefaultSeconds = promptDescSeconds.Default.(float64)
+	// promptDescID is the schema descriptor for id field.
+	promptDescID := promptFields[0].Descriptor()
+	// prompt.DefaultID holds the default value on creation for the id field.
+	prompt.DefaultID = promptDescID.Default.(func() gid.ID)
 	providertoken.Policy = privacy.NewPolicies(schema.ProviderToken{})
 	providertoken.Hooks[0] = func(next ent.Mutator) ent.Mutator {
 		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
@@ -1519,6 +1837,10 @@ func init() {
 	queueDescRestricted := queueFields[11].Descriptor()
 	// queue.DefaultRestricted holds the default value on creation for the restricted field.
 	queue.DefaultRestricted = queueDescRestricted.Default.(bool)
+	// queueDescRingSeconds is the schema descriptor for ring_seconds field.
+	queueDescRingSeconds := queueFields[12].Descriptor()
+	// queue.DefaultRingSeconds holds the default value on creation for the ring_seconds field.
+	queue.DefaultRingSeconds = queueDescRingSeconds.Default.(int)
 	// queueDescID is the schema descriptor for id field.
 	queueDescID := queueFields[0].Descriptor()
 	// queue.DefaultID holds the default value on creation for the id field.
@@ -1577,6 +1899,27 @@ func init() {
 	recipientDescID := recipientFields[0].Descriptor()
 	// recipient.DefaultID holds the default value on creation for the id field.
 	recipient.DefaultID = recipientDescID.Default.(func() gid.ID)
+	recordingMixin := schema.Recording{}.Mixin()
+	recording.Policy = privacy.NewPolicies(recordingMixin[0], schema.Recording{})
+	recording.Hooks[0] = func(next ent.Mutator) ent.Mutator {
+		return ent.MutateFunc(func(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+			if err := recording.Policy.EvalMutation(ctx, m); err != nil {
+				return nil, err
+			}
+			return next.Mutate(ctx, m)
+		})
+	}
+	recordingMixinHooks0 := recordingMixin[0].Hooks()
+
+	recording.Hooks[1] = recordingMixinHooks0[0]
+	recordingMixinInters0 := recordingMixin[0].Interceptors()
+	recording.Interceptors[0] = recordingMixinInters0[0]
+	recordingFields := schema.Recording{}.Fields()
+	_ = recordingFields
+	// recordingDescID is the schema descriptor for id field.
+	recordingDescID := recordingFields[0].Descriptor()
+	// recording.DefaultID holds the default value on creation for the id field.
+	recording.DefaultID = recordingDescID.Default.(func() gid.ID)
 	roleMixin := schema.Role{}.Mixin()
 	role.Policy = privacy.NewPolicies(roleMixin[0], schema.Role{})
 	role.Hooks[0] = func(next ent.Mutator) ent.Mutator {
@@ -1896,11 +2239,11 @@ func init() {
 	// timelineitem.DefaultAt holds the default value on creation for the at field.
 	timelineitem.DefaultAt = timelineitemDescAt.Default.(func() time.Time)
 	// timelineitemDescChanged is the schema descriptor for changed field.
-	timelineitemDescChanged := timelineitemFields[10].Descriptor()
+	timelineitemDescChanged := timelineitemFields[11].Descriptor()
 	// timelineitem.DefaultChanged holds the default value on creation for the changed field.
 	timelineitem.DefaultChanged = timelineitemDescChanged.Default.(string)
 	// timelineitemDescInternal is the schema descriptor for internal field.
-	timelineitemDescInternal := timelineitemFields[14].Descriptor()
+	timelineitemDescInternal := timelineitemFields[15].Descriptor()
 	// timelineitem.DefaultInternal holds the default value on creation for the internal field.
 	timelineitem.DefaultInternal = timelineitemDescInternal.Default.(bool)
 	// timelineitemDescID is the schema descriptor for id field.

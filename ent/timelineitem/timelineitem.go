@@ -35,6 +35,8 @@ const (
 	FieldNoteID = "note_id"
 	// FieldAssignmentID holds the string denoting the assignment_id field in the database.
 	FieldAssignmentID = "assignment_id"
+	// FieldCallID holds the string denoting the call_id field in the database.
+	FieldCallID = "call_id"
 	// FieldAgentID holds the string denoting the agent_id field in the database.
 	FieldAgentID = "agent_id"
 	// FieldChanged holds the string denoting the changed field in the database.
@@ -59,6 +61,8 @@ const (
 	EdgeNote = "note"
 	// EdgeAssignment holds the string denoting the assignment edge name in mutations.
 	EdgeAssignment = "assignment"
+	// EdgeCall holds the string denoting the call edge name in mutations.
+	EdgeCall = "call"
 	// EdgeAgent holds the string denoting the agent edge name in mutations.
 	EdgeAgent = "agent"
 	// Table holds the table name of the timelineitem in the database.
@@ -105,6 +109,13 @@ const (
 	AssignmentInverseTable = "assignments"
 	// AssignmentColumn is the table column denoting the assignment relation/edge.
 	AssignmentColumn = "assignment_id"
+	// CallTable is the table that holds the call relation/edge.
+	CallTable = "timeline_items"
+	// CallInverseTable is the table name for the Call entity.
+	// It exists in this package in order to avoid circular dependency with the "call" package.
+	CallInverseTable = "calls"
+	// CallColumn is the table column denoting the call relation/edge.
+	CallColumn = "call_id"
 	// AgentTable is the table that holds the agent relation/edge.
 	AgentTable = "timeline_items"
 	// AgentInverseTable is the table name for the Agent entity.
@@ -126,6 +137,7 @@ var Columns = []string{
 	FieldMessageID,
 	FieldNoteID,
 	FieldAssignmentID,
+	FieldCallID,
 	FieldAgentID,
 	FieldChanged,
 	FieldBefore,
@@ -172,6 +184,7 @@ const (
 	TypeNOTE       Type = "NOTE"
 	TypeASSIGNMENT Type = "ASSIGNMENT"
 	TypeCHANGE     Type = "CHANGE"
+	TypeCALL       Type = "CALL"
 )
 
 func (_type Type) String() string {
@@ -181,7 +194,7 @@ func (_type Type) String() string {
 // TypeValidator is a validator for the "type" field enum values. It is called by the builders before save.
 func TypeValidator(_type Type) error {
 	switch _type {
-	case TypeMESSAGE, TypeNOTE, TypeASSIGNMENT, TypeCHANGE:
+	case TypeMESSAGE, TypeNOTE, TypeASSIGNMENT, TypeCHANGE, TypeCALL:
 		return nil
 	default:
 		return fmt.Errorf("timelineitem: invalid enum value for type field: %q", _type)
@@ -239,6 +252,11 @@ func ByNoteID(opts ...sql.OrderTermOption) OrderOption {
 // ByAssignmentID orders the results by the assignment_id field.
 func ByAssignmentID(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldAssignmentID, opts...).ToFunc()
+}
+
+// ByCallID orders the results by the call_id field.
+func ByCallID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldCallID, opts...).ToFunc()
 }
 
 // ByAgentID orders the results by the agent_id field.
@@ -313,6 +331,13 @@ func ByAssignmentField(field string, opts ...sql.OrderTermOption) OrderOption {
 	}
 }
 
+// ByCallField orders the results by call field.
+func ByCallField(field string, opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newCallStep(), sql.OrderByField(field, opts...))
+	}
+}
+
 // ByAgentField orders the results by agent field.
 func ByAgentField(field string, opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -359,6 +384,13 @@ func newAssignmentStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(AssignmentInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.M2O, false, AssignmentTable, AssignmentColumn),
+	)
+}
+func newCallStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(CallInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2O, false, CallTable, CallColumn),
 	)
 }
 func newAgentStep() *sqlgraph.Step {

@@ -96,6 +96,11 @@ func AssignmentID(v gid.ID) predicate.TimelineItem {
 	return predicate.TimelineItem(sql.FieldEQ(FieldAssignmentID, v))
 }
 
+// CallID applies equality check predicate on the "call_id" field. It's identical to CallIDEQ.
+func CallID(v gid.ID) predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldEQ(FieldCallID, v))
+}
+
 // AgentID applies equality check predicate on the "agent_id" field. It's identical to AgentIDEQ.
 func AgentID(v gid.ID) predicate.TimelineItem {
 	return predicate.TimelineItem(sql.FieldEQ(FieldAgentID, v))
@@ -384,6 +389,36 @@ func AssignmentIDIsNil() predicate.TimelineItem {
 // AssignmentIDNotNil applies the NotNil predicate on the "assignment_id" field.
 func AssignmentIDNotNil() predicate.TimelineItem {
 	return predicate.TimelineItem(sql.FieldNotNull(FieldAssignmentID))
+}
+
+// CallIDEQ applies the EQ predicate on the "call_id" field.
+func CallIDEQ(v gid.ID) predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldEQ(FieldCallID, v))
+}
+
+// CallIDNEQ applies the NEQ predicate on the "call_id" field.
+func CallIDNEQ(v gid.ID) predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldNEQ(FieldCallID, v))
+}
+
+// CallIDIn applies the In predicate on the "call_id" field.
+func CallIDIn(vs ...gid.ID) predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldIn(FieldCallID, vs...))
+}
+
+// CallIDNotIn applies the NotIn predicate on the "call_id" field.
+func CallIDNotIn(vs ...gid.ID) predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldNotIn(FieldCallID, vs...))
+}
+
+// CallIDIsNil applies the IsNil predicate on the "call_id" field.
+func CallIDIsNil() predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldIsNull(FieldCallID))
+}
+
+// CallIDNotNil applies the NotNil predicate on the "call_id" field.
+func CallIDNotNil() predicate.TimelineItem {
+	return predicate.TimelineItem(sql.FieldNotNull(FieldCallID))
 }
 
 // AgentIDEQ applies the EQ predicate on the "agent_id" field.
@@ -846,6 +881,29 @@ func HasAssignment() predicate.TimelineItem {
 func HasAssignmentWith(preds ...predicate.Assignment) predicate.TimelineItem {
 	return predicate.TimelineItem(func(s *sql.Selector) {
 		step := newAssignmentStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasCall applies the HasEdge predicate on the "call" edge.
+func HasCall() predicate.TimelineItem {
+	return predicate.TimelineItem(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, false, CallTable, CallColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasCallWith applies the HasEdge predicate on the "call" edge with a given conditions (other predicates).
+func HasCallWith(preds ...predicate.Call) predicate.TimelineItem {
+	return predicate.TimelineItem(func(s *sql.Selector) {
+		step := newCallStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)
