@@ -72,8 +72,7 @@ type awayDialog struct {
 	id     string
 	node   string
 	events chan gate.Event
-	mu     sync.Mutex
-	seq    int // of the last event that was taken
+	seq    int // of the last event that was taken; this and what follows under the lock of distant
 	seen   time.Time
 	over   bool
 	orders chan phoneDo
@@ -137,8 +136,8 @@ func (a *awayDialog) order(o phoneDo) {
 
 // end closes the events, once.
 func (a *awayDialog) end(e gate.Event) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.d.mu.Lock()
+	defer a.d.mu.Unlock()
 	a.endLocked(e)
 }
 
@@ -147,7 +146,7 @@ func (a *awayDialog) endLocked(e gate.Event) {
 		return
 	}
 	a.over = true
-	a.d.forgetAway(a.id)
+	delete(a.d.away, a.id)
 	select {
 	case a.events <- e:
 	default:
@@ -185,13 +184,11 @@ func (a *awayDialog) HangUp(why string) { a.order(phoneDo{What: doHangUp, Why: w
 // happened takes an event of the node that holds the dialog. A repeat does nothing.
 func (d *distant) happened(_ context.Context, e phoneEvent) (bool, error) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	a := d.away[e.ID]
-	d.mu.Unlock()
 	if a == nil {
 		return false, voice.ErrNoCall
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.seen = d.x.Now()
 	if e.Seq <= a.seq || a.over {
 		return true, nil

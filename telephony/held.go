@@ -135,9 +135,7 @@ func (d *distant) pinged(_ context.Context, p phonePing) (phonePing, error) {
 			unwanted.IDs = append(unwanted.IDs, id)
 			continue
 		}
-		a.mu.Lock()
 		a.seen = d.x.Now()
-		a.mu.Unlock()
 	}
 	return unwanted, nil
 }
@@ -189,16 +187,10 @@ func (d *distant) ping(ctx context.Context, node string, ids []string) {
 
 func (d *distant) endSilent() {
 	d.mu.Lock()
-	var silent []*awayDialog
+	defer d.mu.Unlock()
 	for _, a := range d.away {
-		a.mu.Lock()
 		if d.x.Now().Sub(a.seen) > goneAfter {
-			silent = append(silent, a)
+			a.endLocked(gate.Event{Kind: gate.EventEnded, Remote: false, Reason: "the phone's node is gone"})
 		}
-		a.mu.Unlock()
-	}
-	d.mu.Unlock()
-	for _, a := range silent {
-		a.end(gate.Event{Kind: gate.EventEnded, Remote: false, Reason: "the phone's node is gone"})
 	}
 }
