@@ -39,7 +39,11 @@ type call struct {
 // inboxSize bounds what waits for a call. A sender waits: what was seen must not be lost.
 const inboxSize = 64
 
+// newCall begins one; nil: the node ends.
 func (x *Exchange) newCall() *call {
+	if !x.begin() {
+		return nil
+	}
 	ctx, cancel := context.WithCancel(x.ctx)
 	c := &call{
 		x: x, log: x.Log, inbox: make(chan func(), inboxSize), done: make(chan struct{}), ctx: ctx, cancel: cancel,
@@ -49,7 +53,6 @@ func (x *Exchange) newCall() *call {
 	x.mu.Lock()
 	x.greeting[c] = true
 	x.mu.Unlock()
-	x.live.Add(1)
 	go c.run()
 	return c
 }
@@ -316,8 +319,5 @@ func (c *call) ringback(a *leg) {
 	if c.customer.early || a.link == nil {
 		return
 	}
-	a.play(c, voice.Sound{Name: soundRingback}, true, nil)
+	a.play(c, voice.Sound{Name: voice.SoundRingback}, true, nil)
 }
-
-// soundRingback is a call of media's own: 450 Hz, one second of five.
-const soundRingback = "ringback"

@@ -3,7 +3,6 @@ package telephony
 import (
 	"context"
 	"fmt"
-	"io"
 	"sync"
 
 	"tributary/channels/voice"
@@ -24,24 +23,39 @@ const clipsMax = 64 << 20
 
 // get is the sound, decoded.
 func (k *clips) get(ctx context.Context, s voice.Sound) (media.Clip, error) {
-	if s.Blob == "" {
-		return media.BuiltIn(s.Name), nil
+	key := s.Blob
+	if key == "" {
+		key = builtIn + s.Name
 	}
 	k.mu.Lock()
-	c, ok := k.byKey[s.Blob]
+	c, ok := k.byKey[key]
 	k.mu.Unlock()
 	if ok {
 		return c, nil
 	}
+	c, err := k.load(ctx, s)
+	if err == nil {
+		k.add(key, c)
+	}
+	return c, err
+}
+
+// builtIn keeps names of sounds apart from keys of the blob store, which have no colon.
+const builtIn = "built-in:"
+
+func (k *clips) load(ctx context.Context, s voice.Sound) (media.Clip, error) {
+	if s.Blob == "" {
+		return media.BuiltIn(s.Name)
+	}
 	f, _, err := k.files.Get(ctx, s.Blob)
 	if err != nil {
-		return c, fmt.Errorf("open sound: %w", err)
+		return media.Clip{}, fmt.Errorf("open sound: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	if c, err = media.LoadClip(io.Reader(f)); err != nil {
+	c, err := media.LoadClip(f)
+	if err != nil {
 		return c, fmt.Errorf("read sound: %w", err)
 	}
-	k.add(s.Blob, c)
 	return c, nil
 }
 
@@ -56,10 +70,13 @@ func (k *clips) add(key string, c media.Clip) {
 	}
 	k.byKey[key] = c
 	k.order = append(k.order, key)
-	k.bytes += c.Bytes()
+	k.bytes += bytesOf(c)
 	for k.bytes > clipsMax && len(k.order) > 1 {
-		k.bytes -= k.byKey[k.order[0]].Bytes()
+		k.bytes -= bytesOf(k.byKey[k.order[0]])
 		delete(k.byKey, k.order[0])
 		k.order = k.order[1:]
 	}
 }
+
+// bytesOf is what a clip takes: one byte a sample in each codec.
+func bytesOf(c media.Clip) int { return 2 * c.Len() }

@@ -15,7 +15,9 @@ func (x *Exchange) dial(ctx context.Context, to voice.Ref, o voice.DialOrder) (s
 	}
 	c, err := x.find(to.Call)
 	if err != nil {
-		c = x.newCall()
+		if c = x.newCall(); c == nil {
+			return "", voice.ErrUnreachable
+		}
 		c.post(func() {
 			c.dialling, c.waiting = &o, o.Waiting
 			c.customer = &leg{id: to.Leg}

@@ -79,6 +79,7 @@ type Exchange struct {
 	calls map[voice.ID]*call
 	// greeting are calls that the desk has not named yet.
 	greeting map[*call]bool
+	closed   bool // no more calls begin
 	distant  distant
 	ctx      context.Context //nolint:containedctx // the life of the calls, which no caller's context is
 	stop     context.CancelCauseFunc
@@ -130,6 +131,9 @@ func (x *Exchange) Run(ctx context.Context) error {
 
 // hangUpAll ends every call and waits for the last facts, a bounded time.
 func (x *Exchange) hangUpAll() {
+	x.mu.Lock()
+	x.closed = true
+	x.mu.Unlock()
 	for _, c := range x.all() {
 		c.post(func() { c.finish(voice.Failed, 0) })
 	}
@@ -143,6 +147,17 @@ func (x *Exchange) hangUpAll() {
 		x.stop(errStopped)
 		<-gone
 	}
+}
+
+// begin counts one more thing that Run waits for, unless the node ends.
+func (x *Exchange) begin() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
+		return false
+	}
+	x.live.Add(1)
+	return true
 }
 
 func (x *Exchange) all() []*call {

@@ -41,7 +41,11 @@ func (d *distant) dialled(ctx context.Context, p phoneDial) (bool, error) {
 	d.mu.Lock()
 	d.held[p.ID] = h
 	d.mu.Unlock()
-	d.x.live.Add(1)
+	if !d.x.begin() {
+		dialog.HangUp("the node ends")
+		d.letGo(p.ID)
+		return false, voice.ErrUnreachable
+	}
 	go d.forward(p.ID, h)
 	return true, nil
 }

@@ -32,6 +32,11 @@ func (x *Exchange) Incoming(in *gate.Incoming) {
 		sdp = func() []byte { return answer }
 	}
 	c := x.newCall()
+	if c == nil {
+		_ = port.Close()
+		in.Refuse(503, "Service Unavailable")
+		return
+	}
 	l := &leg{dialog: in.Dialog, port: port, link: port}
 	c.post(func() { c.customer, c.tasks = l, 1 }) // the greeting is a task: what the desk has named must be told of the end
 	c.watchDialog(l, in.Dialog)

@@ -94,10 +94,11 @@ func (l *leg) play(c *call, s voice.Sound, loop bool, then func()) {
 		defer cancel()
 		clip, err := c.x.clips.get(ctx, s)
 		if err != nil {
+			// The caller must get on all the same: what cannot be played has been played.
 			c.log.WarnContext(ctx, "a sound cannot be played", "sound", s.Name, "error", err)
-			clip = media.BuiltIn(voice.SoundError)
+			loop = false
 		}
-		if media.Play(ctx, link, clip, loop && err == nil) != nil {
+		if media.Play(ctx, link, clip, loop) != nil {
 			return
 		}
 		c.post(func() {

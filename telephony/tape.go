@@ -105,10 +105,9 @@ const oldFacts = 1 << 30
 // keepOldRecordings stores what an earlier life of this node left in the folder. Those calls are lost, their sound is not.
 func (x *Exchange) keepOldRecordings() {
 	files, err := filepath.Glob(filepath.Join(x.Folder, "*.wav"))
-	if err != nil || len(files) == 0 {
+	if err != nil || len(files) == 0 || !x.begin() {
 		return
 	}
-	x.live.Add(1)
 	go func() {
 		defer x.live.Done()
 		for _, path := range files {

@@ -318,4 +318,6 @@ const (
 	SoundWelcome = "welcome"
 	SoundWaiting = "waiting"
 	SoundError   = "error"
+	// SoundRingback is what a caller hears while the far phone rings.
+	SoundRingback = "ringback"
 )
