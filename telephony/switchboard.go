@@ -2,7 +2,9 @@ package telephony
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"tributary/channels/voice"
@@ -166,4 +168,16 @@ func AskError(err error) error {
 		return errors.Join(voice.ErrUnreachable, err)
 	}
 	return nil
+}
+
+// AskJSON asks a node in JSON; its error is read by AskError.
+func AskJSON(ctx context.Context, c *peer.Client, addr, node, method string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("write the request %s: %w", method, err)
+	}
+	if body, err = c.Call(ctx, addr, node, method, body); err != nil {
+		return AskError(err)
+	}
+	return json.Unmarshal(body, out)
 }
