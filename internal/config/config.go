@@ -58,8 +58,14 @@ type Config struct {
 	BehindProxy    bool           `name:"behind-proxy" help:"A proxy in front ends TLS: allows plain HTTP on other addresses than loopback."`
 	TrustedProxies []netip.Prefix `name:"trusted-proxy" placeholder:"CIDR" help:"Proxies whose word on a client's address counts; several with commas."`
 
-	SIPTrunk HostPort `name:"sip-trunk" default:"off" placeholder:"HOST:PORT" help:"Address where SIP trunks reach us, or off."`
-	SIPPhone HostPort `name:"sip-phone" default:"off" placeholder:"HOST:PORT" help:"Address where desk phones register, or off."`
+	SIPTrunk       HostPort  `name:"sip-trunk" default:"127.0.0.1:5060" placeholder:"HOST:PORT" help:"Address where SIP trunks reach us over UDP and TCP, or off."`
+	SIPTrunkTLS    HostPort  `name:"sip-trunk-tls" default:"off" placeholder:"HOST:PORT" help:"Address where SIP trunks reach us over TLS, or off."`
+	SIPCertificate string    `name:"sip-certificate" placeholder:"FILE" help:"Certificate of --sip-trunk-tls, PEM."`
+	SIPKey         string    `name:"sip-key" placeholder:"FILE" help:"Key of the certificate, PEM."`
+	SIPPhone       HostPort  `name:"sip-phone" default:"127.0.0.1:5070" placeholder:"HOST:PORT" help:"Address where desk phones register over UDP and TCP, or off."`
+	MediaAddress   string    `name:"media-address" placeholder:"IP" help:"Address where trunks, phones and browsers send their sound. Empty: that of --sip-trunk or --sip-phone."`
+	MediaPorts     PortRange `name:"media-ports" default:"20000-29999" placeholder:"FROM-TO" help:"UDP ports of calls over SIP, two each."`
+	MediaRTC       uint16    `name:"media-rtc" default:"0" placeholder:"PORT" help:"UDP port of all calls in browsers; 0 takes a free one."`
 
 	DatabaseURL URL `name:"database-url" placeholder:"URL" help:"PostgreSQL address. Empty: an embedded database in --data."`
 	RedisURL    URL `name:"redis-url" placeholder:"URL" help:"Redis address: wake-ups and limits of several nodes go through it. Empty: through PostgreSQL."`
@@ -93,6 +99,9 @@ type Config struct {
 
 	sources map[string]source
 }
+
+// Chosen reports whether a setting was given by anybody: a default may be given up where it cannot be had.
+func (c *Config) Chosen(name string) bool { _, set := c.sources[name]; return set }
 
 // Limits are the budgets and rates that an operator may change; all other
 // limits are part of the contract and constant.

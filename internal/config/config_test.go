@@ -71,7 +71,7 @@ func TestCommands(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	_, c := parse(t, []string{"serve"}, env())
-	if c.Data != "./data" || c.HTTP != "127.0.0.1:8080" || c.SIPTrunk.On() || c.SIPPhone.On() ||
+	if c.Data != "./data" || c.HTTP != "127.0.0.1:8080" || c.SIPTrunk != "127.0.0.1:5060" || c.SIPPhone != "127.0.0.1:5070" || c.Media().String() != "127.0.0.1" ||
 		c.DatabaseURL.Set() || c.RedisURL.Set() || c.BehindProxy || c.Level() != slog.LevelInfo || c.Grace != 15*time.Second {
 		t.Errorf("unexpected defaults: %+v", c)
 	}
@@ -126,7 +126,8 @@ func TestEveryFlagHasItsVariableAndKey(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{
 		"data": "/d", "key-file": "/k", "http": "127.0.0.1:1", "public-url": "https://x.example", "behind-proxy": "true",
-		"trusted-proxy": "10.0.0.0/8,fd00::/8", "sip-trunk": "127.0.0.1:5060", "sip-phone": "127.0.0.1:5070",
+		"trusted-proxy": "10.0.0.0/8,fd00::/8", "sip-trunk": "127.0.0.1:5080", "sip-phone": "127.0.0.1:5090", "sip-trunk-tls": "127.0.0.1:5091",
+		"sip-certificate": "cert.pem", "sip-key": "key.pem", "media-address": "10.1.1.1", "media-ports": "4000-4009", "media-rtc": "4010",
 		"database-url": "postgres://u:pw@h/d", "redis-url": "redis://h:6379", "blob-url": "s3://k:s@h/bucket", "peer": "127.0.0.1:5080",
 		"peer-secret": "a secret of all nodes", "roles": "api,worker",
 		"allow-dial": "mail=10.0.0.0/8:25,143;hook=fd00::/8", "log-level": "debug", "log-format": "json", "grace": "3s",
@@ -197,7 +198,8 @@ func TestAccepted(t *testing.T) {
 		"--http 127.0.0.1:0", "--http localhost:80", "--http [::1]:80",
 		"--http :80 --behind-proxy --public-url https://desk.example",
 		"--http 0.0.0.0:80 --behind-proxy --public-url https://desk.example --trusted-proxy 10.0.0.0/8",
-		"--public-url http://localhost:8080", "--sip-trunk 0.0.0.0:5060 --sip-phone off",
+		"--public-url http://localhost:8080", "--sip-trunk 0.0.0.0:5060 --sip-phone off --media-address 10.0.0.7", "--sip-trunk off --sip-phone off --sip-trunk-tls off",
+		"--media-ports 30000-30003 --media-rtc 3478",
 		"--database-url postgresql://u@h/d?sslmode=disable", "--redis-url rediss://:pw@h:6379/1",
 		"--log-level error --log-format json", "--audit-retention 183d", "--budget-visitor 1@0.001",
 	} {
@@ -226,6 +228,11 @@ func TestRefused(t *testing.T) {
 		"serve --public-url http://desk.example":          "must begin with https://",
 		"serve --public-url https://u:pw@desk.example":    "--public-url must have the form",
 		"serve --sip-trunk on":                            "--sip-trunk: \"on\" is not HOST:PORT, or off",
+		"serve --sip-trunk :5060 --sip-phone off":         "--media-address is needed",
+		"serve --sip-trunk-tls 127.0.0.1:5061":            "--sip-certificate",
+		"serve --media-ports 30000-30002":                 "is not FROM-TO",
+		"serve --media-address desk":                      "is not an IP address",
+		"serve --media-ports 80-9000":                     "is not FROM-TO",
 		"serve --sip-phone 1.2.3.4":                       "--sip-phone: \"1.2.3.4\" is not HOST:PORT, or off",
 		"serve --database-url mysql://h/d":                "--database-url must begin with postgres://",
 		"serve --database-url secretword":                 "--database-url: this is not an address",

@@ -82,6 +82,24 @@ func (h HostPort) String() string {
 	return string(h)
 }
 
+// PortRange is a range of ports, both ends included.
+type PortRange struct{ From, To uint16 }
+
+// UnmarshalText reads FROM-TO.
+func (r *PortRange) UnmarshalText(text []byte) error {
+	from, to, _ := strings.Cut(string(text), "-")
+	a, err1 := strconv.ParseUint(from, 10, 16)
+	b, err2 := strconv.ParseUint(to, 10, 16)
+	if err1 != nil || err2 != nil || a < 1024 || b < a+3 {
+		return fmt.Errorf("%q is not FROM-TO, from 1024 on and at least four ports", text)
+	}
+	*r = PortRange{uint16(a), uint16(b)} //nolint:gosec // ParseUint has checked
+	return nil
+}
+
+// String writes the text that UnmarshalText reads.
+func (r PortRange) String() string { return fmt.Sprintf("%d-%d", r.From, r.To) }
+
 func checkHostPort(text string) error {
 	_, port, err := net.SplitHostPort(text)
 	if err == nil {

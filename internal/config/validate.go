@@ -19,7 +19,7 @@ const leastAudit = 183 * day
 // validate refuses what single values cannot tell. Each check ends in one
 // sentence that says what to change.
 func (c *Config) validate(command Command) error {
-	checks := []func() error{c.checkData, c.checkHTTP, c.checkPublicURL, c.checkServers, c.checkPeer, c.checkRoles, c.checkDial, c.checkTimes}
+	checks := []func() error{c.checkData, c.checkHTTP, c.checkPublicURL, c.checkServers, c.checkPeer, c.checkSIP, c.checkRoles, c.checkDial, c.checkTimes}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err
@@ -104,6 +104,40 @@ func (c *Config) checkPeer() error {
 		return fmt.Errorf("--peer %s names no address that others could reach: say which of this machine's", c.Peer)
 	}
 	return nil
+}
+
+// checkSIP makes sure that calls have an address for their sound that others can reach.
+func (c *Config) checkSIP() error {
+	if c.SIPTrunkTLS.On() && (c.SIPCertificate == "" || c.SIPKey == "") {
+		return errors.New("--sip-trunk-tls needs --sip-certificate and --sip-key")
+	}
+	if _, err := netip.ParseAddr(c.MediaAddress); c.MediaAddress != "" && err != nil {
+		return fmt.Errorf("--media-address: %q is not an IP address", c.MediaAddress)
+	}
+	if !c.SIPTrunk.On() && !c.SIPPhone.On() && !c.SIPTrunkTLS.On() {
+		return nil
+	}
+	if a := c.Media(); !a.IsValid() || a.IsUnspecified() {
+		return errors.New("--media-address is needed where --sip-trunk and --sip-phone name no single address of this machine")
+	}
+	return nil
+}
+
+// Media is where sound is sent to: --media-address, or the one address that a SIP listener names.
+func (c *Config) Media() netip.Addr {
+	if a, err := netip.ParseAddr(c.MediaAddress); err == nil {
+		return a
+	}
+	for _, h := range []HostPort{c.SIPTrunk, c.SIPTrunkTLS, c.SIPPhone} {
+		host, _, _ := net.SplitHostPort(string(h))
+		if host == "localhost" {
+			host = "127.0.0.1"
+		}
+		if a, err := netip.ParseAddr(host); err == nil && !a.IsUnspecified() {
+			return a
+		}
+	}
+	return netip.Addr{}
 }
 
 func (c *Config) checkRoles() error {
