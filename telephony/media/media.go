@@ -18,6 +18,11 @@ type Packet struct {
 	Codec Codec
 	// Payload belongs to the caller of Write and is overwritten after it returns.
 	Payload []byte
+	// Source tells streams apart: it is random, from NewSource, and another one when the sender, its SSRC or the clip
+	// changes. 0 is a source without an order of its own: each packet simply follows the one before.
+	Source uint64
+	// Sequence is the source's own number, by which loss and reordering are seen. Without a Source it means nothing.
+	Sequence uint16
 	// Timestamp is the source's own, in samples; Marker begins a talk spurt (RFC 3551 section 4.1).
 	Timestamp uint32
 	Marker    bool
