@@ -26,7 +26,7 @@ type Packet struct {
 	// Timestamp is the source's own, in samples; Marker begins a talk spurt (RFC 3551 section 4.1).
 	Timestamp uint32
 	Marker    bool
-	// Key, if set, makes it a packet of RFC 4733; then Payload is empty.
+	// Key, if set, makes it a packet of RFC 4733; then Payload is empty. It belongs to the caller of Write as Payload does.
 	Key *Key
 }
 

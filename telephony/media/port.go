@@ -48,9 +48,6 @@ func NewPort(ports *Ports, cfg Config) (*Port, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	if !cfg.Prefer.known() {
-		cfg.Prefer = PCMA
-	}
 	c, err := ports.open()
 	if err != nil {
 		return nil, err

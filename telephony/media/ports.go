@@ -155,4 +155,3 @@ func (p *Ports) close(c pair) error {
 	p.release(c.port, quarantine)
 	return err
 }
-

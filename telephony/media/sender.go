@@ -49,19 +49,19 @@ type Sender struct {
 	at       time.Time
 
 	// The source of the run, its highest packet, and what is added to its timestamps.
-	source       uint64
-	sourceSeq    uint16
-	sourceStamp  uint32
-	offset       uint32
-	span         int // how many numbers the run has used, at most window
-	sent         uint64
-	stamps       [window]uint32
-	carry        [frameSamples]byte
-	carried      int
-	marked       bool // the frame that is being filled begins a talk spurt
-	press        press
-	packets      uint32
-	octets       uint32
+	source      uint64
+	sourceSeq   uint16
+	sourceStamp uint32
+	offset      uint32
+	span        int // how many numbers the run has used, at most window
+	sent        uint64
+	stamps      [window]uint32
+	carry       [frameSamples]byte
+	carried     int
+	marked      bool // the frame that is being filled begins a talk spurt
+	press       press
+	packets     uint32
+	octets      uint32
 }
 
 // NewSender makes one that sends to wire.
