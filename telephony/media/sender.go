@@ -228,8 +228,10 @@ func (s *Sender) late(b *batch, p *Packet) bool {
 	return true
 }
 
-// fits reports whether a timestamp lies between those of the packets that were sent before and after that place.
+// fits reports whether a timestamp lies between those of the packets that were sent before and after that place. Both must
+// be remembered.
 func (s *Sender) fits(back int, stamp uint32) bool {
+	below := false
 	for i := range s.span {
 		if s.sent>>i&1 == 0 {
 			continue
@@ -238,8 +240,9 @@ func (s *Sender) fits(back int, stamp uint32) bool {
 		if i < back && ahead <= 0 || i > back && ahead >= 0 {
 			return false
 		}
+		below = below || i > back
 	}
-	return true
+	return below
 }
 
 // skip notes a packet of the source of the run that does not go out, so that it does not look lost. After it the source's
