@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ const patience = 20 * time.Second
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
-func newPeers(t *testing.T, cfg Config) *Peers {
+func newPeers(t testing.TB, cfg Config) *Peers {
 	t.Helper()
 	cfg.IP = loopback
 	p, err := NewPeers(cfg)
@@ -41,9 +42,10 @@ func newPeers(t *testing.T, cfg Config) *Peers {
 
 // client is a page with a phone in it: a full WebRTC peer with a socket of its own.
 type client struct {
-	pc  *webrtc.PeerConnection
-	mic mic
-	mux *ice.MultiUDPMuxDefault
+	pc   *webrtc.PeerConnection
+	mic  mic
+	mux  *ice.UDPMuxDefault
+	road *road
 
 	mu      sync.Mutex
 	codec   webrtc.RTPCodecParameters
@@ -53,6 +55,28 @@ type client struct {
 	more    chan struct{}
 	tasks   sync.WaitGroup
 	closed  sync.Once
+}
+
+// road is the client's socket; a tunnel swallows what is sent and what comes.
+type road struct {
+	net.PacketConn
+	tunnel atomic.Bool
+}
+
+func (r *road) WriteTo(b []byte, to net.Addr) (int, error) {
+	if r.tunnel.Load() {
+		return len(b), nil
+	}
+	return r.PacketConn.WriteTo(b, to)
+}
+
+func (r *road) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := r.PacketConn.ReadFrom(b)
+		if err != nil || !r.tunnel.Load() {
+			return n, from, err
+		}
+	}
 }
 
 // clientConfig is what a client offers.
@@ -65,7 +89,7 @@ type clientConfig struct {
 	speaks media.Codec
 }
 
-func newClient(t *testing.T, cfg clientConfig) *client {
+func newClient(t testing.TB, cfg clientConfig) *client {
 	t.Helper()
 	if cfg.codecs == nil {
 		cfg.codecs = []media.Codec{media.PCMU, media.PCMA}
@@ -89,11 +113,12 @@ func newClient(t *testing.T, cfg clientConfig) *client {
 	if cfg.video {
 		add(webrtc.RTPCodecParameters{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: "video/VP8", ClockRate: 90000}, PayloadType: 96}, webrtc.RTPCodecTypeVideo)
 	}
-	mux, err := ice.NewMultiUDPMuxFromPort(0, ice.UDPMuxFromPortWithLoopback(), ice.UDPMuxFromPortWithNetworks(ice.NetworkTypeUDP4),
-		ice.UDPMuxFromPortWithIPFilter(func(ip net.IP) bool { return ip.IsLoopback() }))
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	road := &road{PacketConn: conn}
+	mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: road})
 	s := webrtc.SettingEngine{}
 	s.SetICEUDPMux(mux)
 	s.SetIncludeLoopbackCandidate(true)
@@ -106,7 +131,7 @@ func newClient(t *testing.T, cfg clientConfig) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &client{pc: pc, mux: mux, more: make(chan struct{}, 1)}
+	c := &client{pc: pc, road: road, mux: mux, more: make(chan struct{}, 1)}
 	t.Cleanup(c.close)
 	c.mic.codec = cfg.speaks
 	track := newOutlet(c.mic.codec)
@@ -174,7 +199,7 @@ func (c *client) listen(track *webrtc.TrackRemote) {
 }
 
 // offer makes an offer with all candidates.
-func (c *client) offer(t *testing.T, restart bool) string {
+func (c *client) offer(t testing.TB, restart bool) string {
 	t.Helper()
 	o, err := c.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: restart})
 	if err != nil {
@@ -192,7 +217,7 @@ func (c *client) offer(t *testing.T, restart bool) string {
 	return c.pc.LocalDescription().SDP
 }
 
-func (c *client) accept(t *testing.T, answer string) {
+func (c *client) accept(t testing.TB, answer string) {
 	t.Helper()
 	if err := c.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
 		t.Fatalf("%v\n%s", err, answer)
@@ -200,7 +225,7 @@ func (c *client) accept(t *testing.T, answer string) {
 }
 
 // until waits until the client has heard what a test waits for.
-func (c *client) until(t *testing.T, what string, ok func() bool) {
+func (c *client) until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
@@ -227,7 +252,7 @@ type mic struct {
 
 func (m mic) Codec() media.Codec { return m.codec }
 
-func connect(t *testing.T, peers *Peers, c *client, prefer media.Codec) *Peer {
+func connect(t testing.TB, peers *Peers, c *client, prefer media.Codec) *Peer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -239,7 +264,7 @@ func connect(t *testing.T, peers *Peers, c *client, prefer media.Codec) *Peer {
 	return p
 }
 
-func notice(t *testing.T, l media.Link, kind media.NoticeKind) media.Notice {
+func notice(t testing.TB, l media.Link, kind media.NoticeKind) media.Notice {
 	t.Helper()
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
@@ -258,7 +283,7 @@ func notice(t *testing.T, l media.Link, kind media.NoticeKind) media.Notice {
 	}
 }
 
-func play(t *testing.T, to media.Sink, clip media.Clip) (stop func()) {
+func play(t testing.TB, to media.Sink, clip media.Clip) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
 
 	"tributary/channels/voice"
 	"tributary/telephony/media"
@@ -244,18 +245,47 @@ func TestPageCloses(t *testing.T) {
 	notice(t, p, media.NoticeLost)
 }
 
-// TestNetworkGoesAway: the page is cut off without a word, as by a tunnel, and comes to be lost.
-func TestNetworkGoesAway(t *testing.T) {
-	peers := newPeers(t, Config{LostAfter: 2 * time.Second, SilentAfter: time.Second})
+// TestTunnel: the page is cut off without a word for so long that the leg is lost, and comes back by an ICE restart of the
+// same connection; for a short time it needs no restart and nothing is told.
+func TestTunnel(t *testing.T) {
+	peers := newPeers(t, Config{LostAfter: 4 * time.Second})
 	page := newClient(t, clientConfig{})
 	p := connect(t, peers, page, media.PCMU)
 	notice(t, p, media.NoticeUp)
+	before := p.line.Load()
+	e := &ear{}
+	p.Forward(e)
+	play(t, page.mic, tone(t, 1000))
+	waitFor(t, "sound", func() bool { n, _ := e.count(); return n > 5 })
+
+	page.road.tunnel.Store(true)
+	time.Sleep(500 * time.Millisecond) // a short tunnel
+	page.road.tunnel.Store(false)
+	n, _ := e.count()
+	waitFor(t, "sound after a short tunnel", func() bool { m, _ := e.count(); return m > n+5 })
+	if len(p.Notices()) != 0 {
+		t.Errorf("%+v after a short tunnel", <-p.Notices())
+	}
+
+	page.road.tunnel.Store(true)
 	cut := time.Now()
-	_ = page.mux.Close()
 	notice(t, p, media.NoticeLost)
-	if d := time.Since(cut); d < 2*time.Second {
+	if d := time.Since(cut); d < 4*time.Second {
 		t.Errorf("lost after %s", d)
 	}
+	waitFor(t, "the page to give up", func() bool { return page.pc.ConnectionState() == webrtc.PeerConnectionStateFailed })
+	page.road.tunnel.Store(false)
+	answer, err := p.Renew(context.Background(), page.offer(t, true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page.accept(t, answer)
+	notice(t, p, media.NoticeUp)
+	if p.line.Load() != before {
+		t.Error("it came back as another connection")
+	}
+	n, _ = e.count()
+	waitFor(t, "sound after the tunnel", func() bool { m, _ := e.count(); return m > n+5 })
 }
 
 func TestSilenceOfABrowser(t *testing.T) {
