@@ -18,10 +18,15 @@ type Packet struct {
 	Codec Codec
 	// Payload belongs to the caller of Write and is overwritten after it returns.
 	Payload []byte
+	// Source tells streams apart: it is random, from NewSource, and another one when the sender, its SSRC or the clip
+	// changes. 0 is a source without an order of its own: each packet simply follows the one before.
+	Source uint64
+	// Sequence is the source's own number, by which loss and reordering are seen. Without a Source it means nothing.
+	Sequence uint16
 	// Timestamp is the source's own, in samples; Marker begins a talk spurt (RFC 3551 section 4.1).
 	Timestamp uint32
 	Marker    bool
-	// Key, if set, makes it a packet of RFC 4733; then Payload is empty.
+	// Key, if set, makes it a packet of RFC 4733; then Payload is empty. It belongs to the caller of Write as Payload does.
 	Key *Key
 }
 
