@@ -361,6 +361,9 @@ var gone = &fault{code: 481, reason: "Call/Transaction Does Not Exist"}
 // finish answers a request outside of any dialog.
 func (g *Gate) finish(_ *door, req *sip.Request, tx *sip.ServerTx, f *fault) {
 	res := sip.NewResponseFromRequest(req, f.code, reasonText(f.reason), nil)
+	if to := res.To(); to != nil && !req.To().Params.Has("tag") {
+		to.Params.Add("tag", g.tagFor(value(req, "Call-ID"), req.From().Params.GetOr("tag", ""), req.CSeq().SeqNo))
+	}
 	for _, h := range f.fields {
 		res.AppendHeader(sip.NewHeader(h.name, h.value))
 	}

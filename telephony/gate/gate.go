@@ -115,9 +115,13 @@ type Gate struct {
 	accounts map[voice.ID]*account
 }
 
-// udpSize raises the SIP library's bound of datagrams once for the process: its default refuses a 200 with a few
-// Record-Routes. What must not be fragmented is sent over TCP (RFC 3261 section 18.1.1).
-var udpSize = sync.OnceFunc(func() { sip.UDPMTUSize = 65_535 + 200 })
+// tame sets what the SIP library keeps for the whole process. It raises the bound of datagrams: the default refuses a 200
+// with a few Record-Routes; what must not be fragmented is sent over TCP (RFC 3261 section 18.1.1). And it silences the
+// library's own log, which would hold what strangers send.
+var tame = sync.OnceFunc(func() {
+	sip.UDPMTUSize = 65_535 + 200
+	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
+})
 
 // Open binds the listeners and reads the trunks; from then on requests can be sent and are answered. Close or the end of
 // Run gives everything back.
@@ -125,7 +129,7 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	if cfg.Desk == nil || cfg.Incoming == nil || len(cfg.Secret) < 32 {
 		return nil, errors.New("a gate needs a desk, somebody who takes calls, and a secret of 32 bytes")
 	}
-	udpSize()
+	tame()
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

@@ -206,7 +206,7 @@ func TestForeignAddress(t *testing.T) {
 // A wrong password, an unknown user and no proof at all look the same.
 func TestUniformRefusal(t *testing.T) {
 	w := open(t, nil)
-	shape := regexp.MustCompile(`nonce="[^"]*"|tag=[0-9a-f-]+|branch=[^;]+|rport=\d+|CSeq: \d+|Call-ID: \S+|sip:\w+@`)
+	shape := regexp.MustCompile(`nonce="[^"]*"|tag=[0-9a-f-]+|branch=[^;]+|rport=\d+|CSeq: \d+|Call-ID: \S+|sip:\w+@|127.0.0.5:\d+`)
 	var seen []string
 	for _, c := range []struct{ user, password string }{{"alice", "wrong"}, {"nobody", "secret"}} {
 		r := newRegistrant(phonePeer(t, w), c.user, c.password)

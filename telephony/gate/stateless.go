@@ -39,7 +39,7 @@ func (g *Gate) answer(m *message, src source, f *fault) []byte {
 			continue
 		}
 		if name == "To" && m.to.uri != "" && m.to.tag() == "" {
-			v += ";tag=" + g.seal("tag", m.callID, m.from.tag(), strconv.FormatUint(uint64(m.seq), 10))
+			v += ";tag=" + g.tagFor(m.callID, m.from.tag(), m.seq)
 		}
 		b.WriteString(name + ": " + v + "\r\n")
 	}
@@ -48,6 +48,11 @@ func (g *Gate) answer(m *message, src source, f *fault) []byte {
 	}
 	b.WriteString("Server: " + product + "\r\nContent-Length: 0\r\n\r\n")
 	return b.Bytes()
+}
+
+// tagFor is our tag in an answer outside of dialogs.
+func (g *Gate) tagFor(callID, from string, seq uint32) string {
+	return g.seal("tag", callID, from, strconv.FormatUint(uint64(seq), 10))
 }
 
 // product names us in Server and User-Agent.

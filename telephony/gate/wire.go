@@ -41,7 +41,7 @@ func (m *message) isRequest() bool { return m.method != "" }
 // get is the value of the first field of that name, "" without one.
 func (m *message) get(name string) string {
 	for _, f := range m.fields {
-		if f.name == name {
+		if strings.EqualFold(f.name, name) {
 			return f.value
 		}
 	}
@@ -51,7 +51,7 @@ func (m *message) get(name string) string {
 // all are the values of every field of that name, in order.
 func (m *message) all(name string) (out []string) {
 	for _, f := range m.fields {
-		if f.name == name {
+		if strings.EqualFold(f.name, name) {
 			out = append(out, f.value)
 		}
 	}
