@@ -1,0 +1,508 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+	"github.com/icholy/digest"
+)
+
+// route is how the far end of a dialog is reached.
+type route struct {
+	// target is the Request-URI of the INVITE, then the remote target.
+	target  string
+	network string
+	// flow is the address that everything goes to, whatever the target says: a phone's. source is one that is used while
+	// its connection lives.
+	flow, source string
+	// server is where the INVITE goes, and host its name.
+	server, host   string
+	user, password string
+}
+
+// hopper finds where the next request goes: the flow, the first route, or the target (RFC 3261 section 12.2.1.1).
+func (x *dialog) hopper() hopper {
+	r, d := x.route, x.d
+	next := x.target
+	if len(x.routes) > 0 {
+		next = x.routes[0]
+	}
+	unanswered := x.outbound && x.state == calling
+	return func(ctx context.Context) ([]hop, error) {
+		if r.flow != "" {
+			at, err := netip.ParseAddrPort(r.flow)
+			return []hop{{network: r.network, addr: at, flow: true}}, err
+		}
+		if unanswered && r.server != "" {
+			return resolve(ctx, r.server, r.network)
+		}
+		if at, err := netip.ParseAddrPort(r.source); err == nil {
+			if c := d.tp.Pool(r.network).Get(at.String()); c != nil {
+				_, err := c.TryClose()
+				return []hop{{network: r.network, addr: at}}, err
+			}
+		}
+		return resolveURI(ctx, next, r.network)
+	}
+}
+
+// resolveURI finds where a URI of SIP leads: RFC 3263 section 4.
+func resolveURI(ctx context.Context, uri, network string) ([]hop, error) {
+	u := uriOf(uri)
+	if t, ok := u.UriParams.Get("transport"); ok && t != "" {
+		network = strings.ToUpper(t)
+	}
+	if u.IsEncrypted() {
+		network = "TLS"
+	}
+	server := u.Host
+	if m, ok := u.UriParams.Get("maddr"); ok && m != "" {
+		server = m
+	}
+	if u.Port > 0 {
+		server = strings.Trim(server, "[]")
+		if strings.Contains(server, ":") {
+			server = "[" + server + "]"
+		}
+		server += ":" + strconv.Itoa(u.Port)
+	}
+	return resolve(ctx, server, network)
+}
+
+// dial makes an outbound dialog and starts its INVITE.
+func (g *Gate) dial(ctx context.Context, d *door, r route, o Outgoing, used *account) (Dialog, error) {
+	if g.ctx.Err() != nil {
+		return nil, errors.New("the gate is closed")
+	}
+	if r.network == "" {
+		r.network = "UDP"
+	}
+	if d.tp.Pool(r.network) == nil || r.network == "WS" || r.network == "WSS" {
+		return nil, fmt.Errorf("%s: %w", r.network, errNoSuch)
+	}
+	x := g.newDialog(d)
+	x.outbound, x.state, x.used, x.route, x.network = true, calling, used, r, r.network
+	x.callID = random() + random() + "@" + d.host
+	x.target = r.target
+	x.localSeq = uint32(rand.IntN(10_000))
+	from := o.From
+	if !isSIP(from) {
+		if from == "" {
+			from = "anonymous"
+		}
+		from = "sip:" + escapeUser(from) + "@" + d.host
+	}
+	if checkURI(from) != nil {
+		return nil, fmt.Errorf("from: %w", errValue)
+	}
+	x.local = address{name: escapeName(o.Name), uri: from}
+	x.remote = address{uri: r.target}
+	x.session.minimum = g.cfg.Limits.MinSession
+	x.body = slices.Clone(o.SDP)
+	if !g.enter(x, nil) {
+		return nil, errors.New("the gate is closed")
+	}
+	x.post(func() { x.call(o, nil) })
+	stop := context.AfterFunc(ctx, func() { x.post(x.expire) })
+	g.begin(func() {
+		<-x.done
+		stop()
+	})
+	return x, nil
+}
+
+// expire: the caller's context ended; a call that stands is not his to end by it.
+func (x *dialog) expire() {
+	if x.state == calling {
+		x.hangUp("")
+	}
+}
+
+// attempt is one INVITE of ours.
+type attempt struct {
+	req    *sip.Request
+	hop    hop
+	hops   []hop // those left
+	tried  bool  // the challenge was answered
+	begun  bool  // a response came, so that it can be cancelled
+	cancel bool
+	cause  string
+	early  []byte // the SDP of a reliable provisional response
+	last   uint32 // the last RSeq
+	final  bool
+}
+
+// call sends the INVITE; auth answers a challenge.
+func (x *dialog) call(o Outgoing, auth *sip.Response) {
+	if x.state != calling {
+		return
+	}
+	previous := x.attempt
+	req, find := x.request(sip.INVITE)
+	x.decorate(req, o)
+	if auth != nil {
+		if err := answerChallenge(req, auth, x.route); err != nil {
+			x.refusedBy(auth)
+			return
+		}
+	}
+	a := &attempt{req: req, tried: auth != nil}
+	x.attempt = a
+	if previous != nil && auth != nil {
+		find = func(context.Context) ([]hop, error) { return append([]hop{previous.hop}, previous.hops...), nil }
+	} else if previous != nil {
+		left := previous.hops
+		find = func(context.Context) ([]hop, error) { return left, nil }
+	}
+	went := func(h hop, left []hop) { a.hop, a.hops = h, left }
+	x.sendInvite(req, find, went, func(res *sip.Response, err error) bool {
+		if a.final {
+			return true
+		}
+		a.final = err != nil || !res.IsProvisional()
+		x.callProgress(o, a, res, err)
+		return a.final
+	})
+}
+
+// decorate adds what an INVITE has more than any request.
+func (x *dialog) decorate(req *sip.Request, o Outgoing) {
+	req.AppendHeader(sip.NewHeader("Allow", allowed))
+	req.AppendHeader(sip.NewHeader("Supported", strings.Join(extensions, ", ")))
+	for _, name := range slices.Sorted(mapsKeys(o.Headers)) {
+		req.AppendHeader(sip.NewHeader(name, o.Headers[name]))
+	}
+	if len(o.SDP) > 0 {
+		req.AppendHeader(sip.NewHeader("Content-Type", sdpType))
+	}
+	req.SetBody(x.body)
+}
+
+// mapsKeys are the keys in no order.
+func mapsKeys(m map[string]string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// sendInvite sends an INVITE and posts each response; on says by true that it wants no more. It is called a last time with
+// an error when no final response came.
+func (x *dialog) sendInvite(req *sip.Request, find hopper, went func(hop, []hop), on func(*sip.Response, error) bool) {
+	fail := func(err error) { x.post(func() { on(nil, err) }) }
+	ok := x.g.begin(func() {
+		hops, err := find(x.g.ctx)
+		if err == nil && len(hops) == 0 {
+			err = errors.New("no way to go")
+		}
+		if err == nil {
+			h := hops[0]
+			err = x.d.prepare(x.g.ctx, &h, req)
+			x.post(func() { went(h, hops[1:]) })
+		}
+		if err != nil {
+			fail(err)
+			return
+		}
+		tx, err := x.d.tx.Request(x.g.ctx, req)
+		if err != nil {
+			fail(fmt.Errorf("send INVITE: %w", err))
+			return
+		}
+		tx.OnRetransmission(func(res *sip.Response) { x.again(req, res) })
+		for {
+			select {
+			case res := <-tx.Responses():
+				if !x.post(func() { on(res, nil) }) || !res.IsProvisional() {
+					return
+				}
+			case <-tx.Done():
+				fail(fmt.Errorf("INVITE: %w", tx.Err()))
+				return
+			case <-x.done:
+				tx.Terminate()
+				return
+			}
+		}
+	})
+	if !ok {
+		fail(context.Canceled)
+	}
+}
+
+// callProgress takes a response to the INVITE of a call, or that none came: section 13.2.2.
+func (x *dialog) callProgress(o Outgoing, a *attempt, res *sip.Response, err error) {
+	switch {
+	case err != nil:
+		x.attemptFailed(o, a, err)
+	case res.IsProvisional():
+		x.provisional(a, res)
+	case res.IsSuccess():
+		x.callAnswered(a, res)
+	case (res.StatusCode == 401 || res.StatusCode == 407) && !a.tried && x.route.user != "" && x.state == calling:
+		x.call(o, res)
+	case res.StatusCode == 503 && len(a.hops) > 0 && x.state == calling: // RFC 3263 section 4.3
+		x.call(o, nil)
+	default:
+		x.refusedBy(res)
+	}
+}
+
+func (x *dialog) attemptFailed(o Outgoing, a *attempt, err error) {
+	if x.state == calling && len(a.hops) > 0 && !errors.Is(err, sip.ErrTransactionTimeout) {
+		x.call(o, nil)
+		return
+	}
+	x.attempt = nil
+	code := 503
+	if errors.Is(err, sip.ErrTransactionTimeout) {
+		code = 408
+	}
+	if errors.Is(err, errNoFlow) {
+		code = 480
+	}
+	x.end(Event{Code: code, Remote: true, Reason: err.Error()})
+}
+
+func (x *dialog) refusedBy(res *sip.Response) {
+	x.attempt = nil
+	reason := reasonOf(values(res, "Reason"))
+	if reason == "" {
+		reason = res.Reason
+	}
+	x.end(Event{Code: res.StatusCode, Remote: true, Reason: reason})
+}
+
+// provisional takes a 1xx: a CANCEL may go now (section 9.1), and a reliable one wants its PRACK (RFC 3262 section 4).
+func (x *dialog) provisional(a *attempt, res *sip.Response) {
+	a.begun = true
+	if a.cancel {
+		x.sendCancel(a)
+		a.cancel = false
+	}
+	if hasWord(res, "Require", "100rel") {
+		if !x.prack(a, res) {
+			return // a repetition
+		}
+	}
+	if x.state == calling && res.StatusCode >= 180 {
+		x.tell(Event{Kind: EventRinging, SDP: sdpOf(res)})
+	}
+}
+
+func sdpOf(m sip.Message) []byte {
+	kind, _, _ := strings.Cut(value(m, "Content-Type"), ";")
+	if len(m.Body()) == 0 || !strings.EqualFold(strings.TrimSpace(kind), sdpType) {
+		return nil
+	}
+	return m.Body()
+}
+
+// prack acknowledges a reliable provisional response; false: it had been.
+func (x *dialog) prack(a *attempt, res *sip.Response) bool {
+	n, err := strconv.ParseUint(strings.TrimSpace(value(res, "RSeq")), 10, 32)
+	if err != nil || a.last != 0 && uint32(n) != a.last+1 {
+		return false
+	}
+	a.last = uint32(n)
+	if sdp := sdpOf(res); sdp != nil {
+		a.early = sdp
+	}
+	tag, target, routes := x.remoteTag, x.target, x.routes
+	x.adopt(res) // the early dialog's own ways
+	req, find := x.request(sip.PRACK)
+	x.restore(tag, target, routes)
+	req.AppendHeader(sip.NewHeader("RAck", fmt.Sprintf("%d %d INVITE", n, a.req.CSeq().SeqNo)))
+	x.send(req, find, nil)
+	return true
+}
+
+// adopt takes tag, target and route set from a response: section 12.1.2.
+func (x *dialog) adopt(res *sip.Response) {
+	tag := ""
+	if to := res.To(); to != nil {
+		tag = to.Params.GetOr("tag", "")
+	}
+	var routes []string
+	for _, v := range values(res, "Record-Route") {
+		if a, err := parseAddress(v); err == nil {
+			routes = append(routes, a.uri)
+		}
+	}
+	slices.Reverse(routes)
+	x.restore(tag, x.target, routes)
+	x.refreshTarget(res)
+}
+
+func (x *dialog) restore(tag, target string, routes []string) {
+	x.mu.Lock()
+	x.remoteTag = tag
+	x.mu.Unlock()
+	x.target, x.route.target, x.routes = target, target, routes
+}
+
+// callAnswered takes the 2xx. One that a CANCEL crossed is acknowledged and hung up: section 9.1 and 15.
+func (x *dialog) callAnswered(a *attempt, res *sip.Response) {
+	x.attempt = nil
+	wasCalling := x.state == calling
+	x.adopt(res)
+	x.state = up
+	x.acknowledge(a.req, res)
+	if !wasCalling {
+		x.bye(a.cause)
+		x.state = over
+		return
+	}
+	x.update = allowsUpdate(res)
+	x.session.answered(res)
+	x.session.start(x)
+	sdp := sdpOf(res)
+	if sdp == nil {
+		sdp = a.early
+	}
+	x.tell(Event{Kind: EventAnswered, SDP: sdp})
+}
+
+// acknowledge sends the ACK of a 2xx: section 13.2.2.4.
+func (x *dialog) acknowledge(invite *sip.Request, res *sip.Response) {
+	req, find := x.requestSeq(sip.ACK, invite.CSeq().SeqNo)
+	for _, name := range []string{"Authorization", "Proxy-Authorization"} {
+		if v := value(invite, name); v != "" {
+			req.AppendHeader(sip.NewHeader(name, v))
+		}
+	}
+	x.g.begin(func() { _ = x.d.sendAck(x.g.ctx, find, req) }) // the 2xx comes again if this is lost
+}
+
+func (d *door) sendAck(ctx context.Context, find hopper, req *sip.Request) error {
+	hops, err := find(ctx)
+	if err != nil || len(hops) == 0 {
+		return fmt.Errorf("no way for ACK: %w", err)
+	}
+	if err := d.prepare(ctx, &hops[0], req); err != nil {
+		return err
+	}
+	return d.tp.WriteMsg(req)
+}
+
+// again takes a 2xx that came after the first: a repetition is acknowledged again; one of another branch of a fork is
+// acknowledged and hung up (section 13.2.2.4).
+func (x *dialog) again(invite *sip.Request, res *sip.Response) {
+	to := res.To()
+	if to == nil {
+		return
+	}
+	if x.post(func() {
+		if to.Params.GetOr("tag", "") == x.remoteTag {
+			x.acknowledge(invite, res)
+			return
+		}
+		x.dropFork(invite, res)
+	}) {
+		return
+	}
+	// The dialog is gone: its ACK was lost, and its BYE may be as well.
+	x.dropFork(invite, res)
+}
+
+// dropFork acknowledges and hangs up another answer to our INVITE, by a dialog of its own that nobody sees.
+func (x *dialog) dropFork(invite *sip.Request, res *sip.Response) {
+	y := x.g.newDialog(x.d)
+	y.callID, y.tag, y.outbound, y.network = x.callID, x.tag, true, x.network
+	y.local, y.remote, y.route = x.local, x.remote, x.route
+	y.target = x.route.target
+	y.localSeq = invite.CSeq().SeqNo + 1
+	y.state = over
+	y.adopt(res)
+	y.acknowledge(invite, res)
+	y.bye("answered elsewhere")
+}
+
+// cancelOurs cancels our INVITE, as soon as something answered it: section 9.1.
+func (x *dialog) cancelOurs(cause string) {
+	a := x.attempt
+	if a == nil {
+		return
+	}
+	a.cause = cause
+	if a.begun {
+		x.sendCancel(a)
+	} else {
+		a.cancel = true
+	}
+	// Without a final answer the transaction is given up (section 9.1, last paragraph).
+	x.after(linger, func() {
+		if x.attempt == a {
+			x.attempt = nil
+		}
+	})
+}
+
+func (x *dialog) sendCancel(a *attempt) {
+	req := sip.NewRequest(sip.CANCEL, *a.req.Recipient.Clone())
+	req.AppendHeader(a.req.Via().Clone())
+	for _, name := range []string{"Route", "From", "To", "Call-ID"} {
+		for _, v := range values(a.req, name) {
+			req.AppendHeader(sip.NewHeader(name, v))
+		}
+	}
+	req.AppendHeader(&sip.CSeqHeader{SeqNo: a.req.CSeq().SeqNo, MethodName: sip.CANCEL})
+	req.AppendHeader(sip.NewHeader("Max-Forwards", "70"))
+	for _, f := range reasonField(a.cause) {
+		req.AppendHeader(sip.NewHeader(f.name, f.value))
+	}
+	req.SetBody(nil)
+	h := a.hop
+	x.g.fly(func() {
+		ctx, cancel := context.WithTimeout(x.g.ctx, linger)
+		defer cancel()
+		_, _ = x.d.do(ctx, h, req) // what counts is the answer to the INVITE
+	})
+}
+
+// authorize is the request again with an answer to the challenge: section 22.2.
+func authorize(req *sip.Request, res *sip.Response, r route, seq uint32, branch string) (*sip.Request, error) {
+	again := req.Clone()
+	again.RemoveHeader("Via")
+	v := req.Via().Clone()
+	v.Params.Add("branch", branch)
+	again.PrependHeader(v)
+	again.CSeq().SeqNo = seq
+	return again, answerChallenge(again, res, r)
+}
+
+// answerChallenge adds the credentials for the first challenge that we can answer; RFC 8760 section 2.4 has the best first.
+func answerChallenge(req *sip.Request, res *sip.Response, r route) error {
+	ask, answer := "WWW-Authenticate", "Authorization"
+	if res.StatusCode == 407 {
+		ask, answer = "Proxy-Authenticate", "Proxy-Authorization"
+	}
+	for _, v := range values(res, ask) {
+		c, err := digest.ParseChallenge(v)
+		if err != nil || !digest.CanDigest(c) {
+			continue
+		}
+		for i := range c.QOP {
+			c.QOP[i] = strings.TrimSpace(c.QOP[i])
+		}
+		cred, err := digest.Digest(c, digest.Options{
+			Method: string(req.Method), URI: req.Recipient.String(), Username: r.user, Password: r.password, Count: 1,
+		})
+		if err != nil {
+			continue
+		}
+		req.AppendHeader(sip.NewHeader(answer, cred.String()))
+		return nil
+	}
+	return errors.New("no challenge that we can answer")
+}
