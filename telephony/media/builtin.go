@@ -17,6 +17,8 @@ func BuiltIn(name string) (Clip, error) {
 		return newClip(waiting()), nil
 	case voice.SoundError:
 		return newClip(failure()), nil
+	case voice.SoundRingback:
+		return newClip(ringback()), nil
 	}
 	return Clip{}, fmt.Errorf("there is no built-in sound %q", name)
 }
@@ -32,6 +34,17 @@ func welcome() []float32 {
 // failure is two low notes, 0.7 s, as an error sounds.
 func failure() []float32 {
 	return render(0.7, []note{{311.13, 0, 0.3, 0.25}, {233.08, 0.3, 0.4, 0.25}})
+}
+
+// ringback is the tone of a phone that rings elsewhere: 450 Hz, one second of five (ITU-T E.180 supplement 2, China).
+func ringback() []float32 {
+	out := make([]float32, 5*rate)
+	const soft = rate / 100 // ten milliseconds, or it clicks
+	for n := range rate {
+		loud := 0.1 * min(1, float64(n)/soft, float64(rate-1-n)/soft)
+		out[n] = float32(loud * math.Sin(2*math.Pi*450*float64(n)/rate))
+	}
+	return out
 }
 
 // waiting is a calm tune of 20 s that begins again without a seam: five bars of four seconds, each a broken chord with
