@@ -44,6 +44,7 @@ import (
 	"tributary/internal/viewer"
 	"tributary/router"
 	"tributary/schema"
+	"tributary/telephony"
 )
 
 // version is set by the release build.
@@ -106,6 +107,11 @@ type house struct {
 	closers []func() error
 	bucket  *blob.S3     // nil: files lie in a folder
 	peers   *peer.Server // nil: this node takes no requests of others
+	client  *peer.Client // nil: it asks none either
+	calls   *telephony.Exchange
+	lines   *lines // nil: no calls come in here
+	// epoch tells this life of the node from earlier ones.
+	epoch int64
 }
 
 // offerLease is the leadership of the router.
@@ -130,7 +136,7 @@ func openStore(ctx context.Context, cfg *config.Config, b bus.Bus) (*store.Store
 
 // build joins the rooms. publicURL is how the world reaches us.
 func build(ctx context.Context, cfg *config.Config, publicURL string, log *slog.Logger) (*house, error) {
-	h := &house{cfg: cfg, log: log}
+	h := &house{cfg: cfg, log: log, epoch: time.Now().UnixNano()}
 	var err error
 	if h.box, err = keys(cfg); err != nil {
 		return nil, err
@@ -156,6 +162,12 @@ func build(ctx context.Context, cfg *config.Config, publicURL string, log *slog.
 	if err != nil {
 		return nil, errors.Join(err, h.store.Close())
 	}
+	if err := h.exchange(ctx, files); err != nil {
+		return nil, errors.Join(err, h.store.Close())
+	}
+	if h.peers != nil {
+		h.calls.Serve(h.peers)
+	}
 	h.tokens = auth.NewSigner(h.box.Key("tokens"), time.Now)
 	h.events, h.tail = relay.NewLog(h.store), relay.NewTail(h.store)
 	h.relay = relay.New(h.store, relay.Config{Holder: h.node.Name, Log: log})
@@ -171,6 +183,9 @@ func build(ctx context.Context, cfg *config.Config, publicURL string, log *slog.
 	})
 	h.jobs = jobs.NewRunner(h.store, jobs.Config{Node: h.node.Name, Lease: jobLease, Log: log})
 	h.desk.Register(h.jobs)
+	if err := h.openLines(ctx); err != nil {
+		return nil, errors.Join(err, h.store.Close())
+	}
 	// There is no clean-shutdown shortcut: every start takes the path of a start after a crash.
 	if err := errors.Join(h.store.Abandon(ctx, h.node.Name), h.desk.Recover(ctx)); err != nil {
 		return nil, errors.Join(err, h.store.Close())
@@ -234,9 +249,6 @@ func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Log
 	if err != nil {
 		return fmt.Errorf("the address %s cannot be listened on: %w", cfg.HTTP, err)
 	}
-	if cfg.SIPTrunk.On() || cfg.SIPPhone.On() {
-		log.WarnContext(ctx, "sip-trunk and sip-phone are accepted, and not used by this version")
-	}
 	public := cfg.PublicURL
 	if public == "" {
 		public = "http://" + lis.Addr().String()
@@ -259,6 +271,7 @@ func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Log
 	if err := greet(out, public, first); err != nil {
 		return err
 	}
+	h.sayLines(out)
 	err = g.Run(ctx)
 	return errors.Join(err, h.close())
 }
@@ -358,6 +371,7 @@ func (d *door) parts(g *run.Group, lis net.Listener) {
 	if h.cfg.Roles.Has(config.Router) {
 		g.Add("router", h.route)
 	}
+	g.Add("calls", h.runCalls)
 	g.Add("presence", h.heartbeat)
 	g.Add("sockets", d.graphql.Run)
 	g.Add("http", func(ctx context.Context) error { return d.listen(ctx, lis) })

@@ -80,10 +80,10 @@ func (h *house) cluster(publicURL string) (desk.Cluster, error) {
 		return out, err
 	}
 	h.peers = peer.New(peer.Config{Key: key, Node: h.node.Name, Version: version, Log: h.log, Grace: h.cfg.Grace})
-	client := peer.NewClient(key)
-	h.closers = append(h.closers, func() error { client.Close(); return nil })
+	h.client = peer.NewClient(key)
+	h.closers = append(h.closers, func() error { h.client.Close(); return nil })
 	out.Reach = func(ctx context.Context, n cluster.Node) error {
-		_, err := client.Ping(ctx, n.Peer, n.Name)
+		_, err := h.client.Ping(ctx, n.Peer, n.Name)
 		return err
 	}
 	return out, nil

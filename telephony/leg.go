@@ -297,9 +297,10 @@ func causeOf(code int) voice.Cause {
 	return voice.Failed
 }
 
+// Times of a leg.
 const (
-	// silentAfter is how long nothing may come before a line counts as dead.
-	silentAfter = 60 * time.Second
+	// SilentAfter is how long nothing may come before a line counts as dead.
+	SilentAfter = 60 * time.Second
 	// connectWait is how long a browser has to stand after its offer was answered.
 	connectWait = 20 * time.Second
 )
