@@ -5,6 +5,7 @@ package tone
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"math/cmplx"
 	"slices"
 )
@@ -13,16 +14,16 @@ import (
 const Rate = 8000
 
 const (
-	window = Rate / 5  // 200 ms: 5 Hz between bins, so a tone is told from its neighbours
-	hop    = Rate / 50 // 20 ms, one packet
-	size   = 2048      // of the transform; the rest is zero
-	frame  = Rate / 50 // 20 ms
-	near   = 15.0      // Hz: how far off a tone may be
-	skirt  = 40.0      // Hz: what belongs to the tone itself, by the form of the window
+	window = Rate / 5   // 200 ms: 5 Hz between bins, so a tone is told from its neighbours
+	hop    = Rate / 50  // 20 ms, one packet
+	size   = 2048       // of the transform; the rest is zero
+	frame  = Rate / 200 // 5 ms: a packet that is missing covers some whole ones, wherever it began
+	near   = 15.0       // Hz: how far off a tone may be
+	skirt  = 40.0       // Hz: what belongs to the tone itself, by the form of the window
 
 	// Clear is how far in dB a tone has to stand above the rest to count as heard.
 	Clear = 20.0
-	// Quiet is the level in dBFS (RMS) under which a frame counts as silent.
+	// Quiet is the level in dBFS (RMS) under which a piece counts as silent.
 	Quiet = -50.0
 )
 
@@ -33,9 +34,10 @@ type Verdict struct {
 	// Level is the median, over windows of 200 ms, of the wanted tone over the strongest other one, in dB; a window of
 	// silence counts as 0. Sound shorter than a window has none.
 	Level float64
-	// Longest is the longest stretch in seconds in which the tone stands by Clear, and no frame is silent.
+	// Longest is the longest stretch in seconds in which the tone stands by Clear, and no piece of 5 ms is silent: one
+	// packet that is missing ends it.
 	Longest float64
-	// Silent is the share, 0 to 1, of frames of 20 ms that are silent. No sound at all is silence.
+	// Silent is the share, 0 to 1, of pieces of 5 ms that are silent. No sound at all is silence.
 	Silent float64
 	// Strongest is the loudest tone of the whole, in Hz; 0 if there is none. For a person who wonders.
 	Strongest float64
@@ -52,10 +54,10 @@ func Judge(pcm []int16, want float64) Verdict {
 	quiet := silentFrames(pcm)
 	v.Silent = share(quiet)
 	levels, sum := make([]float64, 0, len(pcm)/hop), make([]float64, size/2)
-	run, longest := 0, 0
+	run, longest, spectra := 0, 0, newAnalyser()
 	for at := 0; at+window <= len(pcm); at += hop {
 		level := 0.0
-		spectrum := magnitudes(pcm[at : at+window])
+		spectrum := spectra.magnitudes(pcm[at : at+window])
 		if !allTrue(quiet[at/frame : (at+window)/frame]) {
 			level = above(spectrum, want)
 		}
@@ -83,7 +85,7 @@ func Judge(pcm []int16, want float64) Verdict {
 // Heard reports whether the tone stands for at least so many seconds without a break.
 func (v Verdict) Heard(seconds float64) bool { return v.Longest >= seconds }
 
-// silentFrames tells of each whole frame whether it is silent.
+// silentFrames tells of each whole piece whether it is silent.
 func silentFrames(pcm []int16) []bool {
 	out := make([]bool, 0, len(pcm)/frame)
 	for at := 0; at+frame <= len(pcm); at += frame {
@@ -121,41 +123,57 @@ func above(spectrum []float64, want float64) float64 {
 	return 20 * math.Log10((tone+floor)/(other+floor))
 }
 
-// magnitudes is the spectrum of one window under Hann's bell, without the constant part.
-func magnitudes(pcm []int16) []float64 {
+// analyser holds what every window needs alike.
+type analyser struct {
+	bell   []float64
+	turns  []complex128
+	places []int
+	work   []complex128
+	out    []float64
+}
+
+func newAnalyser() *analyser {
+	a := &analyser{bell: make([]float64, window), turns: make([]complex128, size/2), places: make([]int, size), work: make([]complex128, size), out: make([]float64, size/2)}
+	for n := range a.bell {
+		a.bell[n] = 0.5 - 0.5*math.Cos(2*math.Pi*float64(n)/window)
+	}
+	for n := range a.turns {
+		a.turns[n] = cmplx.Rect(1, -2*math.Pi*float64(n)/size)
+	}
+	for n := range a.places {
+		a.places[n] = int(bits.Reverse32(uint32(n)) >> (32 - bits.Len(size-1)))
+	}
+	return a
+}
+
+// magnitudes is the spectrum of one window under Hann's bell, without the constant part. It holds until the next call.
+func (a *analyser) magnitudes(pcm []int16) []float64 {
 	mean := 0.0
 	for _, s := range pcm {
 		mean += float64(s)
 	}
 	mean /= float64(len(pcm))
-	x := make([]complex128, size)
+	clear(a.work)
 	for n, s := range pcm {
-		bell := 0.5 - 0.5*math.Cos(2*math.Pi*float64(n)/float64(len(pcm)))
-		x[n] = complex((float64(s)-mean)/32768*bell, 0)
+		a.work[a.places[n]] = complex((float64(s)-mean)/32768*a.bell[n], 0)
 	}
-	transform(x)
-	out := make([]float64, size/2)
-	for n := range out {
-		out[n] = cmplx.Abs(x[n])
+	a.transform()
+	for n := range a.out {
+		a.out[n] = cmplx.Abs(a.work[n])
 	}
-	return out
+	return a.out
 }
 
-// transform is the discrete Fourier transform in place, by halves; the length is a power of two.
-func transform(x []complex128) {
-	n := len(x)
-	if n < 2 {
-		return
-	}
-	even, odd := make([]complex128, n/2), make([]complex128, n/2)
-	for k := range n / 2 {
-		even[k], odd[k] = x[2*k], x[2*k+1]
-	}
-	transform(even)
-	transform(odd)
-	for k := range n / 2 {
-		turned := cmplx.Rect(1, -2*math.Pi*float64(k)/float64(n)) * odd[k]
-		x[k], x[k+n/2] = even[k]+turned, even[k]-turned
+// transform is the discrete Fourier transform in place of what stands in the order of turned bits: pairs, fours, eights.
+func (a *analyser) transform() {
+	for half := 1; half < size; half *= 2 {
+		step := size / (2 * half)
+		for at := 0; at < size; at += 2 * half {
+			for k := range half {
+				x, y := a.work[at+k], a.turns[k*step]*a.work[at+k+half]
+				a.work[at+k], a.work[at+k+half] = x+y, x-y
+			}
+		}
 	}
 }
 
