@@ -121,14 +121,14 @@ func (e *endpoint) open(local string) error {
 func (e *endpoint) listen(local string) (serve func(), err error) {
 	switch e.transport {
 	case "udp":
-		conn, err := net.ListenPacket("udp", local)
+		conn, err := (&net.ListenConfig{}).ListenPacket(e.tb.Context(), "udp", local)
 		if err != nil {
 			return nil, err
 		}
 		e.listener, e.local = conn, conn.LocalAddr().(*net.UDPAddr).AddrPort()
 		return func() { _ = e.server.ServeUDP(conn) }, nil
 	case "tcp":
-		l, err := net.Listen("tcp", local)
+		l, err := (&net.ListenConfig{}).Listen(e.tb.Context(), "tcp", local)
 		if err != nil {
 			return nil, err
 		}

@@ -13,7 +13,7 @@ import (
 
 // Digits presses keys in the sound's stream (RFC 4733) and returns when all are sent. Each lasts 100 ms.
 func (c *Call) Digits(ctx context.Context, digits string) error {
-	last, err := c.media.press(digits)
+	last, err := c.press(digits)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (c *Call) InfoDigits(ctx context.Context, digits string) error {
 func (c *Call) DigitsReceived() string {
 	c.media.mu.Lock()
 	defer c.media.mu.Unlock()
-	return string(c.media.digits)
+	return string(c.digits)
 }
 
 // InfoReceived are the keys that came by INFO.

@@ -86,10 +86,10 @@ func (p *Phone) register(ctx context.Context, contact *sip.ContactHeader, expire
 	req.AppendHeader(from)
 	req.AppendHeader(&sip.ToHeader{Address: address})
 	req.AppendHeader(&p.callID)
-	p.endpoint.mu.Lock()
+	p.mu.Lock()
 	p.sequence++
 	req.AppendHeader(&sip.CSeqHeader{SeqNo: p.sequence, MethodName: sip.REGISTER})
-	p.endpoint.mu.Unlock()
+	p.mu.Unlock()
 	if contact != nil {
 		req.AppendHeader(contact)
 		seconds := sip.ExpiresHeader(expires / time.Second)
@@ -97,9 +97,9 @@ func (p *Phone) register(ctx context.Context, contact *sip.ContactHeader, expire
 	}
 	req.SetDestination(p.peer)
 	res, err := p.exchange(ctx, req)
-	p.endpoint.mu.Lock()
+	p.mu.Lock()
 	p.sequence = max(p.sequence, req.CSeq().SeqNo)
-	p.endpoint.mu.Unlock()
+	p.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}

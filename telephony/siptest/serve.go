@@ -29,7 +29,12 @@ func respond(req *sip.Request, tx sip.ServerTransaction, code int, headers ...si
 }
 
 func reasonOf(code int) string {
-	known := map[int]string{180: "Ringing", 183: "Session Progress", 200: "OK", 404: "Not Found", 480: "Temporarily Unavailable", 481: "Call/Transaction Does Not Exist", 486: "Busy Here", 488: "Not Acceptable Here", 491: "Request Pending", 503: "Service Unavailable", 603: "Decline"}
+	known := map[int]string{
+		180: "Ringing", 183: "Session Progress", 200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+		407: "Proxy Authentication Required", 408: "Request Timeout", 415: "Unsupported Media Type", 480: "Temporarily Unavailable",
+		481: "Call/Transaction Does Not Exist", 486: "Busy Here", 487: "Request Terminated", 488: "Not Acceptable Here", 491: "Request Pending",
+		500: "Server Internal Error", 503: "Service Unavailable", 603: "Decline",
+	}
 	if text := known[code]; text != "" {
 		return text
 	}

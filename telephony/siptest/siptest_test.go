@@ -367,8 +367,8 @@ func TestPhone(t *testing.T) {
 	for _, transport := range []string{"udp", "tcp"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
-			r := newRegistrar(t, transport)
-			p := siptest.NewPhone(t, siptest.PhoneConfig{Registrar: r.addr, Username: "ann", Password: "secret", Transport: transport})
+			r := siptest.NewRegistrar(t, transport, "secret")
+			p := siptest.NewPhone(t, siptest.PhoneConfig{Registrar: r.Addr, Username: "ann", Password: "secret", Transport: transport})
 			granted, err := p.Register(soon(t), time.Hour)
 			must(t, err)
 			if granted != 2*time.Minute {
@@ -387,16 +387,16 @@ func TestPhone(t *testing.T) {
 			p.Behave(siptest.AnswerAfter(50 * time.Millisecond))
 			p.AnswerWith(siptest.Options{Tone: 660})
 			caller := siptest.NewTrunk(t, siptest.TrunkConfig{Transport: transport, Peer: p.Addr().String()})
-			c, err := caller.Call(soon(t), siptest.Options{To: "sip:" + r.binding("ann")})
+			c, err := caller.Call(soon(t), siptest.Options{To: r.Binding("ann")})
 			must(t, err)
 			hears(t, c, 660, time.Second)
 			must(t, c.HangUp(soon(t)))
 
 			must(t, p.Unregister(soon(t)))
-			if b := r.binding("ann"); b != "" {
+			if b := r.Binding("ann"); b != "" {
 				t.Errorf("still bound to %s", b)
 			}
-			wrong := siptest.NewPhone(t, siptest.PhoneConfig{Registrar: r.addr, Username: "ann", Password: "wrong", Transport: transport})
+			wrong := siptest.NewPhone(t, siptest.PhoneConfig{Registrar: r.Addr, Username: "ann", Password: "wrong", Transport: transport})
 			_, err = wrong.Register(soon(t), time.Hour)
 			refusedWith(t, err, sip.StatusForbidden)
 		})
@@ -405,17 +405,14 @@ func TestPhone(t *testing.T) {
 
 // TestPhoneCalls: a phone answers the challenge to its INVITE, and repeats the proof in nothing but a new request.
 func TestPhoneCalls(t *testing.T) {
-	r := newRegistrar(t, "udp")
-	r.invite = func(req *sip.Request, tx sip.ServerTransaction) {
-		_ = tx.Respond(sip.NewResponseFromRequest(req, sip.StatusNotFound, "Not Found", nil))
-	}
-	p := siptest.NewPhone(t, siptest.PhoneConfig{Registrar: r.addr, Username: "ann", Password: "secret"})
+	r := siptest.NewRegistrar(t, "udp", "secret")
+	p := siptest.NewPhone(t, siptest.PhoneConfig{Registrar: r.Addr, Username: "ann", Password: "secret"})
 	_, err := p.Call(soon(t), siptest.Options{To: "+4930123"})
 	refusedWith(t, err, sip.StatusNotFound)
-	if r.proved != 1 {
-		t.Errorf("proved %d times", r.proved)
+	if r.Proved() != 1 {
+		t.Errorf("proved %d times", r.Proved())
 	}
-	wrong := siptest.NewPhone(t, siptest.PhoneConfig{Registrar: r.addr, Username: "ann", Password: "wrong"})
+	wrong := siptest.NewPhone(t, siptest.PhoneConfig{Registrar: r.Addr, Username: "ann", Password: "wrong"})
 	_, err = wrong.Call(soon(t), siptest.Options{To: "+4930123"})
 	refusedWith(t, err, sip.StatusForbidden)
 }
