@@ -1,6 +1,7 @@
 package siptest
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -137,7 +138,9 @@ func (c *Call) insist() {
 		case <-c.confirmed:
 		case <-c.ended:
 		case <-deadline.C:
-			c.finish(Ending{})
+			ctx, cancel := context.WithTimeout(context.Background(), requestTime)
+			_ = c.Bye(ctx) // the far end may well be gone
+			cancel()
 		}
 		again.Stop()
 		c.mu.Lock()
@@ -147,10 +150,17 @@ func (c *Call) insist() {
 	}
 }
 
-// AnswerTwice answers as two phones behind a forking proxy do: a second 200 with another tag follows the first.
+// AnswerTwice answers as two phones behind a forking proxy do: a second 200 with another tag follows when the first is
+// acknowledged, or 2 s after it. So it is certain which one came first.
 func (c *Call) AnswerTwice() (secondTag string, err error) {
 	if err := c.Answer(); err != nil {
 		return "", err
+	}
+	select {
+	case <-c.confirmed:
+	case <-time.After(2 * time.Second):
+	case <-c.ended:
+		return "", ErrEnded
 	}
 	other := c.response(sip.StatusOK)
 	other.To().Params.Remove("tag")

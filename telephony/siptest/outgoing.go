@@ -133,6 +133,9 @@ func (c *Call) last() *sip.Response {
 		select {
 		case res := <-c.client.Responses():
 			if !res.IsProvisional() {
+				c.mu.Lock()
+				c.status = res.StatusCode
+				c.mu.Unlock()
 				return res
 			}
 		case <-c.client.Done():

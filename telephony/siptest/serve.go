@@ -101,6 +101,10 @@ func (e *endpoint) onBye(req *sip.Request, tx sip.ServerTransaction) {
 		return
 	}
 	respond(req, tx, sip.StatusOK)
+	if !c.outgoing && c.claim() == nil {
+		// A request that still waits gets its answer all the same (RFC 3261 section 15.1.2).
+		_ = c.server.Respond(c.response(sip.StatusRequestTerminated))
+	}
 	c.finish(Ending{ByPeer: true, Method: sip.BYE, Reason: reasonHeader(req)})
 }
 

@@ -221,6 +221,7 @@ func TestByeWhileRinging(t *testing.T) {
 	must(t, out.AwaitRinging(soon(t)))
 	must(t, out.Bye(soon(t)))
 	endsByPeer(t, in, sip.BYE)
+	await(t, "the INVITE is answered as well", func() bool { return out.Status() == sip.StatusRequestTerminated })
 }
 
 func TestAnswersTwice(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,7 +109,7 @@ func (o BaresipOptions) config(dir string, port, control, media int) string {
 		"ausrc_srate 48000", "ausrc_channels 2", // all that the sine makes
 		"jitter_buffer_delay 3-20",
 		fmt.Sprintf("rtp_ports %d-%d", media, media+60),
-		"ringback_disabled yes", "menu_bell no",
+		"ringback_disabled yes", "menu_bell no", "statmode_default off",
 		"module_path /usr/lib/baresip/modules",
 		"module g711.so", "module ausine.so", "module aubridge.so", "module sndfile.so",
 		"module_tmp uuid.so", "module_tmp account.so",
@@ -295,6 +296,38 @@ func (b *Baresip) Hold(ctx context.Context) error { return b.do(ctx, "hold", "")
 
 // Resume takes the far end back.
 func (b *Baresip) Resume(ctx context.Context) error { return b.do(ctx, "resume", "") }
+
+// Digits presses keys in the current call (RFC 4733).
+func (b *Baresip) Digits(ctx context.Context, digits string) error {
+	for _, digit := range digits {
+		if err := b.do(ctx, "sndcode", string(digit)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AwaitDigits waits until it has told that these keys were pressed over there, in all its calls, and no others.
+func (b *Baresip) AwaitDigits(ctx context.Context, digits string) error {
+	told := regexp.MustCompile(`received event: '(.)' \(end=1\)`)
+	for {
+		var got strings.Builder
+		for _, m := range told.FindAllStringSubmatch(b.out.all(), -1) {
+			got.WriteString(m[1])
+		}
+		if got.String() == digits {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("baresip has the keys %q, not %q: %w", got.String(), digits, ctx.Err())
+		}
+	}
+}
+
+// Transfer sends the far end to another address (REFER, RFC 3515).
+func (b *Baresip) Transfer(ctx context.Context, uri string) error { return b.do(ctx, "transfer", uri) }
 
 func (b *Baresip) do(ctx context.Context, name, params string) error {
 	_, err := b.Command(ctx, name, params)

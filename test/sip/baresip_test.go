@@ -36,7 +36,10 @@ func TestBaresipIsCalled(t *testing.T) {
 				if _, err := b.Await(soon(t), "CALL_ESTABLISHED", 1); err != nil {
 					t.Error(err)
 				}
-				must(t, c.Digits(soon(t), "12"))
+				must(t, c.Digits(soon(t), "12#"))
+				must(t, b.AwaitDigits(soon(t), "12#"))
+				must(t, b.Digits(soon(t), "42#"))
+				must(t, c.AwaitDigits(soon(t), "42#"))
 				must(t, b.Hold(soon(t)))
 				must(t, c.AwaitPeerDirection(soon(t), siptest.SendOnly))
 				must(t, b.Resume(soon(t)))

@@ -35,12 +35,16 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.buf.Write(p)
 }
 
-// tail is the end of it.
-func (o *output) tail() string {
+func (o *output) all() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	b := o.buf.Bytes()
-	return string(b[max(0, len(b)-6000):])
+	return o.buf.String()
+}
+
+// tail is the end of it.
+func (o *output) tail() string {
+	text := o.all()
+	return text[max(0, len(text)-6000):]
 }
 
 // start runs a program in a folder until it ends, or the test does. It dies with this process.
