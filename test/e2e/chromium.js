@@ -21,13 +21,14 @@ export function chromium() {
 
 /** One running browser. */
 export class Browser {
-  static async start(name) {
+  /** `more` are further switches. */
+  static async start(name, more = []) {
     const browser = new Browser();
     browser.profile = mkdtempSync(join(tmpdir(), 'tributary-chromium-'));
     // It must not phone home: the test's traffic is the test's. The sandbox needs rights that root in a container has not.
     browser.child = spawn(name, ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run',
       '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-extensions', '--lang=en-US', '--window-size=1280,900',
-      '--remote-debugging-port=0', `--user-data-dir=${browser.profile}`, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+      ...more, '--remote-debugging-port=0', `--user-data-dir=${browser.profile}`, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
     browser.kill = () => { // with all its processes, which would go on writing into the profile
       try {
         process.kill(-browser.child.pid, 'SIGKILL');
