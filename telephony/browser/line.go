@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
@@ -48,7 +49,10 @@ func newLine(peer *Peer, o offer) (*line, error) {
 		return nil, errors.Join(fmt.Errorf("offering sound to a browser: %w", err), pc.GracefulClose())
 	}
 	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) { peer.stateOf(l, s) })
-	pc.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { peer.start(func() { l.read(t) }) })
+	pc.OnTrack(func(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
+		peer.start(func() { l.read(t) })
+		peer.start(func() { drain(r) })
+	})
 	peer.start(func() { drain(t.Sender()) })
 	return l, nil
 }
@@ -92,8 +96,11 @@ func (l *line) read(t *webrtc.TrackRemote) {
 	}
 }
 
-// drain reads the browser's reports, which nobody needs, so that they do not pile up.
-func drain(s *webrtc.RTPSender) {
+// drain reads the browser's reports: the library takes from them what its own reports tell, and nobody else needs them.
+func drain(s interface {
+	Read(b []byte) (int, interceptor.Attributes, error)
+},
+) {
 	buf := make([]byte, 2048)
 	for {
 		if _, _, err := s.Read(buf); err != nil {

@@ -407,6 +407,9 @@ func TestAnswerOfAnOffer(t *testing.T) {
 	if got := strings.Join(sound.MediaName.Formats, " "); got != "8 110" {
 		t.Errorf("formats %s", got)
 	}
+	if _, ok := sound.Attribute("extmap"); ok {
+		t.Error("the answer takes header extensions, for which sound has no use")
+	}
 	port := peers.Addresses()[0].(*net.UDPAddr).Port
 	candidates := 0
 	for _, a := range sound.Attributes {

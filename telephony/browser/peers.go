@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
 
 	"tributary/channels/voice"
@@ -147,7 +148,12 @@ func newAPI(cfg Config, mux ice.UDPMux) (*webrtc.API, error) {
 			return nil, fmt.Errorf("advertising %s: %w", cfg.Advertise, err)
 		}
 	}
-	return webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(s)), nil
+	// Of all that the library would do to packets, a browser needs the reports alone: from them it knows loss and delay.
+	reports := &interceptor.Registry{}
+	if err := webrtc.ConfigureRTCPReports(reports); err != nil {
+		return nil, fmt.Errorf("setting up reports: %w", err)
+	}
+	return webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(s), webrtc.WithInterceptorRegistry(reports)), nil
 }
 
 func codec(c media.Codec) webrtc.RTPCodecParameters {

@@ -87,6 +87,24 @@ func (g *Gate) dial(ctx context.Context, d *door, r route, o Outgoing, used *acc
 	if d.tp.Pool(r.network) == nil || r.network == "WS" || r.network == "WSS" {
 		return nil, fmt.Errorf("%s: %w", r.network, errNoSuch)
 	}
+	x, err := g.newOutbound(d, r, o, used)
+	if err != nil {
+		return nil, err
+	}
+	if !g.enter(x, nil) {
+		return nil, errors.New("the gate is closed")
+	}
+	x.post(func() { x.call(o, nil) })
+	stop := context.AfterFunc(ctx, func() { x.post(x.expire) })
+	g.begin(func() {
+		<-x.done
+		stop()
+	})
+	return x, nil
+}
+
+// newOutbound makes the dialog of an INVITE of ours: RFC 3261 section 12.1.2, before the answer.
+func (g *Gate) newOutbound(d *door, r route, o Outgoing, used *account) (*dialog, error) {
 	x := g.newDialog(d)
 	x.outbound, x.state, x.used, x.route, x.network = true, calling, used, r, r.network
 	x.callID = random() + random() + "@" + d.host
@@ -106,15 +124,6 @@ func (g *Gate) dial(ctx context.Context, d *door, r route, o Outgoing, used *acc
 	x.remote = address{uri: r.target}
 	x.session.minimum = g.cfg.Limits.MinSession
 	x.body = slices.Clone(o.SDP)
-	if !g.enter(x, nil) {
-		return nil, errors.New("the gate is closed")
-	}
-	x.post(func() { x.call(o, nil) })
-	stop := context.AfterFunc(ctx, func() { x.post(x.expire) })
-	g.begin(func() {
-		<-x.done
-		stop()
-	})
 	return x, nil
 }
 

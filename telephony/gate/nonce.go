@@ -3,6 +3,7 @@ package gate
 import (
 	"crypto/hmac"
 	"crypto/md5"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -64,11 +65,13 @@ func newAuth(secret []byte, now func() time.Time) *auth {
 	return a
 }
 
-// nonce is eight bytes of time and sixteen of proof.
+// nonce is eight bytes of time, eight of chance (two phones behind one address may ask in the same moment) and sixteen of
+// proof.
 func (a *auth) nonce(ip netip.Addr) string {
-	var b [24]byte
+	var b [32]byte
 	binary.BigEndian.PutUint64(b[:8], uint64(a.now().UnixMilli()))
-	copy(b[8:], a.proof(b[:8], ip))
+	rand.Read(b[8:16])
+	copy(b[16:], a.proof(b[:16], ip))
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
@@ -82,7 +85,7 @@ func (a *auth) proof(at []byte, ip netip.Addr) []byte {
 // check says whether a nonce is one that we gave to that address, and whether it is still good.
 func (a *auth) check(nonce string, ip netip.Addr) (known, fresh bool) {
 	b, err := base64.RawURLEncoding.DecodeString(nonce)
-	if err != nil || len(b) != 24 || !hmac.Equal(b[8:], a.proof(b[:8], ip)) {
+	if err != nil || len(b) != 32 || !hmac.Equal(b[16:], a.proof(b[:16], ip)) {
 		return false, false
 	}
 	age := a.now().Sub(time.UnixMilli(int64(binary.BigEndian.Uint64(b[:8]))))

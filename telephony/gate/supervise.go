@@ -46,6 +46,9 @@ func (l *listener) bind(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("listen: %w", err)
 		}
+		if u, ok := c.(*net.UDPConn); ok {
+			_ = u.SetReadBuffer(4 << 20) // as far as the system allows it
+		}
 		l.packets = newPackets(c, l.d)
 		return l.keep(c, addrPort(c.LocalAddr()))
 	}

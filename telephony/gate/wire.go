@@ -115,12 +115,12 @@ func scan(data []byte) (*message, *fault) {
 // scanStart reads the first line: section 7.1 and 7.2. Exactly one blank parts its words.
 func (m *message) scanStart(line string) *fault {
 	if rest, ok := cutFold(line, "SIP/2.0 "); ok {
-		code, _, _ := strings.Cut(rest, " ")
+		code, reason, _ := strings.Cut(rest, " ")
 		n, err := strconv.Atoi(code)
 		if err != nil || len(code) != 3 || n < 100 || n > 699 {
 			return nil // nobody answers a response
 		}
-		m.status, m.start = n, "SIP/2.0 "+rest
+		m.status, m.start = n, "SIP/2.0 "+code+" "+reason
 		return nil
 	}
 	words := strings.Fields(line)

@@ -440,6 +440,20 @@ func (p *peer) answer(m *message, code int, tag, body string, fields ...string) 
 	p.send(strings.Join(lines, "\r\n") + "\r\n\r\n" + body)
 }
 
+// alive asks until it is answered: a datagram may be lost where many come at once.
+func (p *peer) alive() {
+	p.t.Helper()
+	until(p.t, "OPTIONS is answered", func() bool {
+		p.ask(ask{method: "OPTIONS", seq: 1})
+		select {
+		case m := <-p.in:
+			return m.status == 200
+		case <-time.After(500 * time.Millisecond):
+			return false
+		}
+	})
+}
+
 const (
 	offerSDP  = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 	answerSDP = "v=0\r\no=- 2 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 5000 RTP/AVP 0\r\n"
