@@ -21,9 +21,6 @@ func (a alive) serves(agentID gid.ID, kind string) bool {
 	return a.socket[agentID] || a.phone[agentID] && isCall(kind)
 }
 
-// any reports whether an agent can be reached at all.
-func (a alive) any(agentID gid.ID) bool { return a.socket[agentID] || a.phone[agentID] }
-
 // kinds is what the router is told: the entry "" holds for every kind that has none of its own.
 func (a alive) kinds(agentID gid.ID) map[string]bool {
 	out := map[string]bool{"": a.socket[agentID]}
