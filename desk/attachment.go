@@ -24,7 +24,7 @@ const (
 	MaxUpload  = 25 << 20
 	uploadLife = 15 * time.Minute // of a signed address
 	linkLife   = 5 * time.Minute
-	unusedLife = time.Hour // a file that belongs to no message
+	unusedLife = time.Hour // a file that belongs to no message and no prompt
 
 	fetchTimeout = 2 * time.Minute
 	// sendTimeout is for the slowest kind: a mail server may take ten minutes for its last word (RFC 5321, 4.5.3.2.6). Kinds
@@ -271,16 +271,16 @@ func (d *Desk) fetchDead(ctx context.Context, tx *ent.Tx, c *jobs.Claim, cause e
 	})
 }
 
-// SweepUploads deletes files that were put up and belong to no message.
+// SweepUploads deletes files that were put up and belong to no message and no prompt.
 func (d *Desk) SweepUploads(ctx context.Context) error {
 	global := within(viewer.Global(ctx))
-	old, err := d.db.Attachment.Query().Where(attachment.MessageIDIsNil(), attachment.CreatedAtLT(d.now().Add(-unusedLife))).Limit(100).All(global)
+	old, err := d.db.Attachment.Query().Where(attachment.MessageIDIsNil(), unprompted(), attachment.CreatedAtLT(d.now().Add(-unusedLife))).Limit(100).All(global)
 	if err != nil {
 		return fmt.Errorf("read unused files: %w", err)
 	}
 	for _, a := range old {
 		// The row goes first: a file without a row is waste, a row without its file a lie.
-		n, err := d.db.Attachment.Delete().Where(attachment.ID(a.ID), attachment.MessageIDIsNil()).Exec(global)
+		n, err := d.db.Attachment.Delete().Where(attachment.ID(a.ID), attachment.MessageIDIsNil(), unprompted()).Exec(global)
 		if err != nil {
 			return fmt.Errorf("delete attachment: %w", err)
 		}

@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"tributary/channels"
+	"tributary/channels/voice"
 	"tributary/ent"
 	"tributary/ent/channel"
 	"tributary/ent/queue"
 	"tributary/internal/crypt"
 	"tributary/internal/gid"
+	"tributary/internal/opt"
 	"tributary/internal/viewer"
 )
 
@@ -81,22 +83,26 @@ func (d *Desk) WebhookURL(row *ent.Channel) (string, error) {
 	return d.PublicURL + "/hooks/" + row.Kind + "/" + row.ID.String() + "/" + string(secret), nil
 }
 
-// checkConfig lets the kind read its configuration; what is wrong names its member. It tells whether such a channel is
-// a surface of our own.
-func (d *Desk) checkConfig(k channels.Kind, raw json.RawMessage, secrets secretSet) (surface bool, err error) {
+// sort is what the core must know of a channel when it is written: whether it is a surface of our own, and whether it is
+// a line with calls.
+type sort struct{ surface, line bool }
+
+// checkConfig lets the kind read its configuration; what is wrong names its member.
+func (d *Desk) checkConfig(k channels.Kind, raw json.RawMessage, secrets secretSet) (s sort, err error) {
 	cfg, err := channels.DecodeConfig(k, raw, secrets.valid(d.now()))
 	if err == nil {
 		var ch channels.Channel
 		if ch, err = k.Open(cfg, d.Host); err == nil {
-			_, surface = ch.(channels.Surface)
-			return surface, ch.Close()
+			_, s.surface = ch.(channels.Surface)
+			_, s.line = ch.(voice.Line)
+			return s, ch.Close()
 		}
 	}
 	var f *channels.FieldError
 	if errors.As(err, &f) {
-		return false, refuse(Invalid, f.Error(), "input", "config", f.Field)
+		return s, refuse(Invalid, f.Error(), "input", "config", f.Field)
 	}
-	return false, refuse(Invalid, err.Error(), "input", "config")
+	return s, refuse(Invalid, err.Error(), "input", "config")
 }
 
 // bounds of how long contacts join and threads reopen.
@@ -135,7 +141,7 @@ func (d *Desk) CreateChannel(ctx context.Context, in ChannelCreateInput, key *st
 	for _, s := range in.Secrets {
 		secrets[s.Name] = secretValue{Value: s.Value, SetAt: d.now()}
 	}
-	surface, err := d.checkConfig(k, in.Config, secrets)
+	s, err := d.checkConfig(k, in.Config, secrets)
 	if err != nil {
 		return gid.ID{}, err
 	}
@@ -143,10 +149,10 @@ func (d *Desk) CreateChannel(ctx context.Context, in ChannelCreateInput, key *st
 		if there, err := w.tx.Channel.Query().Where(channel.Name(name)).Exist(ctx); err != nil || there {
 			return gid.ID{}, orDuplicate(err, "a channel of this name exists", "input", "name")
 		}
-		if err := w.queueExists(ctx, in.QueueID); err != nil {
+		if err := firstError(w.queueExists(ctx, in.QueueID), w.carriesFlow(ctx, in.FlowID, s.line)); err != nil {
 			return gid.ID{}, err
 		}
-		return w.writeChannel(ctx, k.Name, name, surface, in, secrets)
+		return w.writeChannel(ctx, k.Name, name, s.surface, in, secrets)
 	})
 }
 
@@ -184,7 +190,7 @@ func (w *work) writeChannel(ctx context.Context, kind, name string, surface bool
 	if len(config) == 0 || string(config) == "null" {
 		config = json.RawMessage("{}")
 	}
-	row := w.tx.Channel.Create().SetID(id).SetKind(kind).SetName(name).SetConfig(config).SetSecrets(sealed).SetHookSecret(sealedHook).SetNillableQueueID(in.QueueID).
+	row := w.tx.Channel.Create().SetID(id).SetKind(kind).SetName(name).SetConfig(config).SetSecrets(sealed).SetHookSecret(sealedHook).SetNillableQueueID(in.QueueID).SetNillableFlowID(in.FlowID).
 		SetNillableLocale(in.Locale).SetJoinOpen(deref(in.JoinOpen, joinOpen(kind))).SetJoinWithinHours(deref(in.JoinWithinHours, 72)).
 		SetReopenWithinDays(deref(in.ReopenWithinDays, 14)).SetCreatedAt(w.at)
 	if surface {
@@ -235,9 +241,29 @@ func (d *Desk) UpdateChannel(ctx context.Context, id gid.ID, in ChannelUpdateInp
 				u.ClearQueueID()
 			}
 		}
+		if err := w.flowChange(ctx, c, u, in.FlowID); err != nil {
+			return err
+		}
 		u.SetNillableJoinOpen(in.JoinOpen).SetNillableJoinWithinHours(in.JoinWithinHours).SetNillableReopenWithinDays(in.ReopenWithinDays)
 		return nil
 	})
+}
+
+// flowChange sets or clears the flow of a channel.
+func (w *work) flowChange(ctx context.Context, c *ent.Channel, u *ent.ChannelUpdateOne, to opt.ID) error {
+	switch {
+	case !to.Set:
+		return nil
+	case to.V == nil:
+		u.ClearFlowID()
+		return nil
+	}
+	o, err := w.runningChannel(ctx, c)
+	if err != nil {
+		return refuse(ChannelUnavailable, "the channel's settings do not work", "input", "flowId")
+	}
+	u.SetFlowID(*to.V)
+	return w.carriesFlow(ctx, to.V, o.line() != nil)
 }
 
 // SetChannelSecret sets a secret; the one before it stays valid for a while.

@@ -44,6 +44,8 @@ type Config struct {
 	Node string
 	// PublicURL is how the world reaches us, without a trailing slash.
 	PublicURL string
+	// PhoneRegistrar is where desk phones register, as host:port; empty: nowhere.
+	PhoneRegistrar string
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 	// OfferLease names the lease under which routing decisions are committed.
@@ -206,6 +208,12 @@ func (o *opened) liveness() channels.Liveness {
 		return c.Live()
 	}
 	return o.kind.Live
+}
+
+// sends reports whether messages can be written by the channel.
+func (o *opened) sends() bool {
+	_, ok := o.channel.(channels.Sender)
+	return ok || o.surface()
 }
 
 // surface reports whether the kind has no provider: sending is committing.

@@ -58,8 +58,8 @@ func (d *Desk) Begin(ctx context.Context) (*First, error) {
 // firstSite makes a channel of the first kind that is a surface of our own and needs no settings.
 func (d *Desk) firstSite(ctx context.Context) (string, error) {
 	for _, k := range channels.Kinds() {
-		surface, err := d.checkConfig(k, json.RawMessage("{}"), secretSet{})
-		if err != nil || !surface {
+		s, err := d.checkConfig(k, json.RawMessage("{}"), secretSet{})
+		if err != nil || !s.surface {
 			continue
 		}
 		id, err := d.CreateChannel(ctx, ChannelCreateInput{Kind: k.Name, Name: "Website", Config: json.RawMessage("{}")}, nil)

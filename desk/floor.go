@@ -284,7 +284,7 @@ func (f *Floor) agents(ctx context.Context, ids []gid.ID) ([]router.Agent, error
 	if err != nil {
 		return nil, fmt.Errorf("read agents: %w", err)
 	}
-	live, err := f.d.liveAgents(ctx, f.d.db, ids...)
+	live, err := f.d.aliveAgents(ctx, f.d.db, ids...)
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +301,7 @@ func (f *Floor) agents(ctx context.Context, ids []gid.ID) ([]router.Agent, error
 		if a.Edges.Load == nil || a.Edges.CapacityProfile == nil {
 			continue
 		}
-		out = append(out, asRouterAgent(a, queues, live[a.ID], pending[a.ID]))
+		out = append(out, asRouterAgent(a, queues, live.kinds(a.ID), pending[a.ID]))
 	}
 	return out, nil
 }
@@ -322,10 +322,10 @@ func (f *Floor) pending(ctx context.Context, ids []gid.ID) (map[gid.ID]int, erro
 	return out, nil
 }
 
-func asRouterAgent(a *ent.Agent, queues []*ent.Queue, live bool, pending int) router.Agent {
+func asRouterAgent(a *ent.Agent, queues []*ent.Queue, live map[string]bool, pending int) router.Agent {
 	l, p := a.Edges.Load, a.Edges.CapacityProfile
 	out := router.Agent{
-		ID: router.ID(a.ID), Workspace: router.ID(a.WorkspaceID), Live: map[string]bool{"": live}, Units: p.Units, Used: l.Used, UsedBy: l.UsedBy,
+		ID: router.ID(a.ID), Workspace: router.ID(a.WorkspaceID), Live: live, Units: p.Units, Used: l.Used, UsedBy: l.UsedBy,
 		Limits: map[string]router.Limit{}, Pending: pending, IdleSince: l.IdleSince, LoadVersion: l.Version,
 	}
 	if s := a.Edges.Status; s != nil {

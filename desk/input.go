@@ -9,6 +9,7 @@ import (
 	"tributary/ent/conversation"
 	"tributary/ent/interaction"
 	"tributary/ent/message"
+	"tributary/ent/queue"
 	"tributary/internal/gid"
 	"tributary/internal/opt"
 	"tributary/internal/viewer"
@@ -173,6 +174,9 @@ type (
 		OfferSeconds, WrapUpSeconds, StickySeconds, PauseAfterReplySeconds, SilentAfterSeconds, BreakAfterMisses *int
 		Restricted                                                                                               *bool
 		Needs                                                                                                    []SkillNeedInput
+		RingSeconds                                                                                              *int
+		Recording                                                                                                *queue.Recording
+		WaitingPromptID                                                                                          *gid.ID
 	}
 	// QueueUpdateInput changes a queue.
 	QueueUpdateInput struct {
@@ -183,6 +187,9 @@ type (
 		PauseAfterReplySeconds, SilentAfterSeconds                   opt.Int
 		Restricted                                                   *bool
 		Needs                                                        *[]SkillNeedInput
+		RingSeconds                                                  *int
+		Recording                                                    *queue.Recording
+		WaitingPromptID                                              opt.ID
 	}
 	// SecretInput is a channel's secret.
 	SecretInput struct {
@@ -194,7 +201,7 @@ type (
 		Kind, Name                        string
 		Config                            json.RawMessage
 		Secrets                           []SecretInput
-		QueueID                           *gid.ID
+		QueueID, FlowID                   *gid.ID
 		Locale                            *string
 		JoinOpen                          *bool
 		JoinWithinHours, ReopenWithinDays *int
@@ -203,7 +210,7 @@ type (
 	ChannelUpdateInput struct {
 		Name                              *string
 		Config                            json.RawMessage
-		QueueID                           opt.ID
+		QueueID, FlowID                   opt.ID
 		JoinOpen                          *bool
 		JoinWithinHours, ReopenWithinDays *int
 	}

@@ -378,7 +378,7 @@ func (d *Desk) takeAll(ctx context.Context, c *jobs.Claim) error {
 	if err := c.Decode(&args); err != nil {
 		return jobs.Permanent(err)
 	}
-	return d.agentLost(ctx, args.Agent, "the agent was switched off")
+	return d.agentLost(ctx, args.Agent, "the agent was switched off", callsGo)
 }
 
 // invitationLife is how long an invitation can be accepted.

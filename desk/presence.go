@@ -208,11 +208,11 @@ func (d *Desk) Recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("recover presence: %w", err)
 	}
-	return nil
+	return d.recoverPhones(ctx)
 }
 
 // Sweep finds what time has changed: connections whose node died, agents who are lost, offers of the gone. It runs under
-// a lease, once a second, and costs one query when there is nothing.
+// a lease, once a second, and costs a query for each sort of lease when there is nothing.
 func (d *Desk) Sweep(ctx context.Context) error {
 	global := within(viewer.Global(ctx))
 	old := d.now().Add(-LostAfter)
@@ -225,7 +225,7 @@ func (d *Desk) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return d.sweepPhones(global)
 }
 
 // sweepOne ends a lease that nobody renewed. If it was the subject's last one, the subject is lost: his work goes first,
@@ -237,7 +237,15 @@ func (d *Desk) sweepOne(ctx context.Context, p *ent.Presence, old time.Time) err
 	}
 	isAgent := p.SubjectID.Kind() == gid.Agent
 	if !others && isAgent {
-		if err := d.agentLost(ctx, p.SubjectID, "the agent was lost"); err != nil {
+		a, err := d.aliveAgents(ctx, d.db, p.SubjectID)
+		if err != nil {
+			return err
+		}
+		left := callsTalk
+		if a.phone[p.SubjectID] {
+			left = callsStay
+		}
+		if err := d.agentLost(ctx, p.SubjectID, "the agent was lost", left); err != nil {
 			return err
 		}
 	}
@@ -257,8 +265,8 @@ func (d *Desk) sweepOne(ctx context.Context, p *ent.Presence, old time.Time) err
 }
 
 // agentLost returns an agent's work: offers at once, what he serves with its age and raised priority. Each in a
-// transaction of its own: much work is returned without a long lock.
-func (d *Desk) agentLost(ctx context.Context, agentID gid.ID, why string) error {
+// transaction of its own: much work is returned without a long lock. What stays of his calls, c says.
+func (d *Desk) agentLost(ctx context.Context, agentID gid.ID, why string, c calls) error {
 	ids, err := d.db.Interaction.Query().Where(interaction.Or(
 		interaction.And(interaction.AgentID(agentID), interaction.StateIn(interaction.StateACTIVE, interaction.StateWRAP_UP)),
 		interaction.HasOpenOfferWith(offer.AgentID(agentID), offer.StateEQ(offer.StatePENDING)),
@@ -267,7 +275,7 @@ func (d *Desk) agentLost(ctx context.Context, agentID gid.ID, why string) error 
 		return fmt.Errorf("read the agent's work: %w", err)
 	}
 	for _, id := range ids {
-		if err := d.do(ctx, nil, func(ctx context.Context, w *work) error { return w.takeFrom(ctx, agentID, id, why) }); err != nil {
+		if err := d.do(ctx, nil, func(ctx context.Context, w *work) error { return w.takeFrom(ctx, agentID, id, why, c) }); err != nil {
 			return err
 		}
 	}
@@ -275,9 +283,12 @@ func (d *Desk) agentLost(ctx context.Context, agentID gid.ID, why string) error 
 }
 
 // takeFrom returns one interaction of an agent, if it is still his.
-func (w *work) takeFrom(ctx context.Context, agentID, id gid.ID, why string) error {
+func (w *work) takeFrom(ctx context.Context, agentID, id gid.ID, why string, left calls) error {
 	c, i, err := w.lockInteraction(ctx, id)
 	if err != nil {
+		return err
+	}
+	if stays, err := w.staysWith(ctx, i, agentID, left); stays || err != nil {
 		return err
 	}
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"tributary/channels/voice"
 	"tributary/ent"
 	"tributary/ent/channel"
 	"tributary/ent/interaction"
@@ -80,6 +81,13 @@ func (w *work) queueFree(ctx context.Context, q *ent.Queue) error {
 	}
 	if !ent.IsNotFound(err) {
 		return fmt.Errorf("read channels: %w", err)
+	}
+	f, err := w.publishedUser(ctx, func(n voice.Node) bool { return n.Queue == voice.ID(id.String()) })
+	if err != nil {
+		return err
+	}
+	if f != nil {
+		return inUse(fmt.Sprintf("the published flow %q hands over to this queue", f.Name), f.ID)
 	}
 	ws, err := w.tx.Workspace.Query().Where(workspace.DefaultQueueID(id)).FirstID(ctx)
 	if err == nil {

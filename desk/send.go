@@ -173,10 +173,14 @@ func (w *work) outbound(ctx context.Context, c *ent.Conversation, i *ent.Interac
 	return m, err
 }
 
+func errNoAddress() *Refusal {
+	return refuse(IdentityUnreachable, "there is no address to send to", "interactionId")
+}
+
 // wayOut is the interaction's channel, running and able to carry the text.
 func (w *work) wayOut(ctx context.Context, i *ent.Interaction, text string) (*ent.Channel, *opened, error) {
-	if i.ChannelID == nil || i.IdentityID == nil {
-		return nil, nil, refuse(IdentityUnreachable, "there is no address to send to", "interactionId")
+	if i.ChannelID == nil {
+		return nil, nil, errNoAddress()
 	}
 	ch, err := w.tx.Channel.Get(ctx, *i.ChannelID)
 	if err != nil {
@@ -185,6 +189,12 @@ func (w *work) wayOut(ctx context.Context, i *ent.Interaction, text string) (*en
 	o, err := w.runningChannel(ctx, ch)
 	if err != nil {
 		return nil, nil, refuse(ChannelUnavailable, "the channel's settings do not work", "interactionId")
+	}
+	if !o.sends() {
+		return nil, nil, refuse(NotSupported, "nothing can be written by this channel", "interactionId")
+	}
+	if i.IdentityID == nil {
+		return nil, nil, errNoAddress()
 	}
 	if l := o.capabilities().MaxText; !l.Allows(text) {
 		return nil, nil, refuse(TooLong, fmt.Sprintf("this channel carries at most %d %s", l.Max, l.Unit), "input", "text")

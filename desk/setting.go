@@ -24,7 +24,7 @@ import (
 // bounds of a queue's numbers, in seconds but for misses.
 var queueBounds = map[string][2]int{
 	"offerSeconds": {1, 600}, "wrapUpSeconds": {0, 3600}, "stickySeconds": {0, 86400}, "breakAfterMisses": {0, 100},
-	"pauseAfterReplySeconds": {1, 30 * 86400}, "silentAfterSeconds": {1, 30 * 86400},
+	"pauseAfterReplySeconds": {1, 30 * 86400}, "silentAfterSeconds": {1, 30 * 86400}, "ringSeconds": {5, 120},
 }
 
 func inBounds(n *int, field string) error {
@@ -53,7 +53,8 @@ func (d *Desk) CreateQueue(ctx context.Context, in QueueCreateInput, key *string
 		return gid.ID{}, err
 	}
 	err = firstError(inBounds(in.OfferSeconds, "offerSeconds"), inBounds(in.WrapUpSeconds, "wrapUpSeconds"), inBounds(in.StickySeconds, "stickySeconds"),
-		inBounds(in.BreakAfterMisses, "breakAfterMisses"), inBounds(in.PauseAfterReplySeconds, "pauseAfterReplySeconds"), inBounds(in.SilentAfterSeconds, "silentAfterSeconds"))
+		inBounds(in.BreakAfterMisses, "breakAfterMisses"), inBounds(in.PauseAfterReplySeconds, "pauseAfterReplySeconds"), inBounds(in.SilentAfterSeconds, "silentAfterSeconds"),
+		inBounds(in.RingSeconds, "ringSeconds"))
 	if err != nil {
 		return gid.ID{}, err
 	}
@@ -61,7 +62,7 @@ func (d *Desk) CreateQueue(ctx context.Context, in QueueCreateInput, key *string
 		if there, err := w.tx.Queue.Query().Where(queue.Name(name)).Exist(ctx); err != nil || there {
 			return gid.ID{}, orDuplicate(err, "a queue of this name exists", "input", "name")
 		}
-		if err := w.teamExists(ctx, in.TeamID); err != nil {
+		if err := firstError(w.teamExists(ctx, in.TeamID), w.promptExists(ctx, in.WaitingPromptID)); err != nil {
 			return gid.ID{}, err
 		}
 		if in.TeamID == nil && deref(in.Restricted, false) {
@@ -69,7 +70,8 @@ func (d *Desk) CreateQueue(ctx context.Context, in QueueCreateInput, key *string
 		}
 		q, err := w.tx.Queue.Create().SetName(name).SetNillableDescription(in.Description).SetNillableTeamID(in.TeamID).SetNillableOfferSeconds(in.OfferSeconds).
 			SetNillableWrapUpSeconds(in.WrapUpSeconds).SetNillableStickySeconds(in.StickySeconds).SetNillablePauseAfterReplySeconds(in.PauseAfterReplySeconds).
-			SetNillableSilentAfterSeconds(in.SilentAfterSeconds).SetNillableBreakAfterMisses(in.BreakAfterMisses).SetNillableRestricted(in.Restricted).SetCreatedAt(w.at).Save(ctx)
+			SetNillableSilentAfterSeconds(in.SilentAfterSeconds).SetNillableBreakAfterMisses(in.BreakAfterMisses).SetNillableRestricted(in.Restricted).
+			SetNillableRingSeconds(in.RingSeconds).SetNillableRecording(in.Recording).SetNillableWaitingPromptID(in.WaitingPromptID).SetCreatedAt(w.at).Save(ctx)
 		if err != nil {
 			return gid.ID{}, fmt.Errorf("write queue: %w", err)
 		}
@@ -108,7 +110,8 @@ func (d *Desk) UpdateQueue(ctx context.Context, id gid.ID, in QueueUpdateInput, 
 		return gid.ID{}, err
 	}
 	err := firstError(inBounds(in.OfferSeconds, "offerSeconds"), inBounds(in.WrapUpSeconds, "wrapUpSeconds"), inBounds(in.StickySeconds, "stickySeconds"),
-		inBounds(in.BreakAfterMisses, "breakAfterMisses"), inBounds(in.PauseAfterReplySeconds.V, "pauseAfterReplySeconds"), inBounds(in.SilentAfterSeconds.V, "silentAfterSeconds"))
+		inBounds(in.BreakAfterMisses, "breakAfterMisses"), inBounds(in.PauseAfterReplySeconds.V, "pauseAfterReplySeconds"), inBounds(in.SilentAfterSeconds.V, "silentAfterSeconds"),
+		inBounds(in.RingSeconds, "ringSeconds"))
 	if err != nil {
 		return gid.ID{}, err
 	}
@@ -192,7 +195,20 @@ func (w *work) queueChanges(ctx context.Context, u *ent.QueueUpdateOne, id gid.I
 			u.ClearSilentAfterSeconds()
 		}
 	}
-	return nil
+	return w.callChanges(ctx, u, in)
+}
+
+// callChanges are those of a queue's calls.
+func (w *work) callChanges(ctx context.Context, u *ent.QueueUpdateOne, in QueueUpdateInput) error {
+	u.SetNillableRingSeconds(in.RingSeconds).SetNillableRecording(in.Recording)
+	if !in.WaitingPromptID.Set {
+		return nil
+	}
+	u.SetNillableWaitingPromptID(in.WaitingPromptID.V)
+	if in.WaitingPromptID.V == nil {
+		u.ClearWaitingPromptID()
+	}
+	return w.promptExists(ctx, in.WaitingPromptID.V)
 }
 
 // CreateApp makes an app.

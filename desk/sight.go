@@ -37,6 +37,7 @@ var scopeOf = map[string]viewer.Scope{
 	ent.TypeRoutingDecision: viewer.RoutingRead, ent.TypeChannel: viewer.ConversationRead,
 	ent.TypeSkill: viewer.Self, ent.TypeAgentSkill: viewer.Self, ent.TypeSkillNeed: viewer.Self, ent.TypeStatusReason: viewer.Self,
 	ent.TypeJob: viewer.ChannelRead, ent.TypeRawInbound: viewer.ChannelRead,
+	ent.TypeAgentPhone: viewer.Self, ent.TypeFlow: viewer.RoutingRead, ent.TypeFlowVersion: viewer.RoutingRead, ent.TypePrompt: viewer.RoutingRead,
 }
 
 // sight registers scope and reach on the client (MODEL 6): one predicate for lists, counts, nodes and edges.

@@ -227,11 +227,11 @@ func (w *work) mayTake(ctx context.Context, i *ent.Interaction, taker gid.ID) er
 	if err := w.takesOffers(ctx, taker); err != nil {
 		return fieldTo(err, "input", "agentId")
 	}
-	live, err := w.liveAgents(ctx, w.tx.Client(), taker)
+	live, err := w.aliveAgents(ctx, w.tx.Client(), taker)
 	if err != nil {
 		return err
 	}
-	if !live[taker] {
+	if !live.serves(taker, i.ChannelKind) {
 		return refuse(CapacityFull, "the agent is not connected", "input", "agentId")
 	}
 	v, err := w.viewerOfAgent(ctx, w.tx.Client(), taker)

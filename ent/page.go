@@ -1269,11 +1269,16 @@ func (q *AgentPhoneQuery) collect(ctx context.Context, oc *graphql.OperationCont
 			cols = append(cols, agentphone.FieldHa1)
 		case "preferred":
 			cols = append(cols, agentphone.FieldPreferred)
+		case "registered":
+			cols = append(cols, "agent_id")
+		case "userAgent":
+			cols = append(cols, "agent_id")
 		case "id", "__typename":
 		default:
 			every = true
 		}
 	}
+	cols = append(cols, "agent_id")
 	for name, at := range edges {
 		switch name, alias, _ := strings.Cut(name, ":"); name {
 		case "agent":
@@ -1599,6 +1604,8 @@ func (q *AgentStatusQuery) collect(ctx context.Context, oc *graphql.OperationCon
 			cols = append(cols, agentstatus.FieldSince)
 		case "endedAt":
 			cols = append(cols, agentstatus.FieldEndedAt)
+		case "live":
+			cols = append(cols, "agent_id", "ended_at")
 		case "id", "__typename":
 		default:
 			every = true
@@ -5931,6 +5938,12 @@ func (q *FlowVersionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 			cols = append(cols, flowversion.FieldCreatedAt)
 		case "publishedAt":
 			cols = append(cols, flowversion.FieldPublishedAt)
+		case "nodes":
+			cols = append(cols, "document")
+		case "problems":
+			cols = append(cols, "document")
+		case "startKey":
+			cols = append(cols, "document")
 		case "id", "__typename":
 		default:
 			every = true
@@ -9823,6 +9836,8 @@ func (q *PromptQuery) collect(ctx context.Context, oc *graphql.OperationContext,
 			cols = append(cols, prompt.FieldAttachmentID)
 		case "seconds":
 			cols = append(cols, prompt.FieldSeconds)
+		case "url":
+			cols = append(cols, "attachment_id")
 		case "id", "__typename":
 		default:
 			every = true

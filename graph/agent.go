@@ -27,6 +27,11 @@ func (r *agentResolver) Capacity(ctx context.Context, obj *ent.Agent) ([]*model.
 	return capacityOf(ctx, obj)
 }
 
+// Live is the resolver for the live field.
+func (r *agentStatusResolver) Live(ctx context.Context, obj *ent.AgentStatus) (bool, error) {
+	return r.alive(ctx, obj)
+}
+
 // AgentCreate is the resolver for the agentCreate field.
 func (r *mutationResolver) AgentCreate(ctx context.Context, input desk.AgentCreateInput, idempotencyKey *string) (*model.AgentCreatePayload, error) {
 	id, err := r.Desk.CreateAgent(ctx, input, idempotencyKey)
@@ -123,4 +128,10 @@ func (r *queryResolver) CapacityProfiles(ctx context.Context, first *int, after 
 // Agent returns exec.AgentResolver implementation.
 func (r *Resolver) Agent() exec.AgentResolver { return &agentResolver{r} }
 
-type agentResolver struct{ *Resolver }
+// AgentStatus returns exec.AgentStatusResolver implementation.
+func (r *Resolver) AgentStatus() exec.AgentStatusResolver { return &agentStatusResolver{r} }
+
+type (
+	agentResolver       struct{ *Resolver }
+	agentStatusResolver struct{ *Resolver }
+)

@@ -63,6 +63,9 @@ func (r *Resolver) health(ctx context.Context, c *ent.Channel) (*model.ChannelHe
 const (
 	backlogMemo = "tributary.backlogs"
 	pullsMemo   = "tributary.pulls"
+	phonesMemo  = "tributary.phones"
+	aliveMemo   = "tributary.alive"
+	targetsMemo = "tributary.targets"
 )
 
 // backlog of a channel. A query counts those of all channels once, however many it shows; mutations and streams, which
@@ -94,4 +97,27 @@ func once[T any](ctx context.Context, r *Resolver, memo string, ask func(context
 	}
 	r.backlogs.Unlock()
 	return all()
+}
+
+// registration is what a phone calls itself, and whether it is registered. A query reads those of all phones once; streams
+// read the one that they show.
+func (r *Resolver) registration(ctx context.Context, id gid.ID) (name string, registered bool, err error) {
+	if !inQuery(ctx) {
+		return r.Desk.RegisteredPhone(ctx, id)
+	}
+	all, err := once(ctx, r, phonesMemo, r.Desk.RegisteredPhones)
+	name, registered = all[id]
+	return name, registered, err
+}
+
+// alive reports whether the agent of a status can be reached now; a status that has ended tells nothing of now.
+func (r *Resolver) alive(ctx context.Context, s *ent.AgentStatus) (bool, error) {
+	if s.EndedAt != nil {
+		return false, nil
+	}
+	if !inQuery(ctx) {
+		return r.Desk.AgentAlive(ctx, s.AgentID)
+	}
+	all, err := once(ctx, r, aliveMemo, r.Desk.AgentsAlive)
+	return all[s.AgentID], err
 }

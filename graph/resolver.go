@@ -127,6 +127,14 @@ func (r *Resolver) node(ctx context.Context, id gid.ID, path ...string) (ent.Nod
 		return noder(one(ctx, d.Skill, id, path...))
 	case gid.StatusReason:
 		return noder(one(ctx, d.StatusReason, id, path...))
+	case gid.AgentPhone:
+		return noder(one(ctx, d.AgentPhone, id, path...))
+	case gid.Flow:
+		return noder(one(ctx, d.Flow, id, path...))
+	case gid.FlowVersion:
+		return noder(one(ctx, d.FlowVersion, id, path...))
+	case gid.Prompt:
+		return noder(one(ctx, d.Prompt, id, path...))
 	}
 	return r.matter(ctx, id, path...)
 }

@@ -183,7 +183,7 @@ var columns = map[string]string{
 	"messages.direction": "Direction", "messages.delivery": "DeliveryState", "attachments.kind": "AttachmentKind",
 	"attachments.state": "AttachmentState", "offers.state": "OfferState", "offers.outcome": "OfferOutcome", "assignments.kind": "AssignmentKind",
 	"routing_decisions.outcome": "DecisionOutcome", "participants.role": "ParticipantRole", "recipients.role": "RecipientRole", "timeline_items.type": "TimelineItemType",
-	"identities.verification": "VerificationLevel", "roles.reach": "Reach", "api_keys.kind": "KeyKind", "queues.strategy": "RoutingStrategy",
+	"identities.verification": "VerificationLevel", "roles.reach": "Reach", "api_keys.kind": "KeyKind", "queues.strategy": "RoutingStrategy", "queues.recording": "RecordingPolicy",
 	"agent_status.state": "AgentState", "status_reasons.state": "AgentState", "merge_candidates.state": "SuggestionState",
 	"jobs.state": "", "raw_inbounds.state": "", "accesses.reason": "",
 }
@@ -265,6 +265,8 @@ func TestEnumsOfTheCodeAreThoseOfTheContract(t *testing.T) {
 	for _, c := range []struct{ path, typ, enum string }{
 		{"../desk/refusal.go", "Code", "UserErrorCode"},
 		{"../desk/input.go", "EventType", "EventType"},
+		{"../desk/flowtype.go", "FlowNodeKind", "FlowNodeKind"},
+		{"../desk/flowtype.go", "BuiltInSound", "BuiltInSound"},
 		{"../desk/input.go", "EventScope", "EventScope"},
 		{"../desk/visitortype.go", "VisitorState", "VisitorState"},
 		{"../desk/visitortype.go", "VisitorEventType", "VisitorEventType"},

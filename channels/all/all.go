@@ -12,5 +12,6 @@ package all
 import (
 	_ "tributary/channels/custom"
 	_ "tributary/channels/email"
+	_ "tributary/channels/trunk"
 	_ "tributary/channels/webchat"
 )

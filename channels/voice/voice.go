@@ -279,7 +279,15 @@ type Trunk struct {
 	MaxCalls, MaxPerSecond int
 	// Headers of an INVITE that are kept with the call.
 	Headers []string
+	// Country (ISO 3166-1 alpha-2) is where numbers without a country code belong; "": they stay as dialled.
+	Country string
+	// CallerID is the E.164 number that outbound calls show; "": the trunk shows its own.
+	CallerID string
 }
+
+// Line is the capability of a channel that is a trunk. ID, Version and Paused of what it returns are the row's: the desk
+// sets them.
+type Line interface{ Trunk() Trunk }
 
 // Phone is a SIP account of an agent.
 type Phone struct {

@@ -101,6 +101,11 @@ func (AgentStatus) Fields() []ent.Field {
 	}
 }
 
+// Annotations of AgentStatus.
+func (AgentStatus) Annotations() []schema.Annotation {
+	return []schema.Annotation{Shape{Needs: map[string][]string{"live": {"agent_id", "ended_at"}}}}
+}
+
 // Edges of AgentStatus.
 func (AgentStatus) Edges() []ent.Edge {
 	return []ent.Edge{

@@ -168,6 +168,11 @@ func (AgentPhone) Fields() []ent.Field {
 	}
 }
 
+// Annotations of AgentPhone. Who sees the user name depends on whose it is.
+func (AgentPhone) Annotations() []schema.Annotation {
+	return []schema.Annotation{Shape{Always: []string{"agent_id"}, Needs: map[string][]string{"registered": {"agent_id"}, "userAgent": {"agent_id"}}}}
+}
+
 // Edges of AgentPhone.
 func (AgentPhone) Edges() []ent.Edge {
 	return []ent.Edge{
@@ -245,6 +250,11 @@ func (FlowVersion) Fields() []ent.Field {
 	}
 }
 
+// Annotations of FlowVersion.
+func (FlowVersion) Annotations() []schema.Annotation {
+	return []schema.Annotation{Shape{Needs: map[string][]string{"startKey": {"document"}, "nodes": {"document"}, "problems": {"document"}}}}
+}
+
 // Edges of FlowVersion.
 func (FlowVersion) Edges() []ent.Edge {
 	return []ent.Edge{
@@ -267,6 +277,11 @@ func (Prompt) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}, Versioned{}} }
 // Fields of Prompt.
 func (Prompt) Fields() []ent.Field {
 	return []ent.Field{key(gid.Prompt), field.String("name"), ref("attachment_id"), field.Float("seconds").Default(0)}
+}
+
+// Annotations of Prompt.
+func (Prompt) Annotations() []schema.Annotation {
+	return []schema.Annotation{Shape{Needs: map[string][]string{"url": {"attachment_id"}}}}
 }
 
 // Edges of Prompt.

@@ -30,6 +30,9 @@ type AgentResolver interface {
 
 	Capacity(ctx context.Context, obj *ent.Agent) ([]*model.CapacityUse, error)
 }
+type AgentStatusResolver interface {
+	Live(ctx context.Context, obj *ent.AgentStatus) (bool, error)
+}
 
 // endregion ************************** generated!.gotpl **************************
 
@@ -711,6 +714,56 @@ func (ec *executionContext) fieldContext_Agent_capacity(_ context.Context, field
 	return fc, nil
 }
 
+func (ec *executionContext) _Agent_phones(ctx context.Context, field graphql.CollectedField, obj *ent.Agent) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Agent_phones(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Phones(ctx)
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := ec.unmarshalNScope2tributaryᚋinternalᚋviewerᚐScope(ctx, "SELF")
+				if err != nil {
+					var zeroVal []*ent.AgentPhone
+					return zeroVal, err
+				}
+				if ec.Directives.Requires == nil {
+					var zeroVal []*ent.AgentPhone
+					return zeroVal, errors.New("directive requires is not implemented")
+				}
+				return ec.Directives.Requires(ctx, obj, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v []*ent.AgentPhone) graphql.Marshaler {
+			return ec.marshalOAgentPhone2ᚕᚖtributaryᚋentᚐAgentPhoneᚄ(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Agent_phones(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Agent",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_AgentPhone(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _AgentConnection_edges(ctx context.Context, field graphql.CollectedField, obj *ent.AgentConnection) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -1248,6 +1301,29 @@ func (ec *executionContext) _AgentStatus_endedAt(ctx context.Context, field grap
 }
 func (ec *executionContext) fieldContext_AgentStatus_endedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("AgentStatus", field, false, false, "DateTime")
+}
+
+func (ec *executionContext) _AgentStatus_live(ctx context.Context, field graphql.CollectedField, obj *ent.AgentStatus) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AgentStatus_live(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.AgentStatus().Live(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AgentStatus_live(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AgentStatus", field, true, true, "Boolean")
 }
 
 func (ec *executionContext) _AgentStatusSetPayload_agent(ctx context.Context, field graphql.CollectedField, obj *model.AgentStatusSetPayload) (ret graphql.Marshaler) {
@@ -3345,6 +3421,12 @@ func (ec *executionContext) _Agent(ctx context.Context, sel ast.SelectionSet, ob
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Agent_capacity(ctx, field, obj)
 				})
+		case "phones":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Agent_phones(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -3567,6 +3649,12 @@ func (ec *executionContext) _AgentStatus(ctx context.Context, sel ast.SelectionS
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "live":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._AgentStatus_live(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}

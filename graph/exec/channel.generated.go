@@ -406,6 +406,56 @@ func (ec *executionContext) fieldContext_Channel_queue(_ context.Context, field 
 	return fc, nil
 }
 
+func (ec *executionContext) _Channel_flow(ctx context.Context, field graphql.CollectedField, obj *ent.Channel) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Channel_flow(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Flow(ctx)
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := ec.unmarshalNScope2tributaryᚋinternalᚋviewerᚐScope(ctx, "ROUTING_READ")
+				if err != nil {
+					var zeroVal *ent.Flow
+					return zeroVal, err
+				}
+				if ec.Directives.Requires == nil {
+					var zeroVal *ent.Flow
+					return zeroVal, errors.New("directive requires is not implemented")
+				}
+				return ec.Directives.Requires(ctx, obj, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *ent.Flow) graphql.Marshaler {
+			return ec.marshalOFlow2ᚖtributaryᚋentᚐFlow(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Channel_flow(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Channel",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Flow(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Channel_locale(ctx context.Context, field graphql.CollectedField, obj *ent.Channel) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -2407,7 +2457,7 @@ func (ec *executionContext) unmarshalInputChannelCreateInput(ctx context.Context
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"kind", "name", "config", "secrets", "queueId", "locale", "joinOpen", "joinWithinHours", "reopenWithinDays"}
+	fieldsInOrder := [...]string{"kind", "name", "config", "secrets", "queueId", "flowId", "locale", "joinOpen", "joinWithinHours", "reopenWithinDays"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -2449,6 +2499,13 @@ func (ec *executionContext) unmarshalInputChannelCreateInput(ctx context.Context
 				return it, err
 			}
 			it.QueueID = data
+		case "flowId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("flowId"))
+			data, err := ec.unmarshalOID2ᚖtributaryᚋinternalᚋgidᚐID(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.FlowID = data
 		case "locale":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("locale"))
 			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
@@ -2505,7 +2562,7 @@ func (ec *executionContext) unmarshalInputChannelUpdateInput(ctx context.Context
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"name", "config", "queueId", "joinOpen", "joinWithinHours", "reopenWithinDays"}
+	fieldsInOrder := [...]string{"name", "config", "queueId", "flowId", "joinOpen", "joinWithinHours", "reopenWithinDays"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -2533,6 +2590,13 @@ func (ec *executionContext) unmarshalInputChannelUpdateInput(ctx context.Context
 				return it, err
 			}
 			it.QueueID = data
+		case "flowId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("flowId"))
+			data, err := ec.unmarshalOID2tributaryᚋinternalᚋoptᚐID(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.FlowID = data
 		case "joinOpen":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("joinOpen"))
 			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
@@ -2712,6 +2776,12 @@ func (ec *executionContext) _Channel(ctx context.Context, sel ast.SelectionSet, 
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Channel_queue(ctx, field, obj)
+				})
+		case "flow":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Channel_flow(ctx, field, obj)
 				})
 		case "locale":
 			out.Values[i] = ec._Channel_locale(ctx, field, obj)

@@ -23,6 +23,8 @@ type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
 	Agent() AgentResolver
+	AgentPhone() AgentPhoneResolver
+	AgentStatus() AgentStatusResolver
 	AssignmentItem() AssignmentItemResolver
 	Attachment() AttachmentResolver
 	ChangeItem() ChangeItemResolver
@@ -32,6 +34,7 @@ type ResolverRoot interface {
 	Customer() CustomerResolver
 	CustomerMerge() CustomerMergeResolver
 	Event() EventResolver
+	FlowVersion() FlowVersionResolver
 	Identity() IdentityResolver
 	Interaction() InteractionResolver
 	Message() MessageResolver
@@ -40,6 +43,7 @@ type ResolverRoot interface {
 	Note() NoteResolver
 	NoteItem() NoteItemResolver
 	Offer() OfferResolver
+	Prompt() PromptResolver
 	PullHealth() PullHealthResolver
 	Query() QueryResolver
 	RoutingDecision() RoutingDecisionResolver
@@ -96,10 +100,17 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("ConversationUpdateInput", ec.unmarshalInputConversationUpdateInput),
 			graphql.NewInputUnmarshaler("CustomerUpdateInput", ec.unmarshalInputCustomerUpdateInput),
 			graphql.NewInputUnmarshaler("EventFilter", ec.unmarshalInputEventFilter),
+			graphql.NewInputUnmarshaler("FlowCreateInput", ec.unmarshalInputFlowCreateInput),
+			graphql.NewInputUnmarshaler("FlowDraftInput", ec.unmarshalInputFlowDraftInput),
+			graphql.NewInputUnmarshaler("FlowExitInput", ec.unmarshalInputFlowExitInput),
+			graphql.NewInputUnmarshaler("FlowNodeInput", ec.unmarshalInputFlowNodeInput),
+			graphql.NewInputUnmarshaler("FlowUpdateInput", ec.unmarshalInputFlowUpdateInput),
 			graphql.NewInputUnmarshaler("InteractionFilter", ec.unmarshalInputInteractionFilter),
 			graphql.NewInputUnmarshaler("MessageInput", ec.unmarshalInputMessageInput),
 			graphql.NewInputUnmarshaler("NoteCreateInput", ec.unmarshalInputNoteCreateInput),
 			graphql.NewInputUnmarshaler("NoteUpdateInput", ec.unmarshalInputNoteUpdateInput),
+			graphql.NewInputUnmarshaler("PromptCreateInput", ec.unmarshalInputPromptCreateInput),
+			graphql.NewInputUnmarshaler("PromptUpdateInput", ec.unmarshalInputPromptUpdateInput),
 			graphql.NewInputUnmarshaler("QueueCreateInput", ec.unmarshalInputQueueCreateInput),
 			graphql.NewInputUnmarshaler("QueueUpdateInput", ec.unmarshalInputQueueUpdateInput),
 			graphql.NewInputUnmarshaler("RecipientInput", ec.unmarshalInputRecipientInput),
@@ -258,6 +269,8 @@ type Agent implements Versioned & Node & Actor @requires(scope: SELF) {
   capacityProfile: CapacityProfile
   "What he carries now: the total and each kind in use."
   capacity: [CapacityUse!]!
+  "The SIP accounts of his desk phones."
+  phones: [AgentPhone!]
 }
 
 "One status over all channels, in force before the next routing decision."
@@ -272,6 +285,8 @@ type AgentStatus implements Node @requires(scope: SELF) {
   since: DateTime!
   "When the next one took its place."
   endedAt: DateTime
+  "Whether he can be reached now: a socket, or a registered phone, which does for calls alone. False for a status that has ended."
+  live: Boolean!
 }
 
 "States of an agent."
@@ -778,6 +793,8 @@ type Channel implements Versioned & Node @requires(scope: CONVERSATION_READ) {
   webhookUrl: String @requires(scope: CHANNEL_WRITE)
   "Where its contacts wait; the workspace's default queue if null."
   queue: Queue
+  "What a caller goes through before he waits; null, or while nothing of it is published: he waits at once."
+  flow: Flow
   "BCP 47 language."
   locale: String
   "Without a thread match, a contact joins the customer's open conversation."
@@ -896,6 +913,8 @@ input ChannelCreateInput {
   secrets: [SecretInput!]
   "Where its contacts wait."
   queueId: ID
+  "What a caller goes through before he waits; NOT_SUPPORTED_BY_CHANNEL for kinds without calls."
+  flowId: ID
   "BCP 47 language."
   locale: String
   "As the kind says if absent."
@@ -914,6 +933,8 @@ input ChannelUpdateInput {
   config: JSON
   "Where its contacts wait; null: the default queue."
   queueId: ID
+  "What a caller goes through before he waits; null: nothing. Calls that run keep theirs."
+  flowId: ID
   "See ` + "`" + `Channel` + "`" + `."
   joinOpen: Boolean
   "See ` + "`" + `Channel` + "`" + `."
@@ -2376,6 +2397,333 @@ extend type Query {
   ): EventFrame @requires(scope: SELF) @cost(points: 5)
 }
 `, BuiltIn: false},
+	{Name: "../../schema/flow.graphql", Input: `"What a caller goes through before he waits, as versioned data: nodes and exits. A call keeps the version that it began with."
+type Flow implements Versioned & Node @requires(scope: ROUTING_READ) {
+  "Opaque, sortable by time."
+  id: ID!
+  "Rises by one with each change; ` + "`" + `ifVersion` + "`" + ` compares it."
+  version: Int!
+  "When it came to be."
+  createdAt: DateTime!
+  "When it last changed."
+  updatedAt: DateTime!
+  "Its name."
+  name: String!
+  "What callers go through now; null: nothing yet."
+  published: FlowVersion
+  "What is being worked on; null: nothing since the last publication."
+  draft: FlowVersion
+  "Its published versions and the draft, the newest first."
+  versions(
+    "How many from the start: 25 if absent, at most 100."
+    first: Int
+    "Begin after this place."
+    after: Cursor
+    "How many from the end; not together with ` + "`" + `first` + "`" + `."
+    last: Int
+    "End before this place."
+    before: Cursor
+  ): FlowVersionConnection!
+}
+
+"One version of a flow. What was published once never changes."
+type FlowVersion implements Node @requires(scope: ROUTING_READ) {
+  "Opaque, sortable by time."
+  id: ID!
+  "Of which flow."
+  flow: Flow
+  "Counts within the flow; a draft that was replaced leaves a gap."
+  number: Int!
+  "Where it begins."
+  startKey: String!
+  "Its nodes, by key."
+  nodes: [FlowNode!]!
+  "What keeps it from being published, by key; empty: it can be."
+  problems: [FlowProblem!]! @cost(points: 2)
+  "What changed, in the author's words."
+  comment: String
+  "Who saved it; null for an app."
+  author: Agent
+  "When it was saved."
+  createdAt: DateTime!
+  "When it was first published; null: never."
+  publishedAt: DateTime
+}
+
+"One step."
+type FlowNode {
+  "Its name within the flow."
+  key: String!
+  "What it does."
+  kind: FlowNodeKind!
+  "For people."
+  title: String
+  "The prompt that is played."
+  promptId: ID
+  "The built-in sound that is played."
+  sound: BuiltInSound
+  "How long a MENU waits for a key; null: 5."
+  timeoutSeconds: Int
+  "How often a MENU asks; null: 3."
+  tries: Int
+  "Where a QUEUE hands over to; null: the channel's own."
+  queueId: ID
+  "Where it goes on, by exit."
+  exits: [FlowExit!]!
+}
+
+"A way from a node to the next."
+type FlowExit {
+  "By which exit: ` + "`" + `done` + "`" + `, ` + "`" + `timeout` + "`" + `, ` + "`" + `invalid` + "`" + ` or a key of the phone."
+  on: String!
+  "The key of the next node."
+  to: String!
+}
+
+"What is wrong with a flow."
+type FlowProblem {
+  "At which node; null: the whole."
+  nodeKey: String
+  "For people."
+  message: String!
+}
+
+"What a node does."
+enum FlowNodeKind {
+  "Plays a sound, then leaves by ` + "`" + `done` + "`" + `."
+  PROMPT
+  "Plays a sound and waits for a key; leaves by that key, by ` + "`" + `invalid` + "`" + ` after wrong ones, by ` + "`" + `timeout` + "`" + ` after silences."
+  MENU
+  "Hands over to a queue and ends the flow."
+  QUEUE
+  "Plays a sound, if it has one, and ends the call."
+  HANG_UP
+}
+
+"Sounds that need no file."
+enum BuiltInSound {
+  "A greeting."
+  WELCOME
+  "The waiting music."
+  WAITING
+  "A word that something went wrong."
+  ERROR
+}
+
+"A new flow."
+input FlowCreateInput {
+  "Its name."
+  name: String!
+}
+
+"Changes of a flow; absent members stay."
+input FlowUpdateInput {
+  "Its name."
+  name: String
+}
+
+"A draft, whole."
+input FlowDraftInput {
+  "Where it begins."
+  startKey: String!
+  "Its nodes: at most 200."
+  nodes: [FlowNodeInput!]!
+  "What changed: at most 1000 characters."
+  comment: String
+}
+
+"One step. Which members a kind has, ` + "`" + `problems` + "`" + ` tells."
+input FlowNodeInput {
+  "Its name within the flow: 1 to 64 letters, digits, ` + "`" + `_` + "`" + ` or ` + "`" + `-` + "`" + `."
+  key: String!
+  "What it does."
+  kind: FlowNodeKind!
+  "For people: at most 200 characters."
+  title: String
+  "The prompt that is played; not together with ` + "`" + `sound` + "`" + `."
+  promptId: ID
+  "The built-in sound that is played."
+  sound: BuiltInSound
+  "How long a MENU waits for a key: 1 to 60."
+  timeoutSeconds: Int
+  "How often a MENU asks: 1 to 10."
+  tries: Int
+  "Where a QUEUE hands over to; the channel's own if absent."
+  queueId: ID
+  "Where it goes on."
+  exits: [FlowExitInput!]
+}
+
+"A way from a node to the next."
+input FlowExitInput {
+  "By which exit: ` + "`" + `done` + "`" + `, ` + "`" + `timeout` + "`" + `, ` + "`" + `invalid` + "`" + ` or a key of the phone."
+  on: String!
+  "The key of the next node."
+  to: String!
+}
+
+extend type Query {
+  "One flow."
+  flow(
+    "Its id."
+    id: ID!
+  ): Flow @requires(scope: ROUTING_READ)
+  "Flows, by age."
+  flows(
+    "How many from the start: 25 if absent, at most 100."
+    first: Int
+    "Begin after this place."
+    after: Cursor
+    "How many from the end; not together with ` + "`" + `first` + "`" + `."
+    last: Int
+    "End before this place."
+    before: Cursor
+  ): FlowConnection @requires(scope: ROUTING_READ)
+}
+
+extend type Mutation {
+  "Makes a flow without a version."
+  flowCreate(
+    "The flow."
+    input: FlowCreateInput!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): FlowCreatePayload @requires(scope: ROUTING_WRITE)
+  "Changes a flow."
+  flowUpdate(
+    "Which."
+    id: ID!
+    "The changes."
+    input: FlowUpdateInput!
+    "The version the change was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): FlowUpdatePayload @requires(scope: ROUTING_WRITE)
+  "Deletes a flow with its versions; IN_USE while a channel or a running call goes by it."
+  flowDelete(
+    "Which."
+    id: ID!
+    "The version the decision was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): FlowDeletePayload @requires(scope: ROUTING_WRITE)
+  "Saves a draft, which takes the place of the one before. It may have problems."
+  flowDraftSave(
+    "Of which flow."
+    flowId: ID!
+    "The draft."
+    input: FlowDraftInput!
+    "The version of the flow that the draft was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): FlowDraftSavePayload @requires(scope: ROUTING_WRITE)
+  "Publishes the draft: the next calls go by it. INVALID with the first problem and its place."
+  flowPublish(
+    "Which version."
+    versionId: ID!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): FlowPublishPayload @requires(scope: ROUTING_WRITE)
+  "Brings back a version that was published before; the draft stays. INVALID if what it names is gone."
+  flowRollback(
+    "Which version."
+    versionId: ID!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): FlowRollbackPayload @requires(scope: ROUTING_WRITE)
+}
+
+"A page of Flow."
+type FlowConnection {
+  "The rows with their places."
+  edges: [FlowEdge!]!
+  "The rows alone."
+  nodes: [Flow!]!
+  "Whether there is more."
+  pageInfo: PageInfo!
+  "All rows of the list; counted only when it is asked for."
+  totalCount: Int! @cost(points: 10)
+}
+
+"A row in its page."
+type FlowEdge {
+  "The row's place."
+  cursor: Cursor!
+  "The row."
+  node: Flow!
+}
+
+"A page of FlowVersion."
+type FlowVersionConnection {
+  "The rows with their places."
+  edges: [FlowVersionEdge!]!
+  "The rows alone."
+  nodes: [FlowVersion!]!
+  "Whether there is more."
+  pageInfo: PageInfo!
+  "All rows of the list; counted only when it is asked for."
+  totalCount: Int! @cost(points: 10)
+}
+
+"A row in its page."
+type FlowVersionEdge {
+  "The row's place."
+  cursor: Cursor!
+  "The row."
+  node: FlowVersion!
+}
+
+"The outcome of ` + "`" + `flowCreate` + "`" + `."
+type FlowCreatePayload {
+  "As it is now; null if nothing came of it."
+  flow: Flow
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `flowUpdate` + "`" + `."
+type FlowUpdatePayload {
+  "As it is now; null if nothing came of it."
+  flow: Flow
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `flowDelete` + "`" + `."
+type FlowDeletePayload {
+  "What is gone; null if nothing came of it."
+  deletedId: ID
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `flowDraftSave` + "`" + `."
+type FlowDraftSavePayload {
+  "As it is now; null if nothing came of it."
+  flow: Flow
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `flowPublish` + "`" + `."
+type FlowPublishPayload {
+  "As it is now; null if nothing came of it."
+  flow: Flow
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `flowRollback` + "`" + `."
+type FlowRollbackPayload {
+  "As it is now; null if nothing came of it."
+  flow: Flow
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+`, BuiltIn: false},
 	{Name: "../../schema/merge.graphql", Input: `"Two customers who may be one. It waits here for a person: what was only claimed joins nobody by itself."
 type MergeCandidate implements Node @requires(scope: CUSTOMER_READ) {
   "Opaque, sortable by time."
@@ -3181,6 +3529,232 @@ type NoteDeletePayload {
   userErrors: [UserError!]!
 }
 `, BuiltIn: false},
+	{Name: "../../schema/phone.graphql", Input: `"A SIP account of an agent: his calls ring there, and while it is registered he can be reached for them."
+type AgentPhone implements Versioned & Node @requires(scope: SELF) {
+  "Opaque, sortable by time."
+  id: ID!
+  "Rises by one with each change; ` + "`" + `ifVersion` + "`" + ` compares it."
+  version: Int!
+  "When it came to be."
+  createdAt: DateTime!
+  "When it last changed."
+  updatedAt: DateTime!
+  "Its name, such as ` + "`" + `desk` + "`" + ` or ` + "`" + `home` + "`" + `."
+  label: String!
+  "The user name to register with; shown to the agent himself and with PEOPLE_WRITE."
+  username: String @perViewer
+  "Rings first, and alone where none is named."
+  preferred: Boolean!
+  "Whether it is registered now, so that calls can ring."
+  registered: Boolean!
+  "What the phone calls itself; null while it is not registered."
+  userAgent: String
+}
+
+extend type Mutation {
+  "Makes a SIP account. Own ones; others' need PEOPLE_WRITE, and NOT_ALLOWED for an agent who may do what the caller may not. At most 10 for each agent; the first one is preferred."
+  sipAccountCreate(
+    "Whose; the caller's if absent."
+    agentId: ID
+    "Its name, which no other phone of the agent has."
+    label: String!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): SipAccountCreatePayload @requires(scope: SELF)
+  "Makes a new password; the one before it ends, and the phone is registered no more."
+  sipAccountRotate(
+    "Which."
+    id: ID!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): SipAccountRotatePayload @requires(scope: SELF)
+  "Rings this phone first from now on."
+  agentPhonePrefer(
+    "Which."
+    id: ID!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): AgentPhonePreferPayload @requires(scope: SELF)
+  "Ends a phone's account at once."
+  agentPhoneRemove(
+    "Which."
+    id: ID!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): AgentPhoneRemovePayload @requires(scope: SELF)
+}
+
+"The outcome of ` + "`" + `sipAccountCreate` + "`" + `."
+type SipAccountCreatePayload {
+  "As it is now; null if nothing came of it."
+  phone: AgentPhone
+  "The user name to register with."
+  username: String
+  "The password, shown this once; a repeat with the same key does not show it again."
+  password: String
+  "Where to register, as host:port; null while this service takes no phones."
+  registrar: String
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `sipAccountRotate` + "`" + `."
+type SipAccountRotatePayload {
+  "As it is now; null if nothing came of it."
+  phone: AgentPhone
+  "The user name to register with."
+  username: String
+  "The password, shown this once; a repeat with the same key does not show it again."
+  password: String
+  "Where to register, as host:port; null while this service takes no phones."
+  registrar: String
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `agentPhonePrefer` + "`" + `."
+type AgentPhonePreferPayload {
+  "As it is now; null if nothing came of it."
+  phone: AgentPhone
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `agentPhoneRemove` + "`" + `."
+type AgentPhoneRemovePayload {
+  "What is gone; null if nothing came of it."
+  deletedId: ID
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+`, BuiltIn: false},
+	{Name: "../../schema/prompt.graphql", Input: `"Something to be heard in calls: a sound file."
+type Prompt implements Versioned & Node @requires(scope: ROUTING_READ) {
+  "Opaque, sortable by time."
+  id: ID!
+  "Rises by one with each change; ` + "`" + `ifVersion` + "`" + ` compares it."
+  version: Int!
+  "When it came to be."
+  createdAt: DateTime!
+  "When it last changed."
+  updatedAt: DateTime!
+  "Its name."
+  name: String!
+  "How long it is."
+  seconds: Float!
+  "A signed address of the file, good for minutes."
+  url: String!
+}
+
+"A new prompt."
+input PromptCreateInput {
+  "Its name."
+  name: String!
+  "A file that was put up by ` + "`" + `uploadCreate` + "`" + ` and belongs to nothing yet: WAV of PCM with 16 bits, A-law or mu-law, in one or two channels, at most 10 minutes and 20 MiB."
+  attachmentId: ID!
+}
+
+"Changes of a prompt; absent members stay."
+input PromptUpdateInput {
+  "Its name."
+  name: String
+  "Another file, as in ` + "`" + `PromptCreateInput` + "`" + `; calls that run may still play the one before."
+  attachmentId: ID
+}
+
+extend type Query {
+  "One prompt."
+  prompt(
+    "Its id."
+    id: ID!
+  ): Prompt @requires(scope: ROUTING_READ)
+  "Prompts, by age."
+  prompts(
+    "How many from the start: 25 if absent, at most 100."
+    first: Int
+    "Begin after this place."
+    after: Cursor
+    "How many from the end; not together with ` + "`" + `first` + "`" + `."
+    last: Int
+    "End before this place."
+    before: Cursor
+  ): PromptConnection @requires(scope: ROUTING_READ)
+}
+
+extend type Mutation {
+  "Makes a prompt of a sound file."
+  promptCreate(
+    "The prompt."
+    input: PromptCreateInput!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): PromptCreatePayload @requires(scope: ROUTING_WRITE)
+  "Changes a prompt; in force for the next call."
+  promptUpdate(
+    "Which."
+    id: ID!
+    "The changes."
+    input: PromptUpdateInput!
+    "The version the change was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): PromptUpdatePayload @requires(scope: ROUTING_WRITE)
+  "Deletes a prompt; IN_USE while a published flow or a queue plays it."
+  promptDelete(
+    "Which."
+    id: ID!
+    "The version the decision was made upon."
+    ifVersion: Int
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): PromptDeletePayload @requires(scope: ROUTING_WRITE)
+}
+
+"A page of Prompt."
+type PromptConnection {
+  "The rows with their places."
+  edges: [PromptEdge!]!
+  "The rows alone."
+  nodes: [Prompt!]!
+  "Whether there is more."
+  pageInfo: PageInfo!
+  "All rows of the list; counted only when it is asked for."
+  totalCount: Int! @cost(points: 10)
+}
+
+"A row in its page."
+type PromptEdge {
+  "The row's place."
+  cursor: Cursor!
+  "The row."
+  node: Prompt!
+}
+
+"The outcome of ` + "`" + `promptCreate` + "`" + `."
+type PromptCreatePayload {
+  "As it is now; null if nothing came of it."
+  prompt: Prompt
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `promptUpdate` + "`" + `."
+type PromptUpdatePayload {
+  "As it is now; null if nothing came of it."
+  prompt: Prompt
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `promptDelete` + "`" + `."
+type PromptDeletePayload {
+  "What is gone; null if nothing came of it."
+  deletedId: ID
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+`, BuiltIn: false},
 	{Name: "../../schema/role.graphql", Input: `"A new role. Nobody gives what he does not hold."
 input RoleCreateInput {
   "Its name."
@@ -3571,6 +4145,20 @@ type Queue implements Versioned & Node @requires(scope: SELF) {
   restricted: Boolean!
   "What whoever serves it must be able to do."
   needs: [SkillNeed!]
+  "How long an agent's phone rings before the call goes on to the next one."
+  ringSeconds: Int!
+  "Whether its calls are recorded."
+  recording: RecordingPolicy!
+  "What a caller hears while he waits; null: the built-in music."
+  waitingPrompt: Prompt
+}
+
+"Whether the calls of a queue are recorded."
+enum RecordingPolicy {
+  "None is."
+  NEVER
+  "From the moment on when an agent is up until he leaves."
+  ALWAYS
 }
 
 "Who of the able agents comes first."
@@ -3771,6 +4359,12 @@ input QueueCreateInput {
   restricted: Boolean
   "What whoever serves it must be able to do."
   needs: [SkillNeedInput!]
+  "How long an agent's phone rings: 5 to 120; 20 if absent."
+  ringSeconds: Int
+  "Whether its calls are recorded; NEVER if absent."
+  recording: RecordingPolicy
+  "What a caller hears while he waits."
+  waitingPromptId: ID
 }
 
 "Changes of a queue; absent members stay, null clears."
@@ -3797,6 +4391,12 @@ input QueueUpdateInput {
   restricted: Boolean
   "What whoever serves it must be able to do: replaces the list."
   needs: [SkillNeedInput!]
+  "How long an agent's phone rings: 5 to 120."
+  ringSeconds: Int
+  "Whether its calls are recorded; in force for the next call."
+  recording: RecordingPolicy
+  "What a caller hears while he waits; null: the built-in music."
+  waitingPromptId: ID
 }
 
 
@@ -3874,7 +4474,7 @@ extend type Mutation {
     "Makes a repeat safe: one effect per key, remembered for 48 hours."
     idempotencyKey: Key
   ): QueueUpdatePayload @requires(scope: ROUTING_WRITE)
-  "Deletes a queue; IN_USE while something waits or is served in it, a channel names it, it is the workspace's default, or it is restricted and something was said in it. What ended in it keeps its history, without the queue."
+  "Deletes a queue; IN_USE while something waits or is served in it, a channel or a published flow names it, it is the workspace's default, or it is restricted and something was said in it. What ended in it keeps its history, without the queue."
   queueDelete(
     "Which."
     id: ID!
@@ -5196,6 +5796,8 @@ func (ec *executionContext) childFields_Agent(ctx context.Context, field graphql
 		return ec.fieldContext_Agent_capacityProfile(ctx, field)
 	case "capacity":
 		return ec.fieldContext_Agent_capacity(ctx, field)
+	case "phones":
+		return ec.fieldContext_Agent_phones(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Agent", field.Name)
 }
@@ -5246,6 +5848,50 @@ func (ec *executionContext) childFields_AgentInvitePayload(ctx context.Context, 
 	return nil, fmt.Errorf("no field named %q was found under type AgentInvitePayload", field.Name)
 }
 
+func (ec *executionContext) childFields_AgentPhone(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_AgentPhone_id(ctx, field)
+	case "version":
+		return ec.fieldContext_AgentPhone_version(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_AgentPhone_createdAt(ctx, field)
+	case "updatedAt":
+		return ec.fieldContext_AgentPhone_updatedAt(ctx, field)
+	case "label":
+		return ec.fieldContext_AgentPhone_label(ctx, field)
+	case "username":
+		return ec.fieldContext_AgentPhone_username(ctx, field)
+	case "preferred":
+		return ec.fieldContext_AgentPhone_preferred(ctx, field)
+	case "registered":
+		return ec.fieldContext_AgentPhone_registered(ctx, field)
+	case "userAgent":
+		return ec.fieldContext_AgentPhone_userAgent(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AgentPhone", field.Name)
+}
+
+func (ec *executionContext) childFields_AgentPhonePreferPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "phone":
+		return ec.fieldContext_AgentPhonePreferPayload_phone(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_AgentPhonePreferPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AgentPhonePreferPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_AgentPhoneRemovePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedId":
+		return ec.fieldContext_AgentPhoneRemovePayload_deletedId(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_AgentPhoneRemovePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AgentPhoneRemovePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_AgentSkill(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "skill":
@@ -5268,6 +5914,8 @@ func (ec *executionContext) childFields_AgentStatus(ctx context.Context, field g
 		return ec.fieldContext_AgentStatus_since(ctx, field)
 	case "endedAt":
 		return ec.fieldContext_AgentStatus_endedAt(ctx, field)
+	case "live":
+		return ec.fieldContext_AgentStatus_live(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type AgentStatus", field.Name)
 }
@@ -5628,6 +6276,8 @@ func (ec *executionContext) childFields_Channel(ctx context.Context, field graph
 		return ec.fieldContext_Channel_webhookUrl(ctx, field)
 	case "queue":
 		return ec.fieldContext_Channel_queue(ctx, field)
+	case "flow":
+		return ec.fieldContext_Channel_flow(ctx, field)
 	case "locale":
 		return ec.fieldContext_Channel_locale(ctx, field)
 	case "joinOpen":
@@ -6286,6 +6936,206 @@ func (ec *executionContext) childFields_ExclusionCount(ctx context.Context, fiel
 		return ec.fieldContext_ExclusionCount_agents(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ExclusionCount", field.Name)
+}
+
+func (ec *executionContext) childFields_Flow(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Flow_id(ctx, field)
+	case "version":
+		return ec.fieldContext_Flow_version(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Flow_createdAt(ctx, field)
+	case "updatedAt":
+		return ec.fieldContext_Flow_updatedAt(ctx, field)
+	case "name":
+		return ec.fieldContext_Flow_name(ctx, field)
+	case "published":
+		return ec.fieldContext_Flow_published(ctx, field)
+	case "draft":
+		return ec.fieldContext_Flow_draft(ctx, field)
+	case "versions":
+		return ec.fieldContext_Flow_versions(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Flow", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_FlowConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_FlowConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_FlowConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_FlowConnection_totalCount(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowCreatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "flow":
+		return ec.fieldContext_FlowCreatePayload_flow(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_FlowCreatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowCreatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedId":
+		return ec.fieldContext_FlowDeletePayload_deletedId(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_FlowDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowDeletePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowDraftSavePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "flow":
+		return ec.fieldContext_FlowDraftSavePayload_flow(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_FlowDraftSavePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowDraftSavePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_FlowEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_FlowEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowExit(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "on":
+		return ec.fieldContext_FlowExit_on(ctx, field)
+	case "to":
+		return ec.fieldContext_FlowExit_to(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowExit", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowNode(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "key":
+		return ec.fieldContext_FlowNode_key(ctx, field)
+	case "kind":
+		return ec.fieldContext_FlowNode_kind(ctx, field)
+	case "title":
+		return ec.fieldContext_FlowNode_title(ctx, field)
+	case "promptId":
+		return ec.fieldContext_FlowNode_promptId(ctx, field)
+	case "sound":
+		return ec.fieldContext_FlowNode_sound(ctx, field)
+	case "timeoutSeconds":
+		return ec.fieldContext_FlowNode_timeoutSeconds(ctx, field)
+	case "tries":
+		return ec.fieldContext_FlowNode_tries(ctx, field)
+	case "queueId":
+		return ec.fieldContext_FlowNode_queueId(ctx, field)
+	case "exits":
+		return ec.fieldContext_FlowNode_exits(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowNode", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowProblem(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "nodeKey":
+		return ec.fieldContext_FlowProblem_nodeKey(ctx, field)
+	case "message":
+		return ec.fieldContext_FlowProblem_message(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowProblem", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowPublishPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "flow":
+		return ec.fieldContext_FlowPublishPayload_flow(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_FlowPublishPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowPublishPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowRollbackPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "flow":
+		return ec.fieldContext_FlowRollbackPayload_flow(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_FlowRollbackPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowRollbackPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "flow":
+		return ec.fieldContext_FlowUpdatePayload_flow(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_FlowUpdatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowUpdatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowVersion(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_FlowVersion_id(ctx, field)
+	case "flow":
+		return ec.fieldContext_FlowVersion_flow(ctx, field)
+	case "number":
+		return ec.fieldContext_FlowVersion_number(ctx, field)
+	case "startKey":
+		return ec.fieldContext_FlowVersion_startKey(ctx, field)
+	case "nodes":
+		return ec.fieldContext_FlowVersion_nodes(ctx, field)
+	case "problems":
+		return ec.fieldContext_FlowVersion_problems(ctx, field)
+	case "comment":
+		return ec.fieldContext_FlowVersion_comment(ctx, field)
+	case "author":
+		return ec.fieldContext_FlowVersion_author(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_FlowVersion_createdAt(ctx, field)
+	case "publishedAt":
+		return ec.fieldContext_FlowVersion_publishedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowVersion", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowVersionConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_FlowVersionConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_FlowVersionConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_FlowVersionConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_FlowVersionConnection_totalCount(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowVersionConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_FlowVersionEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_FlowVersionEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_FlowVersionEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FlowVersionEdge", field.Name)
 }
 
 func (ec *executionContext) childFields_Health(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -6970,6 +7820,80 @@ func (ec *executionContext) childFields_PersonalText(ctx context.Context, field 
 	return nil, fmt.Errorf("no field named %q was found under type PersonalText", field.Name)
 }
 
+func (ec *executionContext) childFields_Prompt(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Prompt_id(ctx, field)
+	case "version":
+		return ec.fieldContext_Prompt_version(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Prompt_createdAt(ctx, field)
+	case "updatedAt":
+		return ec.fieldContext_Prompt_updatedAt(ctx, field)
+	case "name":
+		return ec.fieldContext_Prompt_name(ctx, field)
+	case "seconds":
+		return ec.fieldContext_Prompt_seconds(ctx, field)
+	case "url":
+		return ec.fieldContext_Prompt_url(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Prompt", field.Name)
+}
+
+func (ec *executionContext) childFields_PromptConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_PromptConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_PromptConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_PromptConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_PromptConnection_totalCount(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PromptConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_PromptCreatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "prompt":
+		return ec.fieldContext_PromptCreatePayload_prompt(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_PromptCreatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PromptCreatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_PromptDeletePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deletedId":
+		return ec.fieldContext_PromptDeletePayload_deletedId(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_PromptDeletePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PromptDeletePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_PromptEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_PromptEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_PromptEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PromptEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_PromptUpdatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "prompt":
+		return ec.fieldContext_PromptUpdatePayload_prompt(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_PromptUpdatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PromptUpdatePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_PullHealth(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "stream":
@@ -7022,6 +7946,12 @@ func (ec *executionContext) childFields_Queue(ctx context.Context, field graphql
 		return ec.fieldContext_Queue_restricted(ctx, field)
 	case "needs":
 		return ec.fieldContext_Queue_needs(ctx, field)
+	case "ringSeconds":
+		return ec.fieldContext_Queue_ringSeconds(ctx, field)
+	case "recording":
+		return ec.fieldContext_Queue_recording(ctx, field)
+	case "waitingPrompt":
+		return ec.fieldContext_Queue_waitingPrompt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Queue", field.Name)
 }
@@ -7340,6 +8270,38 @@ func (ec *executionContext) childFields_SessionTokens(ctx context.Context, field
 		return ec.fieldContext_SessionTokens_refreshExpiresAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SessionTokens", field.Name)
+}
+
+func (ec *executionContext) childFields_SipAccountCreatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "phone":
+		return ec.fieldContext_SipAccountCreatePayload_phone(ctx, field)
+	case "username":
+		return ec.fieldContext_SipAccountCreatePayload_username(ctx, field)
+	case "password":
+		return ec.fieldContext_SipAccountCreatePayload_password(ctx, field)
+	case "registrar":
+		return ec.fieldContext_SipAccountCreatePayload_registrar(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_SipAccountCreatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SipAccountCreatePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_SipAccountRotatePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "phone":
+		return ec.fieldContext_SipAccountRotatePayload_phone(ctx, field)
+	case "username":
+		return ec.fieldContext_SipAccountRotatePayload_username(ctx, field)
+	case "password":
+		return ec.fieldContext_SipAccountRotatePayload_password(ctx, field)
+	case "registrar":
+		return ec.fieldContext_SipAccountRotatePayload_registrar(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_SipAccountRotatePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SipAccountRotatePayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Skill(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

@@ -1686,6 +1686,102 @@ func (ec *executionContext) fieldContext_Queue_needs(_ context.Context, field gr
 	return fc, nil
 }
 
+func (ec *executionContext) _Queue_ringSeconds(ctx context.Context, field graphql.CollectedField, obj *ent.Queue) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Queue_ringSeconds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RingSeconds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Queue_ringSeconds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Queue", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Queue_recording(ctx context.Context, field graphql.CollectedField, obj *ent.Queue) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Queue_recording(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Recording, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v queue.Recording) graphql.Marshaler {
+			return ec.marshalNRecordingPolicy2tributaryᚋentᚋqueueᚐRecording(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Queue_recording(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Queue", field, false, false, "RecordingPolicy")
+}
+
+func (ec *executionContext) _Queue_waitingPrompt(ctx context.Context, field graphql.CollectedField, obj *ent.Queue) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Queue_waitingPrompt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.WaitingPrompt(ctx)
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				scope, err := ec.unmarshalNScope2tributaryᚋinternalᚋviewerᚐScope(ctx, "ROUTING_READ")
+				if err != nil {
+					var zeroVal *ent.Prompt
+					return zeroVal, err
+				}
+				if ec.Directives.Requires == nil {
+					var zeroVal *ent.Prompt
+					return zeroVal, errors.New("directive requires is not implemented")
+				}
+				return ec.Directives.Requires(ctx, obj, directive0, scope)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *ent.Prompt) graphql.Marshaler {
+			return ec.marshalOPrompt2ᚖtributaryᚋentᚐPrompt(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Queue_waitingPrompt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Queue",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Prompt(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _QueueConnection_edges(ctx context.Context, field graphql.CollectedField, obj *ent.QueueConnection) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -2761,7 +2857,7 @@ func (ec *executionContext) unmarshalInputQueueCreateInput(ctx context.Context, 
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"name", "description", "teamId", "offerSeconds", "wrapUpSeconds", "stickySeconds", "pauseAfterReplySeconds", "silentAfterSeconds", "breakAfterMisses", "restricted", "needs"}
+	fieldsInOrder := [...]string{"name", "description", "teamId", "offerSeconds", "wrapUpSeconds", "stickySeconds", "pauseAfterReplySeconds", "silentAfterSeconds", "breakAfterMisses", "restricted", "needs", "ringSeconds", "recording", "waitingPromptId"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -2845,6 +2941,27 @@ func (ec *executionContext) unmarshalInputQueueCreateInput(ctx context.Context, 
 				return it, err
 			}
 			it.Needs = data
+		case "ringSeconds":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("ringSeconds"))
+			data, err := ec.unmarshalOInt2ᚖint(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RingSeconds = data
+		case "recording":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("recording"))
+			data, err := ec.unmarshalORecordingPolicy2ᚖtributaryᚋentᚋqueueᚐRecording(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Recording = data
+		case "waitingPromptId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("waitingPromptId"))
+			data, err := ec.unmarshalOID2ᚖtributaryᚋinternalᚋgidᚐID(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.WaitingPromptID = data
 		}
 	}
 	return it, nil
@@ -2873,7 +2990,7 @@ func (ec *executionContext) unmarshalInputQueueUpdateInput(ctx context.Context, 
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"name", "description", "teamId", "offerSeconds", "wrapUpSeconds", "stickySeconds", "pauseAfterReplySeconds", "silentAfterSeconds", "breakAfterMisses", "restricted", "needs"}
+	fieldsInOrder := [...]string{"name", "description", "teamId", "offerSeconds", "wrapUpSeconds", "stickySeconds", "pauseAfterReplySeconds", "silentAfterSeconds", "breakAfterMisses", "restricted", "needs", "ringSeconds", "recording", "waitingPromptId"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -2957,6 +3074,27 @@ func (ec *executionContext) unmarshalInputQueueUpdateInput(ctx context.Context, 
 				return it, err
 			}
 			it.Needs = data
+		case "ringSeconds":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("ringSeconds"))
+			data, err := ec.unmarshalOInt2ᚖint(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RingSeconds = data
+		case "recording":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("recording"))
+			data, err := ec.unmarshalORecordingPolicy2ᚖtributaryᚋentᚋqueueᚐRecording(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Recording = data
+		case "waitingPromptId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("waitingPromptId"))
+			data, err := ec.unmarshalOID2tributaryᚋinternalᚋoptᚐID(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.WaitingPromptID = data
 		}
 	}
 	return it, nil
@@ -3465,6 +3603,22 @@ func (ec *executionContext) _Queue(ctx context.Context, sel ast.SelectionSet, ob
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Queue_needs(ctx, field, obj)
+				})
+		case "ringSeconds":
+			out.Values[i] = ec._Queue_ringSeconds(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "recording":
+			out.Values[i] = ec._Queue_recording(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "waitingPrompt":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Queue_waitingPrompt(ctx, field, obj)
 				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -4102,6 +4256,21 @@ func (ec *executionContext) unmarshalNQueueUpdateInput2tributaryᚋdeskᚐQueueU
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
+func (ec *executionContext) unmarshalNRecordingPolicy2tributaryᚋentᚋqueueᚐRecording(ctx context.Context, v any) (queue.Recording, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := queue.Recording(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNRecordingPolicy2tributaryᚋentᚋqueueᚐRecording(ctx context.Context, sel ast.SelectionSet, v queue.Recording) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "RecordingPolicy!")
+	}
+	return res
+}
+
 func (ec *executionContext) marshalNRoutingCandidate2tributaryᚋentᚋschemaᚐCandidate(ctx context.Context, sel ast.SelectionSet, v schema.Candidate) graphql.Marshaler {
 	return ec._RoutingCandidate(ctx, sel, &v)
 }
@@ -4310,6 +4479,25 @@ func (ec *executionContext) marshalOQueueUpdatePayload2ᚖtributaryᚋgraphᚋmo
 		return graphql.Null
 	}
 	return ec._QueueUpdatePayload(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalORecordingPolicy2ᚖtributaryᚋentᚋqueueᚐRecording(ctx context.Context, v any) (*queue.Recording, error) {
+	if v == nil {
+		return nil, nil
+	}
+	tmp, err := graphql.UnmarshalString(v)
+	res := queue.Recording(tmp)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalORecordingPolicy2ᚖtributaryᚋentᚋqueueᚐRecording(ctx context.Context, sel ast.SelectionSet, v *queue.Recording) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := graphql.MarshalString(string(*v))
+	return res
 }
 
 func (ec *executionContext) marshalORoutingDecision2ᚖtributaryᚋentᚐRoutingDecision(ctx context.Context, sel ast.SelectionSet, v *ent.RoutingDecision) graphql.Marshaler {

@@ -34,6 +34,22 @@ type AgentInvitePayload struct {
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
+// The outcome of `agentPhonePrefer`.
+type AgentPhonePreferPayload struct {
+	// As it is now; null if nothing came of it.
+	Phone *ent.AgentPhone `json:"phone,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `agentPhoneRemove`.
+type AgentPhoneRemovePayload struct {
+	// What is gone; null if nothing came of it.
+	DeletedID *gid.ID `json:"deletedId,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
 // The outcome of `agentStatusSet`.
 type AgentStatusSetPayload struct {
 	// As it is now; null if nothing came of it.
@@ -396,6 +412,54 @@ type ExclusionCount struct {
 	Agents int `json:"agents"`
 }
 
+// The outcome of `flowCreate`.
+type FlowCreatePayload struct {
+	// As it is now; null if nothing came of it.
+	Flow *ent.Flow `json:"flow,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `flowDelete`.
+type FlowDeletePayload struct {
+	// What is gone; null if nothing came of it.
+	DeletedID *gid.ID `json:"deletedId,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `flowDraftSave`.
+type FlowDraftSavePayload struct {
+	// As it is now; null if nothing came of it.
+	Flow *ent.Flow `json:"flow,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `flowPublish`.
+type FlowPublishPayload struct {
+	// As it is now; null if nothing came of it.
+	Flow *ent.Flow `json:"flow,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `flowRollback`.
+type FlowRollbackPayload struct {
+	// As it is now; null if nothing came of it.
+	Flow *ent.Flow `json:"flow,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `flowUpdate`.
+type FlowUpdatePayload struct {
+	// As it is now; null if nothing came of it.
+	Flow *ent.Flow `json:"flow,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
 // The outcome of `interactionClaim`.
 type InteractionClaimPayload struct {
 	// As it is now; null if nothing came of it.
@@ -568,6 +632,30 @@ type OfferDeclinePayload struct {
 	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
+// The outcome of `promptCreate`.
+type PromptCreatePayload struct {
+	// As it is now; null if nothing came of it.
+	Prompt *ent.Prompt `json:"prompt,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `promptDelete`.
+type PromptDeletePayload struct {
+	// What is gone; null if nothing came of it.
+	DeletedID *gid.ID `json:"deletedId,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `promptUpdate`.
+type PromptUpdatePayload struct {
+	// As it is now; null if nothing came of it.
+	Prompt *ent.Prompt `json:"prompt,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
 // The outcome of `queueCreate`.
 type QueueCreatePayload struct {
 	// As it is now; null if nothing came of it.
@@ -652,6 +740,34 @@ type SessionTokens struct {
 	RefreshToken string `json:"refreshToken"`
 	// When the refresh token ends.
 	RefreshExpiresAt time.Time `json:"refreshExpiresAt"`
+}
+
+// The outcome of `sipAccountCreate`.
+type SipAccountCreatePayload struct {
+	// As it is now; null if nothing came of it.
+	Phone *ent.AgentPhone `json:"phone,omitempty"`
+	// The user name to register with.
+	Username *string `json:"username,omitempty"`
+	// The password, shown this once; a repeat with the same key does not show it again.
+	Password *string `json:"password,omitempty"`
+	// Where to register, as host:port; null while this service takes no phones.
+	Registrar *string `json:"registrar,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `sipAccountRotate`.
+type SipAccountRotatePayload struct {
+	// As it is now; null if nothing came of it.
+	Phone *ent.AgentPhone `json:"phone,omitempty"`
+	// The user name to register with.
+	Username *string `json:"username,omitempty"`
+	// The password, shown this once; a repeat with the same key does not show it again.
+	Password *string `json:"password,omitempty"`
+	// Where to register, as host:port; null while this service takes no phones.
+	Registrar *string `json:"registrar,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
 }
 
 // The outcome of `skillCreate`.
