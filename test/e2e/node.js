@@ -69,7 +69,7 @@ export class Node {
     node.args = [...command, '--data', node.data, '--http', http,
       '--logins-per-agent', '100000/1m', '--logins-per-address', '100000/1m', '--visitor-messages', '100000/1m',
       '--anonymous-queries', '1000000/1m', '--budget-agent', '100000000@10000000', '--budget-visitor', '100000000@10000000',
-      '--allow-dial', 'callback=127.0.0.0/8', '--allow-dial', 'media=127.0.0.0/8'];
+      '--allow-dial', 'callback=127.0.0.0/8', '--allow-dial', 'media=127.0.0.0/8', '--sip-trunk', 'off', '--sip-phone', 'off'];
     if (databaseURL) node.args.push('--database-url', databaseURL);
     node.args.push(...more);
     node.log = '';

@@ -147,7 +147,7 @@ func (n *Node) Launch() {
 		"serve", "--data", n.Opts.Data, "--http", n.Opts.HTTP,
 		"--logins-per-agent", "100000/1m", "--logins-per-address", "100000/1m", "--visitor-messages", "100000/1m",
 		"--anonymous-queries", "1000000/1m", "--budget-agent", "100000000@10000000", "--budget-app", "100000000@10000000", "--budget-visitor", "100000000@10000000",
-		"--allow-dial", "callback=127.0.0.0/8", "--allow-dial", "media=127.0.0.0/8",
+		"--allow-dial", "callback=127.0.0.0/8", "--allow-dial", "media=127.0.0.0/8", "--sip-trunk", "off", "--sip-phone", "off",
 	}, n.Opts.Args...)
 	if n.Opts.DatabaseURL != "" {
 		args = append(args, "--database-url", n.Opts.DatabaseURL)
