@@ -362,7 +362,11 @@ func (m *machine) sayStart(p *player, c *ent.Conversation, channel gid.ID) codes
 			want = append(want, desk.InUse)
 		}
 	}
+	// What was handed to a restricted queue stays there: what follows it, too.
 	q := m.channelQueue(channel)
+	if of := m.queueOf(last); of != nil && of.restricted {
+		q = of.id
+	}
 	fresh := &ent.Interaction{ConversationID: c.ID, ChannelKind: last.ChannelKind, QueueID: &q}
 	if m.withheld(p, fresh) {
 		want = append(want, desk.NotAllowed)
