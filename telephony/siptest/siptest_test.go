@@ -296,12 +296,13 @@ func TestLateOffer(t *testing.T) {
 func TestEarlyMedia(t *testing.T) {
 	caller, called := pair(t, "udp")
 	called.AnswerWith(siptest.Options{Tone: 425})
-	out, err := caller.Dial(soon(t), siptest.Options{To: "bob"})
+	out, err := caller.Dial(soon(t), siptest.Options{To: "bob", Tone: 440})
 	must(t, err)
 	in, err := called.NextCall(soon(t))
 	must(t, err)
 	must(t, in.Progress())
 	hears(t, out, 425, time.Second)
+	hears(t, in, 440, time.Second)
 	if out.Status() != sip.StatusSessionInProgress {
 		t.Error(out.Status())
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -95,7 +96,7 @@ func (p *process) wait(ctx context.Context) error {
 func freePort(t testing.TB, network string) int {
 	t.Helper()
 	for range 200 {
-		port := 12000 + 2*int(nextPort()%4000)
+		port := 12000 + 2*rand.IntN(4000) // several test processes look at once
 		if free(network, port) && free(network, port+1) {
 			return port
 		}

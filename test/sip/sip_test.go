@@ -37,7 +37,7 @@ func TestSippCalls(t *testing.T) {
 	for _, transport := range []string{"udp", "tcp"} {
 		t.Run(transport, func(t *testing.T) {
 			trunk := siptest.NewTrunk(t, siptest.TrunkConfig{Transport: transport})
-			sipp := peers.StartSipp(t, peers.SippOptions{Scenario: "uac_tone.xml", Remote: trunk.Addr().String(), From: "+4930123", To: "bob", Keys: "12#", Transport: transport})
+			sipp := peers.StartSipp(t, peers.SippOptions{Scenario: "uac_tone.xml", Remote: trunk.Addr().String(), From: "+4930123", To: "bob", Keys: "12#", Talk: 10 * time.Second, Transport: transport})
 			c, err := trunk.NextCall(soon(t))
 			must(t, err)
 			if c.From() != "+4930123" || c.To() != "bob" {
@@ -90,7 +90,7 @@ func TestSippGivesUp(t *testing.T) {
 // TestSippHolds: sipp holds and takes back; it checks the directions of our answers itself.
 func TestSippHolds(t *testing.T) {
 	trunk := siptest.NewTrunk(t, siptest.TrunkConfig{})
-	sipp := peers.StartSipp(t, peers.SippOptions{Scenario: "uac_hold.xml", Remote: trunk.Addr().String()})
+	sipp := peers.StartSipp(t, peers.SippOptions{Scenario: "uac_hold.xml", Remote: trunk.Addr().String(), Talk: 6 * time.Second})
 	c, err := trunk.NextCall(soon(t))
 	must(t, err)
 	must(t, c.Answer())
