@@ -53,11 +53,11 @@ func (g *Gate) authenticated(ctx context.Context, d *door, req *sip.Request, tx 
 	ip := sourceIP(req)
 	c := credentials(values(req, "Authorization"))
 	if c == nil {
-		g.finish(d, req, tx, g.auth.challenge(ip, false))
+		g.finish(d, req, tx, g.auth.challenge(ip, false, value(req, "User-Agent")))
 		return voice.Phone{}, false
 	}
 	if known, fresh := g.auth.check(c.Nonce, ip); !known || !fresh {
-		g.finish(d, req, tx, g.auth.challenge(ip, known))
+		g.finish(d, req, tx, g.auth.challenge(ip, known, value(req, "User-Agent")))
 		return voice.Phone{}, false
 	}
 	phone, err := g.cfg.Desk.Phone(ctx, c.Username)
@@ -69,11 +69,11 @@ func (g *Gate) authenticated(ctx context.Context, d *door, req *sip.Request, tx 
 	ok := verify(c, string(req.Method), secretOf(phone, c))
 	if err != nil || !ok {
 		g.auth.wrong(c.Username, ip)
-		g.finish(d, req, tx, g.auth.challenge(ip, false))
+		g.finish(d, req, tx, g.auth.challenge(ip, false, value(req, "User-Agent")))
 		return voice.Phone{}, false
 	}
 	if !g.auth.use(c.Nonce, c.Nc) {
-		g.finish(d, req, tx, g.auth.challenge(ip, true))
+		g.finish(d, req, tx, g.auth.challenge(ip, true, value(req, "User-Agent")))
 		return voice.Phone{}, false
 	}
 	g.auth.right(c.Username, ip)

@@ -142,10 +142,10 @@ func TestRegisterTimes(t *testing.T) {
 		t.Errorf("30 s: %s, %q", m.start, m.get("Min-Expires"))
 	}
 	for fields, want := range map[string]string{
-		r.contact() + "|Expires: 7200":                            "3600",
-		r.contact() + "|Expires: 99999999999999999999":            "3600",
-		r.contact():                                               "3600",
-		r.contact() + ";expires=60|Expires: 30":                   "60",
+		r.contact() + "|Expires: 7200":                 "3600",
+		r.contact() + "|Expires: 99999999999999999999": "3600",
+		r.contact():                             "3600",
+		r.contact() + ";expires=60|Expires: 30": "60",
 		"Contact: <sip:old@a>;expires=0, <sip:new@b>;expires=100": "100",
 	} {
 		m := r.register(t, strings.Split(fields, "|")...)

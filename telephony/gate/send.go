@@ -72,7 +72,7 @@ func resolve(ctx context.Context, server, network string) ([]hop, error) {
 
 func lookup(ctx context.Context, host string, port int, network, name string) ([]hop, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
-		return []hop{{network: network, addr: netip.AddrPortFrom(ip.Unmap(), uint16(port)), name: name}}, nil //nolint:gosec // a port
+		return []hop{{network: network, addr: netip.AddrPortFrom(ip.Unmap(), uint16(port)), name: name}}, nil
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
@@ -82,7 +82,7 @@ func lookup(ctx context.Context, host string, port int, network, name string) ([
 	for _, want4 := range []bool{true, false} {
 		for _, ip := range ips {
 			if ip = ip.Unmap(); ip.Is4() == want4 {
-				out = append(out, hop{network: network, addr: netip.AddrPortFrom(ip, uint16(port)), name: name}) //nolint:gosec // a port
+				out = append(out, hop{network: network, addr: netip.AddrPortFrom(ip, uint16(port)), name: name})
 			}
 		}
 	}
@@ -162,8 +162,8 @@ func (d *door) connect(ctx context.Context, h hop) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	// A trunk's server is named by an administrator and is an address of the operator's own network more often than not.
-	var dialer net.Dialer //nolint:forbidigo // see above; nothing that a caller says comes here unresolved
-	conn, err := dialer.DialContext(ctx, "tcp", h.addr.String())
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", h.addr.String()) //nolint:forbidigo // see above
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

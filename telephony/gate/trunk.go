@@ -215,7 +215,7 @@ func (g *Gate) choose(m *message, ip netip.Addr) (voice.Trunk, *fault) {
 		}
 		known, fresh := g.auth.check(c.Nonce, ip)
 		if !known || !fresh {
-			return t, g.auth.challenge(ip, known)
+			return t, g.auth.challenge(ip, known, m.get("User-Agent"))
 		}
 		algorithm := strings.ToUpper(c.Algorithm)
 		if algorithm == "" {
@@ -223,10 +223,10 @@ func (g *Gate) choose(m *message, ip netip.Addr) (voice.Trunk, *fault) {
 		}
 		if !verify(c, "INVITE", ha1(algorithm, t.Username, t.Password)) {
 			g.auth.wrong(c.Username, ip)
-			return t, g.auth.challenge(ip, false)
+			return t, g.auth.challenge(ip, false, m.get("User-Agent"))
 		}
 		if !g.auth.use(c.Nonce, c.Nc) {
-			return t, g.auth.challenge(ip, true)
+			return t, g.auth.challenge(ip, true, m.get("User-Agent"))
 		}
 		g.auth.right(c.Username, ip)
 		return t, nil
@@ -239,7 +239,7 @@ func (g *Gate) choose(m *message, ip netip.Addr) (voice.Trunk, *fault) {
 	if len(trunks) == 0 {
 		return voice.Trunk{}, &fault{code: 403, reason: "Forbidden"}
 	}
-	return voice.Trunk{}, g.auth.challenge(ip, false)
+	return voice.Trunk{}, g.auth.challenge(ip, false, m.get("User-Agent"))
 }
 
 // caller is who calls: P-Asserted-Identity (RFC 3325) of a trunk whose word counts, else From. Who wants to be unknown is.
