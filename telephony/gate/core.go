@@ -231,7 +231,7 @@ func (x *dialog) response(req *sip.Request, f *fault, body []byte) *sip.Response
 	if to := res.To(); to != nil && f.code > 100 {
 		to.Params.Add("tag", x.tag)
 	}
-	if f.code < 300 {
+	if f.code > 100 && f.code < 300 {
 		res.AppendHeader(sip.NewHeader("Contact", "<"+x.d.contact(x.network)+">"))
 		res.AppendHeader(sip.NewHeader("Allow", allowed))
 		if f.code >= 200 {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
@@ -143,8 +144,9 @@ type attempt struct {
 	begun  bool  // a response came, so that it can be cancelled
 	cancel bool
 	cause  string
-	early  []byte // the SDP of a reliable provisional response
-	last   uint32 // the last RSeq
+	hung   atomic.Bool // before it was sent: it need not be sent
+	early  []byte      // the SDP of a reliable provisional response
+	last   uint32      // the last RSeq
 	final  bool
 }
 
@@ -163,12 +165,20 @@ func (x *dialog) call(o Outgoing, auth *sip.Response) {
 		}
 	}
 	a := &attempt{req: req, tried: auth != nil}
+	search := find
+	find = func(ctx context.Context) ([]hop, error) {
+		hops, err := search(ctx)
+		if a.hung.Load() {
+			return nil, context.Canceled
+		}
+		return hops, err
+	}
 	x.attempt = a
 	if previous != nil && auth != nil {
-		find = func(context.Context) ([]hop, error) { return append([]hop{previous.hop}, previous.hops...), nil }
+		search = func(context.Context) ([]hop, error) { return append([]hop{previous.hop}, previous.hops...), nil }
 	} else if previous != nil {
 		left := previous.hops
-		find = func(context.Context) ([]hop, error) { return left, nil }
+		search = func(context.Context) ([]hop, error) { return left, nil }
 	}
 	went := func(h hop, left []hop) { a.hop, a.hops = h, left }
 	x.sendInvite(req, find, went, func(res *sip.Response, err error) bool {
@@ -448,6 +458,7 @@ func (x *dialog) cancelOurs(cause string) {
 		x.sendCancel(a)
 	} else {
 		a.cancel = true
+		a.hung.Store(true)
 	}
 	// Without a final answer the transaction is given up (section 9.1, last paragraph).
 	x.after(linger, func() {

@@ -115,6 +115,42 @@ func TestOutboundDigest(t *testing.T) {
 	}
 }
 
+// A trunk that challenges requests within the dialog, too.
+func TestDigestWithinDialog(t *testing.T) {
+	w, p := outbound(t, func(x *voice.Trunk) { x.AuthUser, x.AuthPassword = "line1", "pw" })
+	d := w.dialTrunk(t.Context(), Outgoing{})
+	p.answer(p.asked("INVITE"), 200, "t", answerSDP)
+	event(t, d, EventAnswered)
+	p.asked("ACK")
+	const ask = `Proxy-Authenticate: Digest realm="carrier", nonce="abc", qop="auth", algorithm=MD5`
+	got := make(chan error, 1)
+	go func() {
+		_, err := d.Reoffer(t.Context(), []byte(offerSDP))
+		got <- err
+	}()
+	first := p.asked("INVITE")
+	p.answer(first, 407, "", "", ask)
+	p.asked("ACK")
+	again := p.asked("INVITE")
+	if again.get("Proxy-Authorization") == "" || again.seq <= first.seq {
+		t.Errorf("again: %v", again.fields)
+	}
+	p.answer(again, 200, "", answerSDP)
+	p.asked("ACK")
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+	d.HangUp("")
+	first = p.asked("BYE")
+	p.answer(first, 407, "", "", ask)
+	if again = p.asked("BYE"); again.get("Proxy-Authorization") == "" || again.seq <= first.seq {
+		t.Errorf("again: %v", again.fields)
+	}
+	p.answer(again, 200, "", "")
+	event(t, d, EventEnded)
+	w.settle()
+}
+
 // The context ends while it rings: CANCEL.
 func TestOutboundCancel(t *testing.T) {
 	w, p := outbound(t, nil)

@@ -56,6 +56,7 @@ type registrant struct {
 	user      string
 	password  string
 	algorithm string
+	hidden    string // what Via names in place of the socket
 }
 
 func newRegistrant(p *peer, user, password string) *registrant {
@@ -68,7 +69,11 @@ func (r *registrant) text(auth string, fields ...string) string {
 	if auth != "" {
 		a.fields = append(a.fields, auth)
 	}
-	return strings.ReplaceAll(r.peer.text(a), "<sip:+4930123@", "<sip:"+r.user+"@")
+	text := strings.ReplaceAll(r.peer.text(a), "<sip:+4930123@", "<sip:"+r.user+"@")
+	if r.hidden != "" {
+		text = strings.Replace(text, "/UDP "+r.at(), "/UDP "+r.hidden, 1)
+	}
+	return text
 }
 
 // challenged asks without proof.
@@ -246,6 +251,24 @@ func TestNonceLife(t *testing.T) {
 	q.challenge = `Digest realm="tributary", nonce="AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", qop="auth", algorithm=MD5`
 	if m := q.register(t, q.contact()); m.status != 401 {
 		t.Errorf("made up: %s", m.start)
+	}
+}
+
+// A phone behind a router names an address that nobody reaches: answers and calls go where its request came from, asked for
+// by rport (RFC 3581) or not.
+func TestBehindRouter(t *testing.T) {
+	w := open(t, nil)
+	for _, rport := range []string{"", ";rport"} {
+		r := newRegistrant(phonePeer(t, w), "alice", "secret")
+		r.hidden = "192.168.1.9:5062" + rport
+		r.challenged(t)
+		m := r.register(t, r.contact())
+		if _, port, _ := strings.Cut(r.at(), ":"); m.status != 200 || !strings.Contains(m.get("Via"), "rport="+port) || !strings.Contains(m.get("Via"), "received=127.0.0.5") {
+			t.Errorf("%s, Via %q", m.start, m.get("Via"))
+		}
+		if got := <-w.desk.registered; got.Source != r.at() || got.Contact != "sip:alice@192.168.1.9:5062" {
+			t.Errorf("registered %+v", got)
+		}
 	}
 }
 

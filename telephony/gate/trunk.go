@@ -179,6 +179,12 @@ func (g *Gate) arrive(d *door, req *sip.Request, tx *sip.ServerTx) {
 		g.finish(d, req, tx, busy("Service Unavailable", "5"))
 		return
 	}
+	// The library would say so after 200 ms, and a late one would take the place of our final answer in its repetitions.
+	x.post(func() {
+		if x.state == waiting && !x.rang {
+			x.respond(req, tx, &fault{code: 100, reason: "Trying"}, nil)
+		}
+	})
 	go g.cfg.Incoming(in)
 }
 
