@@ -44,7 +44,9 @@ func TestBaresip(t *testing.T) {
 			go func() { ended <- cmd.Wait() }()
 			defer func() {
 				cancel()
-				<-ended
+				if err := <-ended; err == nil {
+					t.Error("it ended by itself")
+				}
 				if t.Failed() {
 					t.Log(out.String())
 				}

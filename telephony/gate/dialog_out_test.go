@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -262,6 +263,25 @@ func TestOutboundUnreachable(t *testing.T) {
 		t.Errorf("ended: %+v", e)
 	}
 	w.settle()
+}
+
+// Unless the operator's rules say otherwise a trunk's name leads to no machine of his own.
+func TestGuardedDial(t *testing.T) {
+	var p *peer
+	w := open(t, func(c *Config, d *fakeDesk) {
+		c.Dial = nil
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p = acceptPeer(t, l)
+		d.trunks = []voice.Trunk{{ID: testTrunk, Server: l.Addr().String(), Transport: "tcp"}}
+	})
+	d := w.dialTrunk(t.Context(), Outgoing{})
+	if e := event(t, d, EventEnded); e.Code != 503 || !strings.Contains(e.Reason, "not allowed") {
+		t.Errorf("ended: %+v", e)
+	}
+	p.silent("an INVITE", func(*message) bool { return true })
 }
 
 // A request that is too long for a datagram goes over TCP, if there is any: RFC 3261 section 18.1.1.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
@@ -60,6 +61,15 @@ func (g *Gate) authenticated(ctx context.Context, d *door, req *sip.Request, tx 
 		g.finish(d, req, tx, g.auth.challenge(ip, known, value(req, "User-Agent")))
 		return voice.Phone{}, false
 	}
+	select {
+	case g.lookups <- struct{}{}:
+		defer func() { <-g.lookups }()
+	default:
+		g.finish(d, req, tx, busy("Service Unavailable", "5"))
+		return voice.Phone{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	phone, err := g.cfg.Desk.Phone(ctx, c.Username)
 	if err != nil && !errors.Is(err, voice.ErrUnknown) {
 		g.log.Warn("a phone could not be looked up", "error", err)

@@ -329,6 +329,37 @@ func TestLockout(t *testing.T) {
 	}
 }
 
+// A flood of phones is no flood of look-ups.
+func TestLookupsAreBounded(t *testing.T) {
+	slow := make(chan struct{})
+	w := open(t, func(_ *Config, d *fakeDesk) { d.slow = slow })
+	var list []*registrant
+	for range lookupsMax + 10 {
+		r := newRegistrant(phonePeer(t, w), "alice", "secret")
+		r.challenged(t)
+		list = append(list, r)
+	}
+	for _, r := range list {
+		r.nc++
+		r.send(r.text(proof(t, r.challenge, "REGISTER", "sip:x", r.user, r.password, r.nc), r.contact()))
+	}
+	refused := func() (n int) {
+		for _, r := range list {
+			n += len(r.in)
+		}
+		return n
+	}
+	until(t, "ten are refused", func() bool { return refused() >= 10 })
+	close(slow)
+	codes := map[int]int{}
+	for _, r := range list {
+		codes[r.final("REGISTER").status]++
+	}
+	if codes[503] != 10 || codes[200] != lookupsMax {
+		t.Errorf("answers: %v", codes)
+	}
+}
+
 func TestPhoneMayNotCall(t *testing.T) {
 	w := open(t, nil)
 	p := phonePeer(t, w)

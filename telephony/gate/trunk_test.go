@@ -22,6 +22,8 @@ import (
 	"tributary/channels/voice"
 )
 
+func itoa(n uint16) string { return fmt.Sprint(n) }
+
 var peerless = netip.MustParseAddrPort("127.0.0.1:9")
 
 // listenPeer waits for one connection of TCP and is its far end.
