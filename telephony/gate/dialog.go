@@ -1,5 +1,14 @@
 // Package gate is the SIP side of a node: two listeners with different doors (trunks, phones), validation, digest,
 // registrar, and dialogs. It knows no media but the bodies that it carries, no call and no customer.
+//
+// A message goes this way: socket (packet.go, stream.go), door.screen, which answers all that needs no memory, then the
+// transactions of the SIP library, then Gate.request, then the dialog's own goroutine. The library sees only what screen has
+// understood and written anew in the plainest form of the grammar.
+//
+// Neighbours: telephony makes calls of dialogs; the desk is asked through Desk. Invariants: strangers leave nothing behind,
+// neither at the door of trunks nor, until they have shown that they get what is sent to them, at the door of phones; a
+// challenge is not remembered; no value that we are given makes a line of its own; every dialog ends with EventEnded, and
+// its goroutine with it.
 package gate
 
 import "context"
@@ -9,7 +18,8 @@ import "context"
 type Dialog interface {
 	// ID names it for logs: Call-ID and our tag.
 	ID() string
-	// Events tells what the far end did, in order; closed after EventEnded. Always to be read: it holds 64.
+	// Events tells what the far end did, in order; closed after EventEnded. Always to be read: it holds 64, and when more
+	// come the dialog is hung up.
 	Events() <-chan Event
 	// Ring sends 180, once. Inbound and unanswered only.
 	Ring()
@@ -22,7 +32,8 @@ type Dialog interface {
 	RefuseOffer(code int)
 	// Reoffer sends a re-INVITE and returns the far end's answer; 491 is tried again by RFC 3261 section 14.1.
 	Reoffer(ctx context.Context, sdp []byte) (answer []byte, err error)
-	// HangUp ends it by what fits: a refusal (480), CANCEL or BYE. cause becomes a Reason header (RFC 3326).
+	// HangUp ends it by what fits: a refusal (480), CANCEL or BYE. cause becomes a Reason header (RFC 3326). EventEnded
+	// follows at once, whatever the far end says to it.
 	HangUp(cause string)
 }
 
@@ -35,7 +46,8 @@ const (
 	EventRinging EventKind = "ringing"
 	// EventAnswered: outbound, 200 with SDP; it is acknowledged already.
 	EventAnswered EventKind = "answered"
-	// EventConfirmed: inbound, ACK came.
+	// EventConfirmed: inbound, ACK came; SDP is the answer that it held when the offer was ours, in Accept or in the
+	// AnswerOffer to an EventOffer without SDP.
 	EventConfirmed EventKind = "confirmed"
 	// EventOffer: a re-INVITE or UPDATE with SDP; to be answered. One without SDP asks for an offer of ours: SDP is nil
 	// and AnswerOffer carries the offer.

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/emiago/sipgo/sip"
-	"github.com/icholy/digest"
 )
 
 // route is how the far end of a dialog is reached.
@@ -41,7 +41,7 @@ func (x *dialog) hopper() hopper {
 			return []hop{{network: r.network, addr: at, flow: true}}, err
 		}
 		if unanswered && r.server != "" {
-			return resolve(ctx, r.server, r.network)
+			return d.resolve(ctx, r.server, r.network)
 		}
 		if at, err := netip.ParseAddrPort(r.source); err == nil {
 			if c := d.tp.Pool(r.network).Get(at.String()); c != nil {
@@ -49,12 +49,12 @@ func (x *dialog) hopper() hopper {
 				return []hop{{network: r.network, addr: at}}, err
 			}
 		}
-		return resolveURI(ctx, next, r.network)
+		return d.resolveURI(ctx, next, r.network)
 	}
 }
 
 // resolveURI finds where a URI of SIP leads: RFC 3263 section 4.
-func resolveURI(ctx context.Context, uri, network string) ([]hop, error) {
+func (d *door) resolveURI(ctx context.Context, uri, network string) ([]hop, error) {
 	u := uriOf(uri)
 	if t, ok := u.UriParams.Get("transport"); ok && t != "" {
 		network = strings.ToUpper(t)
@@ -73,7 +73,7 @@ func resolveURI(ctx context.Context, uri, network string) ([]hop, error) {
 		}
 		server += ":" + strconv.Itoa(u.Port)
 	}
-	return resolve(ctx, server, network)
+	return d.resolve(ctx, server, network)
 }
 
 // dial makes an outbound dialog and starts its INVITE.
@@ -143,8 +143,9 @@ type attempt struct {
 	begun  bool  // a response came, so that it can be cancelled
 	cancel bool
 	cause  string
-	early  []byte // the SDP of a reliable provisional response
-	last   uint32 // the last RSeq
+	hung   atomic.Bool // before it was sent: it need not be sent
+	early  []byte      // the SDP of a reliable provisional response
+	last   uint32      // the last RSeq
 	final  bool
 }
 
@@ -163,12 +164,20 @@ func (x *dialog) call(o Outgoing, auth *sip.Response) {
 		}
 	}
 	a := &attempt{req: req, tried: auth != nil}
+	search := find
+	find = func(ctx context.Context) ([]hop, error) {
+		hops, err := search(ctx)
+		if a.hung.Load() {
+			return nil, context.Canceled
+		}
+		return hops, err
+	}
 	x.attempt = a
 	if previous != nil && auth != nil {
-		find = func(context.Context) ([]hop, error) { return append([]hop{previous.hop}, previous.hops...), nil }
+		search = func(context.Context) ([]hop, error) { return append([]hop{previous.hop}, previous.hops...), nil }
 	} else if previous != nil {
 		left := previous.hops
-		find = func(context.Context) ([]hop, error) { return left, nil }
+		search = func(context.Context) ([]hop, error) { return left, nil }
 	}
 	went := func(h hop, left []hop) { a.hop, a.hops = h, left }
 	x.sendInvite(req, find, went, func(res *sip.Response, err error) bool {
@@ -202,50 +211,6 @@ func mapsKeys(m map[string]string) func(func(string) bool) {
 				return
 			}
 		}
-	}
-}
-
-// sendInvite sends an INVITE and posts each response; on says by true that it wants no more. It is called a last time with
-// an error when no final response came.
-func (x *dialog) sendInvite(req *sip.Request, find hopper, went func(hop, []hop), on func(*sip.Response, error) bool) {
-	fail := func(err error) { x.post(func() { on(nil, err) }) }
-	ok := x.g.begin(func() {
-		hops, err := find(x.g.ctx)
-		if err == nil && len(hops) == 0 {
-			err = errors.New("no way to go")
-		}
-		if err == nil {
-			h := hops[0]
-			err = x.d.prepare(x.g.ctx, &h, req)
-			x.post(func() { went(h, hops[1:]) })
-		}
-		if err != nil {
-			fail(err)
-			return
-		}
-		tx, err := x.d.tx.Request(x.g.ctx, req)
-		if err != nil {
-			fail(fmt.Errorf("send INVITE: %w", err))
-			return
-		}
-		tx.OnRetransmission(func(res *sip.Response) { x.again(req, res) })
-		for {
-			select {
-			case res := <-tx.Responses():
-				if !x.post(func() { on(res, nil) }) || !res.IsProvisional() {
-					return
-				}
-			case <-tx.Done():
-				fail(fmt.Errorf("INVITE: %w", tx.Err()))
-				return
-			case <-x.done:
-				tx.Terminate()
-				return
-			}
-		}
-	})
-	if !ok {
-		fail(context.Canceled)
 	}
 }
 
@@ -380,138 +345,4 @@ func (x *dialog) callAnswered(a *attempt, res *sip.Response) {
 		sdp = a.early
 	}
 	x.tell(Event{Kind: EventAnswered, SDP: sdp})
-}
-
-// acknowledge sends the ACK of a 2xx: section 13.2.2.4.
-func (x *dialog) acknowledge(invite *sip.Request, res *sip.Response) {
-	req, find := x.requestSeq(sip.ACK, invite.CSeq().SeqNo)
-	for _, name := range []string{"Authorization", "Proxy-Authorization"} {
-		if v := value(invite, name); v != "" {
-			req.AppendHeader(sip.NewHeader(name, v))
-		}
-	}
-	x.g.begin(func() { _ = x.d.sendAck(x.g.ctx, find, req) }) // the 2xx comes again if this is lost
-}
-
-func (d *door) sendAck(ctx context.Context, find hopper, req *sip.Request) error {
-	hops, err := find(ctx)
-	if err != nil || len(hops) == 0 {
-		return fmt.Errorf("no way for ACK: %w", err)
-	}
-	if err := d.prepare(ctx, &hops[0], req); err != nil {
-		return err
-	}
-	return d.tp.WriteMsg(req)
-}
-
-// again takes a 2xx that came after the first: a repetition is acknowledged again; one of another branch of a fork is
-// acknowledged and hung up (section 13.2.2.4).
-func (x *dialog) again(invite *sip.Request, res *sip.Response) {
-	to := res.To()
-	if to == nil {
-		return
-	}
-	if x.post(func() {
-		if to.Params.GetOr("tag", "") == x.remoteTag {
-			x.acknowledge(invite, res)
-			return
-		}
-		x.dropFork(invite, res)
-	}) {
-		return
-	}
-	// The dialog is gone: its ACK was lost, and its BYE may be as well.
-	x.dropFork(invite, res)
-}
-
-// dropFork acknowledges and hangs up another answer to our INVITE, by a dialog of its own that nobody sees.
-func (x *dialog) dropFork(invite *sip.Request, res *sip.Response) {
-	y := x.g.newDialog(x.d)
-	y.callID, y.tag, y.outbound, y.network = x.callID, x.tag, true, x.network
-	y.local, y.remote, y.route = x.local, x.remote, x.route
-	y.target = x.route.target
-	y.localSeq = invite.CSeq().SeqNo + 1
-	y.state = over
-	y.adopt(res)
-	y.acknowledge(invite, res)
-	y.bye("answered elsewhere")
-}
-
-// cancelOurs cancels our INVITE, as soon as something answered it: section 9.1.
-func (x *dialog) cancelOurs(cause string) {
-	a := x.attempt
-	if a == nil {
-		return
-	}
-	a.cause = cause
-	if a.begun {
-		x.sendCancel(a)
-	} else {
-		a.cancel = true
-	}
-	// Without a final answer the transaction is given up (section 9.1, last paragraph).
-	x.after(linger, func() {
-		if x.attempt == a {
-			x.attempt = nil
-		}
-	})
-}
-
-func (x *dialog) sendCancel(a *attempt) {
-	req := sip.NewRequest(sip.CANCEL, *a.req.Recipient.Clone())
-	req.AppendHeader(a.req.Via().Clone())
-	for _, name := range []string{"Route", "From", "To", "Call-ID"} {
-		for _, v := range values(a.req, name) {
-			req.AppendHeader(sip.NewHeader(name, v))
-		}
-	}
-	req.AppendHeader(&sip.CSeqHeader{SeqNo: a.req.CSeq().SeqNo, MethodName: sip.CANCEL})
-	req.AppendHeader(sip.NewHeader("Max-Forwards", "70"))
-	for _, f := range reasonField(a.cause) {
-		req.AppendHeader(sip.NewHeader(f.name, f.value))
-	}
-	req.SetBody(nil)
-	h := a.hop
-	x.g.fly(func() {
-		ctx, cancel := context.WithTimeout(x.g.ctx, linger)
-		defer cancel()
-		_, _ = x.d.do(ctx, h, req) // what counts is the answer to the INVITE
-	})
-}
-
-// authorize is the request again with an answer to the challenge: section 22.2.
-func authorize(req *sip.Request, res *sip.Response, r route, seq uint32, branch string) (*sip.Request, error) {
-	again := req.Clone()
-	again.RemoveHeader("Via")
-	v := req.Via().Clone()
-	v.Params.Add("branch", branch)
-	again.PrependHeader(v)
-	again.CSeq().SeqNo = seq
-	return again, answerChallenge(again, res, r)
-}
-
-// answerChallenge adds the credentials for the first challenge that we can answer; RFC 8760 section 2.4 has the best first.
-func answerChallenge(req *sip.Request, res *sip.Response, r route) error {
-	ask, answer := "WWW-Authenticate", "Authorization"
-	if res.StatusCode == 407 {
-		ask, answer = "Proxy-Authenticate", "Proxy-Authorization"
-	}
-	for _, v := range values(res, ask) {
-		c, err := digest.ParseChallenge(v)
-		if err != nil || !digest.CanDigest(c) {
-			continue
-		}
-		for i := range c.QOP {
-			c.QOP[i] = strings.TrimSpace(c.QOP[i])
-		}
-		cred, err := digest.Digest(c, digest.Options{
-			Method: string(req.Method), URI: req.Recipient.String(), Username: r.user, Password: r.password, Count: 1,
-		})
-		if err != nil {
-			continue
-		}
-		req.AppendHeader(sip.NewHeader(answer, cred.String()))
-		return nil
-	}
-	return errors.New("no challenge that we can answer")
 }

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,42 @@ func TestOutboundDigest(t *testing.T) {
 	}
 }
 
+// A trunk that challenges requests within the dialog, too.
+func TestDigestWithinDialog(t *testing.T) {
+	w, p := outbound(t, func(x *voice.Trunk) { x.AuthUser, x.AuthPassword = "line1", "pw" })
+	d := w.dialTrunk(t.Context(), Outgoing{})
+	p.answer(p.asked("INVITE"), 200, "t", answerSDP)
+	event(t, d, EventAnswered)
+	p.asked("ACK")
+	const ask = `Proxy-Authenticate: Digest realm="carrier", nonce="abc", qop="auth", algorithm=MD5`
+	got := make(chan error, 1)
+	go func() {
+		_, err := d.Reoffer(t.Context(), []byte(offerSDP))
+		got <- err
+	}()
+	first := p.asked("INVITE")
+	p.answer(first, 407, "", "", ask)
+	p.asked("ACK")
+	again := p.asked("INVITE")
+	if again.get("Proxy-Authorization") == "" || again.seq <= first.seq {
+		t.Errorf("again: %v", again.fields)
+	}
+	p.answer(again, 200, "", answerSDP)
+	p.asked("ACK")
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+	d.HangUp("")
+	first = p.asked("BYE")
+	p.answer(first, 407, "", "", ask)
+	if again = p.asked("BYE"); again.get("Proxy-Authorization") == "" || again.seq <= first.seq {
+		t.Errorf("again: %v", again.fields)
+	}
+	p.answer(again, 200, "", "")
+	event(t, d, EventEnded)
+	w.settle()
+}
+
 // The context ends while it rings: CANCEL.
 func TestOutboundCancel(t *testing.T) {
 	w, p := outbound(t, nil)
@@ -226,6 +263,25 @@ func TestOutboundUnreachable(t *testing.T) {
 		t.Errorf("ended: %+v", e)
 	}
 	w.settle()
+}
+
+// Unless the operator's rules say otherwise a trunk's name leads to no machine of his own.
+func TestGuardedDial(t *testing.T) {
+	var p *peer
+	w := open(t, func(c *Config, d *fakeDesk) {
+		c.Dial = nil
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p = acceptPeer(t, l)
+		d.trunks = []voice.Trunk{{ID: testTrunk, Server: l.Addr().String(), Transport: "tcp"}}
+	})
+	d := w.dialTrunk(t.Context(), Outgoing{})
+	if e := event(t, d, EventEnded); e.Code != 503 || !strings.Contains(e.Reason, "not allowed") {
+		t.Errorf("ended: %+v", e)
+	}
+	p.silent("an INVITE", func(*message) bool { return true })
 }
 
 // A request that is too long for a datagram goes over TCP, if there is any: RFC 3261 section 18.1.1.

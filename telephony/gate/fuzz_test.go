@@ -23,7 +23,8 @@ func FuzzOutgoing(f *testing.F) {
 		{"+4930123", "+49170555", "A \"Name\" \\", "X-Info", "some; text", offerSDP},
 		{"a\r\nb", "c", "d\x00", "X\r\nY", "e\nVia: f", "\r\n\r\n"},
 		{"sip:bob@example.com", "sip:al%0d%0aice@example.com", "ü", "Subject", "<>,;", ""},
-		{"%0D%0A", "\u0085", "\u2028", "call-id", "x", "v=0"}, {"a@b", "c:d@e", "\\", "t", "\"", "x"},
+		{"%0D%0A", "\u0085", "\u2028", "call-id", "x", "v=0"},
+		{"a@b", "c:d@e", "\\", "t", "\"", "x"},
 	} {
 		f.Add(s[0], s[1], s[2], s[3], s[4], []byte(s[5]))
 	}

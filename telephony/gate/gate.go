@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"tributary/channels/voice"
+	"tributary/internal/dial"
 )
 
 // Desk is what the gate asks of the desk; voice.Desk has it.
@@ -36,6 +38,11 @@ type Config struct {
 	TrunkTLS, Certificate, Key string
 	// Roots verify the certificates of trunks that are called by TLS; nil: those of the system.
 	Roots *x509.CertPool
+	// Dial connects to trunks by TCP and TLS: a guarded dialer of internal/dial with the operator's rules. nil: one without
+	// rules, which reaches the ports 5060 and 5061 of public addresses.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Resolver finds the servers of trunks; nil: the system's.
+	Resolver *net.Resolver
 	// PublicIP stands in Contact and Via; zero: the listener's own address.
 	PublicIP netip.Addr
 	// Node and Epoch make an Incoming's key unique.
@@ -99,6 +106,7 @@ type Gate struct {
 	table          atomic.Pointer[table]
 	auth           *auth
 	bindings       bindings
+	lookups        chan struct{} // who holds a place asks the desk for an account
 	draining       atomic.Bool
 
 	// ctx ends when the gate closes; life counts the goroutines that must end before Close returns.
@@ -115,6 +123,9 @@ type Gate struct {
 	accounts map[voice.ID]*account
 }
 
+// lookupsMax bounds how many phones are looked up at once: further ones get 503 and come again.
+const lookupsMax = 64
+
 // tame sets what the SIP library keeps for the whole process. It raises the bound of datagrams: the default refuses a 200
 // with a few Record-Routes; what must not be fragmented is sent over TCP (RFC 3261 section 18.1.1). And it silences the
 // library's own log, which would hold what strangers send.
@@ -122,6 +133,9 @@ var tame = sync.OnceFunc(func() {
 	sip.UDPMTUSize = 65_535 + 200
 	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
 })
+
+// purpose is what an operator's rules for trunks are named.
+const purpose dial.Purpose = "sip"
 
 // Open binds the listeners and reads the trunks; from then on requests can be sent and are answered. Close or the end of
 // Run gives everything back.
@@ -136,10 +150,16 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Dial == nil {
+		cfg.Dial = dial.New(nil).Dialer(purpose, 5060, 5061)
+	}
+	if cfg.Resolver == nil {
+		cfg.Resolver = net.DefaultResolver
+	}
 	cfg.Limits.fill()
 	g := &Gate{
 		cfg: cfg, log: cfg.Log, auth: newAuth(cfg.Secret, cfg.Now),
-		dialogs: map[string]*dialog{}, pending: map[string]*pending{}, gone: map[string]time.Time{}, accounts: map[voice.ID]*account{},
+		lookups: make(chan struct{}, lookupsMax), dialogs: map[string]*dialog{}, pending: map[string]*pending{}, gone: map[string]time.Time{}, accounts: map[voice.ID]*account{},
 	}
 	g.ctx, g.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := g.open(ctx); err != nil {
@@ -186,14 +206,14 @@ func (g *Gate) Run(ctx context.Context) error {
 	all.Go(func() { g.follow(ctx) })
 	all.Go(func() { g.ping(ctx) })
 	<-ctx.Done()
-	g.HangUpAll("the node ends")
+	g.hangUpAll("the node ends")
 	g.Close()
 	all.Wait()
 	return nil
 }
 
-// HangUpAll ends every dialog and waits a moment until the far ends know.
-func (g *Gate) HangUpAll(cause string) {
+// hangUpAll ends every dialog and waits a moment until the far ends know.
+func (g *Gate) hangUpAll(cause string) {
 	g.mu.Lock()
 	list := make([]*dialog, 0, len(g.dialogs))
 	for _, d := range g.dialogs {
@@ -216,7 +236,7 @@ func (g *Gate) HangUpAll(cause string) {
 	}
 }
 
-// fly is begin for a request that HangUpAll waits for.
+// fly is begin for a request that hangUpAll waits for.
 func (g *Gate) fly(f func()) bool {
 	g.mu.Lock()
 	g.flying++

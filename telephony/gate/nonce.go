@@ -180,11 +180,15 @@ func (a *auth) sweep() {
 }
 
 // challenge is the 401 that everybody gets who did not prove himself, whatever the reason: RFC 8760 section 2.3 wants the
-// preferred algorithm first.
-func (a *auth) challenge(ip netip.Addr, stale bool) *fault {
+// preferred algorithm first. agent is what the sender calls itself.
+func (a *auth) challenge(ip netip.Addr, stale bool, agent string) *fault {
 	f := &fault{code: 401, reason: "Unauthorized"}
 	nonce := a.nonce(ip)
-	for _, alg := range []string{"SHA-256", "MD5"} {
+	algorithms := []string{"SHA-256", "MD5"}
+	if isOld(agent) {
+		algorithms = algorithms[1:]
+	}
+	for _, alg := range algorithms {
 		v := `Digest realm="` + voice.Realm + `", nonce="` + nonce + `", qop="auth", algorithm=` + alg
 		if stale {
 			v += ", stale=true"
@@ -192,6 +196,12 @@ func (a *auth) challenge(ip netip.Addr, stale bool) *fault {
 		f.fields = append(f.fields, field{"WWW-Authenticate", v})
 	}
 	return f
+}
+
+// isOld knows phones that give up when one of several challenges names an algorithm that they do not know, where RFC 8760
+// section 2.4 has them take another. They could choose MD5 anyway, so nothing is lost by offering them only that.
+func isOld(agent string) bool {
+	return strings.HasPrefix(agent, "baresip v0.") || strings.HasPrefix(agent, "baresip v1.") || strings.HasPrefix(agent, "baresip v2.")
 }
 
 // credentials are the answer to a challenge of ours among the values of Authorization, nil without one.
@@ -209,14 +219,14 @@ func credentials(values []string) *digest.Credentials {
 func (a *auth) admit(m *message, ip netip.Addr) *fault {
 	c := credentials(m.all("Authorization"))
 	if c == nil {
-		return a.challenge(ip, false)
+		return a.challenge(ip, false, m.get("User-Agent"))
 	}
 	known, fresh := a.check(c.Nonce, ip)
 	switch {
 	case !known:
-		return a.challenge(ip, false)
+		return a.challenge(ip, false, m.get("User-Agent"))
 	case !fresh:
-		return a.challenge(ip, true)
+		return a.challenge(ip, true, m.get("User-Agent"))
 	case a.locked(c.Username, ip):
 		return &fault{code: 403, reason: "Forbidden"}
 	}

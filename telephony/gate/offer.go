@@ -144,7 +144,7 @@ func (x *dialog) offerOnce(ctx context.Context, sdp []byte) ([]byte, error) {
 			out <- result{err: errGlare}
 		default:
 			x.body = sdp
-			x.reinvite(sdp, func(r result) { out <- r })
+			x.reinvite(sdp, nil, func(r result) { out <- r })
 		}
 	})
 	if !begun {
@@ -160,10 +160,18 @@ func (x *dialog) offerOnce(ctx context.Context, sdp []byte) ([]byte, error) {
 	}
 }
 
-// reinvite sends a re-INVITE. The transaction is ended by its final response; a provisional one is of no interest.
-func (x *dialog) reinvite(sdp []byte, then func(result)) {
+// reinvite sends a re-INVITE; auth is the challenge that it answers. The transaction is ended by its final response; a
+// provisional one is of no interest.
+func (x *dialog) reinvite(sdp []byte, auth *sip.Response, then func(result)) {
 	x.ours = true
 	req, find := x.request(sip.INVITE)
+	if auth != nil {
+		if err := answerChallenge(req, auth, x.route); err != nil {
+			x.ours = false
+			then(result{err: errors.Join(errDeclined, err)})
+			return
+		}
+	}
 	req.AppendHeader(sip.NewHeader("Allow", allowed))
 	req.AppendHeader(sip.NewHeader("Supported", "timer"))
 	x.session.ask(req)
@@ -176,6 +184,10 @@ func (x *dialog) reinvite(sdp []byte, then func(result)) {
 			return false
 		}
 		x.ours = false
+		if err == nil && (res.StatusCode == 401 || res.StatusCode == 407) && auth == nil && x.route.user != "" && x.state == up {
+			x.reinvite(sdp, res, then)
+			return true
+		}
 		x.reinvited(req, res, err, then)
 		return true
 	})

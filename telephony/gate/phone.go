@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
@@ -53,13 +54,22 @@ func (g *Gate) authenticated(ctx context.Context, d *door, req *sip.Request, tx 
 	ip := sourceIP(req)
 	c := credentials(values(req, "Authorization"))
 	if c == nil {
-		g.finish(d, req, tx, g.auth.challenge(ip, false))
+		g.finish(d, req, tx, g.auth.challenge(ip, false, value(req, "User-Agent")))
 		return voice.Phone{}, false
 	}
 	if known, fresh := g.auth.check(c.Nonce, ip); !known || !fresh {
-		g.finish(d, req, tx, g.auth.challenge(ip, known))
+		g.finish(d, req, tx, g.auth.challenge(ip, known, value(req, "User-Agent")))
 		return voice.Phone{}, false
 	}
+	select {
+	case g.lookups <- struct{}{}:
+		defer func() { <-g.lookups }()
+	default:
+		g.finish(d, req, tx, busy("Service Unavailable", "5"))
+		return voice.Phone{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	phone, err := g.cfg.Desk.Phone(ctx, c.Username)
 	if err != nil && !errors.Is(err, voice.ErrUnknown) {
 		g.log.Warn("a phone could not be looked up", "error", err)
@@ -69,11 +79,11 @@ func (g *Gate) authenticated(ctx context.Context, d *door, req *sip.Request, tx 
 	ok := verify(c, string(req.Method), secretOf(phone, c))
 	if err != nil || !ok {
 		g.auth.wrong(c.Username, ip)
-		g.finish(d, req, tx, g.auth.challenge(ip, false))
+		g.finish(d, req, tx, g.auth.challenge(ip, false, value(req, "User-Agent")))
 		return voice.Phone{}, false
 	}
 	if !g.auth.use(c.Nonce, c.Nc) {
-		g.finish(d, req, tx, g.auth.challenge(ip, true))
+		g.finish(d, req, tx, g.auth.challenge(ip, true, value(req, "User-Agent")))
 		return voice.Phone{}, false
 	}
 	g.auth.right(c.Username, ip)
@@ -86,10 +96,11 @@ func secretOf(p voice.Phone, c *digest.Credentials) string {
 	if algorithm == "" {
 		algorithm = "MD5"
 	}
+	nobody := ha1(algorithm, c.Username, random()) // made in any case: the time tells nothing
 	if s := p.HA1[algorithm]; s != "" {
 		return strings.ToLower(s)
 	}
-	return ha1(algorithm, c.Username, random())
+	return nobody
 }
 
 // phoneInvite answers a phone that wants to call: for now it cannot.

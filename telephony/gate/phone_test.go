@@ -56,6 +56,7 @@ type registrant struct {
 	user      string
 	password  string
 	algorithm string
+	hidden    string // what Via names in place of the socket
 }
 
 func newRegistrant(p *peer, user, password string) *registrant {
@@ -68,7 +69,11 @@ func (r *registrant) text(auth string, fields ...string) string {
 	if auth != "" {
 		a.fields = append(a.fields, auth)
 	}
-	return strings.ReplaceAll(r.peer.text(a), "<sip:+4930123@", "<sip:"+r.user+"@")
+	text := strings.ReplaceAll(r.peer.text(a), "<sip:+4930123@", "<sip:"+r.user+"@")
+	if r.hidden != "" {
+		text = strings.Replace(text, "/UDP "+r.at(), "/UDP "+r.hidden, 1)
+	}
+	return text
 }
 
 // challenged asks without proof.
@@ -142,10 +147,10 @@ func TestRegisterTimes(t *testing.T) {
 		t.Errorf("30 s: %s, %q", m.start, m.get("Min-Expires"))
 	}
 	for fields, want := range map[string]string{
-		r.contact() + "|Expires: 7200":                            "3600",
-		r.contact() + "|Expires: 99999999999999999999":            "3600",
-		r.contact():                                               "3600",
-		r.contact() + ";expires=60|Expires: 30":                   "60",
+		r.contact() + "|Expires: 7200":                 "3600",
+		r.contact() + "|Expires: 99999999999999999999": "3600",
+		r.contact():                             "3600",
+		r.contact() + ";expires=60|Expires: 30": "60",
 		"Contact: <sip:old@a>;expires=0, <sip:new@b>;expires=100": "100",
 	} {
 		m := r.register(t, strings.Split(fields, "|")...)
@@ -249,6 +254,24 @@ func TestNonceLife(t *testing.T) {
 	}
 }
 
+// A phone behind a router names an address that nobody reaches: answers and calls go where its request came from, asked for
+// by rport (RFC 3581) or not.
+func TestBehindRouter(t *testing.T) {
+	w := open(t, nil)
+	for _, rport := range []string{"", ";rport"} {
+		r := newRegistrant(phonePeer(t, w), "alice", "secret")
+		r.hidden = "192.168.1.9:5062" + rport
+		r.challenged(t)
+		m := r.register(t, r.contact())
+		if _, port, _ := strings.Cut(r.at(), ":"); m.status != 200 || !strings.Contains(m.get("Via"), "rport="+port) || !strings.Contains(m.get("Via"), "received=127.0.0.5") {
+			t.Errorf("%s, Via %q", m.start, m.get("Via"))
+		}
+		if got := <-w.desk.registered; got.Source != r.at() || got.Contact != "sip:alice@192.168.1.9:5062" {
+			t.Errorf("registered %+v", got)
+		}
+	}
+}
+
 // The same nonce and count do not count twice; a repetition by the transport is no second time.
 func TestReplay(t *testing.T) {
 	w := open(t, nil)
@@ -303,6 +326,37 @@ func TestLockout(t *testing.T) {
 	r.challenged(t)
 	if m := r.register(t, r.contact()); m.status != 200 {
 		t.Errorf("later: %s", m.start)
+	}
+}
+
+// A flood of phones is no flood of look-ups.
+func TestLookupsAreBounded(t *testing.T) {
+	slow := make(chan struct{})
+	w := open(t, func(_ *Config, d *fakeDesk) { d.slow = slow })
+	var list []*registrant
+	for range lookupsMax + 10 {
+		r := newRegistrant(phonePeer(t, w), "alice", "secret")
+		r.challenged(t)
+		list = append(list, r)
+	}
+	for _, r := range list {
+		r.nc++
+		r.send(r.text(proof(t, r.challenge, "REGISTER", "sip:x", r.user, r.password, r.nc), r.contact()))
+	}
+	refused := func() (n int) {
+		for _, r := range list {
+			n += len(r.in)
+		}
+		return n
+	}
+	until(t, "ten are refused", func() bool { return refused() >= 10 })
+	close(slow)
+	codes := map[int]int{}
+	for _, r := range list {
+		codes[r.final("REGISTER").status]++
+	}
+	if codes[503] != 10 || codes[200] != lookupsMax {
+		t.Errorf("answers: %v", codes)
 	}
 }
 

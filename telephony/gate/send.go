@@ -34,7 +34,7 @@ const maxDatagram = 1300
 
 // resolve finds where a server is: RFC 3263 section 4, without NAPTR. A port or an address needs no SRV. The first is to be
 // tried first.
-func resolve(ctx context.Context, server, network string) ([]hop, error) {
+func (d *door) resolve(ctx context.Context, server, network string) ([]hop, error) {
 	host, port, err := splitServer(server)
 	if err != nil {
 		return nil, err
@@ -51,10 +51,10 @@ func resolve(ctx context.Context, server, network string) ([]hop, error) {
 		if network == "TLS" {
 			service, proto = "sips", "tcp"
 		}
-		if _, list, err := net.DefaultResolver.LookupSRV(ctx, service, proto, host); err == nil && len(list) > 0 {
+		if _, list, err := d.g.cfg.Resolver.LookupSRV(ctx, service, proto, host); err == nil && len(list) > 0 {
 			var out []hop
 			for _, r := range list {
-				more, err := lookup(ctx, strings.TrimSuffix(r.Target, "."), int(r.Port), network, host)
+				more, err := d.lookup(ctx, strings.TrimSuffix(r.Target, "."), int(r.Port), network, host)
 				if err == nil {
 					out = append(out, more...)
 				}
@@ -67,14 +67,14 @@ func resolve(ctx context.Context, server, network string) ([]hop, error) {
 	if port == 0 {
 		port = usual
 	}
-	return lookup(ctx, host, port, network, host)
+	return d.lookup(ctx, host, port, network, host)
 }
 
-func lookup(ctx context.Context, host string, port int, network, name string) ([]hop, error) {
+func (d *door) lookup(ctx context.Context, host string, port int, network, name string) ([]hop, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
-		return []hop{{network: network, addr: netip.AddrPortFrom(ip.Unmap(), uint16(port)), name: name}}, nil //nolint:gosec // a port
+		return []hop{{network: network, addr: netip.AddrPortFrom(ip.Unmap(), uint16(port)), name: name}}, nil
 	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	ips, err := d.g.cfg.Resolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
 		return nil, fmt.Errorf("find %s: %w", host, err)
 	}
@@ -82,7 +82,7 @@ func lookup(ctx context.Context, host string, port int, network, name string) ([
 	for _, want4 := range []bool{true, false} {
 		for _, ip := range ips {
 			if ip = ip.Unmap(); ip.Is4() == want4 {
-				out = append(out, hop{network: network, addr: netip.AddrPortFrom(ip, uint16(port)), name: name}) //nolint:gosec // a port
+				out = append(out, hop{network: network, addr: netip.AddrPortFrom(ip, uint16(port)), name: name})
 			}
 		}
 	}
@@ -161,9 +161,7 @@ func (d *door) connect(ctx context.Context, h hop) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	// A trunk's server is named by an administrator and is an address of the operator's own network more often than not.
-	var dialer net.Dialer //nolint:forbidigo // see above; nothing that a caller says comes here unresolved
-	conn, err := dialer.DialContext(ctx, "tcp", h.addr.String())
+	conn, err := d.g.cfg.Dial(ctx, "tcp", h.addr.String())
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

@@ -90,7 +90,7 @@ func (m *message) back(src source) netip.AddrPort {
 	if port == 0 {
 		port = 5060
 	}
-	return netip.AddrPortFrom(src.addr.Addr(), uint16(port)) //nolint:gosec // the grammar bounds it
+	return netip.AddrPortFrom(src.addr.Addr(), uint16(port))
 }
 
 // address of a socket, an IPv4 address as that.

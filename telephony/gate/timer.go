@@ -95,7 +95,7 @@ func (s *session) start(x *dialog) {
 func (x *dialog) refreshSession() {
 	if !x.update {
 		if !x.ours && x.offered == nil {
-			x.reinvite(x.body, func(r result) {
+			x.reinvite(x.body, nil, func(r result) {
 				if r.err != nil && x.state == up {
 					x.after(t2, x.refreshSession)
 				}
@@ -131,11 +131,7 @@ func (x *dialog) refreshSession() {
 
 // sessionExpires reads the field; an interval of 0 means none.
 func sessionExpires(m sip.Message) (time.Duration, string) {
-	v := value(m, "Session-Expires")
-	if v == "" {
-		v = value(m, "x")
-	}
-	first, rest, _ := strings.Cut(v, ";")
+	first, rest, _ := strings.Cut(value(m, "Session-Expires"), ";")
 	c := cursor{s: ";" + rest}
 	p, _ := c.params()
 	who, _ := p.get("refresher")

@@ -179,6 +179,12 @@ func (g *Gate) arrive(d *door, req *sip.Request, tx *sip.ServerTx) {
 		g.finish(d, req, tx, busy("Service Unavailable", "5"))
 		return
 	}
+	// The library would say so after 200 ms, and a late one would take the place of our final answer in its repetitions.
+	x.post(func() {
+		if x.state == waiting && !x.rang {
+			x.respond(req, tx, &fault{code: 100, reason: "Trying"}, nil)
+		}
+	})
 	go g.cfg.Incoming(in)
 }
 
@@ -215,7 +221,7 @@ func (g *Gate) choose(m *message, ip netip.Addr) (voice.Trunk, *fault) {
 		}
 		known, fresh := g.auth.check(c.Nonce, ip)
 		if !known || !fresh {
-			return t, g.auth.challenge(ip, known)
+			return t, g.auth.challenge(ip, known, m.get("User-Agent"))
 		}
 		algorithm := strings.ToUpper(c.Algorithm)
 		if algorithm == "" {
@@ -223,10 +229,10 @@ func (g *Gate) choose(m *message, ip netip.Addr) (voice.Trunk, *fault) {
 		}
 		if !verify(c, "INVITE", ha1(algorithm, t.Username, t.Password)) {
 			g.auth.wrong(c.Username, ip)
-			return t, g.auth.challenge(ip, false)
+			return t, g.auth.challenge(ip, false, m.get("User-Agent"))
 		}
 		if !g.auth.use(c.Nonce, c.Nc) {
-			return t, g.auth.challenge(ip, true)
+			return t, g.auth.challenge(ip, true, m.get("User-Agent"))
 		}
 		g.auth.right(c.Username, ip)
 		return t, nil
@@ -239,7 +245,7 @@ func (g *Gate) choose(m *message, ip netip.Addr) (voice.Trunk, *fault) {
 	if len(trunks) == 0 {
 		return voice.Trunk{}, &fault{code: 403, reason: "Forbidden"}
 	}
-	return voice.Trunk{}, g.auth.challenge(ip, false)
+	return voice.Trunk{}, g.auth.challenge(ip, false, m.get("User-Agent"))
 }
 
 // caller is who calls: P-Asserted-Identity (RFC 3325) of a trunk whose word counts, else From. Who wants to be unknown is.
@@ -345,7 +351,7 @@ func (g *Gate) tellHealth(ctx context.Context, id voice.ID, health error) {
 
 // alive sends OPTIONS; any answer but 408 and 503 means that somebody is there.
 func (g *Gate) alive(ctx context.Context, t voice.Trunk) error {
-	hops, err := resolve(ctx, t.Server, strings.ToUpper(t.Transport))
+	hops, err := g.trunks.resolve(ctx, t.Server, strings.ToUpper(t.Transport))
 	if err != nil {
 		return err
 	}

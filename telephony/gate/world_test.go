@@ -36,6 +36,7 @@ type fakeDesk struct {
 	registered    chan voice.Registration
 	health        chan error
 	lookups       int
+	slow          chan struct{} // look-ups wait until it is closed
 }
 
 func (d *fakeDesk) Trunks(context.Context) ([]voice.Trunk, error) {
@@ -59,6 +60,9 @@ func (d *fakeDesk) TrunkHealth(_ context.Context, _ voice.ID, err error) error {
 }
 
 func (d *fakeDesk) Phone(_ context.Context, user string) (voice.Phone, error) {
+	if d.slow != nil {
+		<-d.slow
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lookups++
@@ -104,6 +108,7 @@ func open(t testing.TB, change func(*Config, *fakeDesk)) *world {
 		Trunk: "127.0.0.1:0", Phone: "127.0.0.1:0", Node: "n1", Epoch: 7, Desk: w.desk,
 		Secret: []byte("0123456789abcdef0123456789abcdef"), Incoming: func(in *Incoming) { w.in <- in },
 		Limits: Limits{Rate: 10_000, Burst: 10_000},
+		Dial:   new(net.Dialer).DialContext,
 	}
 	if os.Getenv("GATE_LOG") != "" {
 		cfg.Log = slog.Default()
@@ -212,7 +217,7 @@ type peer struct {
 // peerAt binds a socket and speaks to that address.
 func peerAt(t testing.TB, at string, to netip.AddrPort) *peer {
 	t.Helper()
-	c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at)))
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at)))
 	if err != nil {
 		t.Fatal(err)
 	}
