@@ -179,6 +179,55 @@ var (
 			},
 		},
 	}
+	// AgentPhonesColumns holds the columns for the "agent_phones" table.
+	AgentPhonesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "version", Type: field.TypeInt, Default: 1},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "label", Type: field.TypeString},
+		{Name: "username", Type: field.TypeString},
+		{Name: "ha1", Type: field.TypeBytes},
+		{Name: "preferred", Type: field.TypeBool, Default: false},
+		{Name: "agent_id", Type: field.TypeUUID},
+	}
+	// AgentPhonesTable holds the schema information for the "agent_phones" table.
+	AgentPhonesTable = &schema.Table{
+		Name:       "agent_phones",
+		Columns:    AgentPhonesColumns,
+		PrimaryKey: []*schema.Column{AgentPhonesColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "agent_phones_agents_phones",
+				Columns:    []*schema.Column{AgentPhonesColumns[9]},
+				RefColumns: []*schema.Column{AgentsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "agentphone_workspace_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{AgentPhonesColumns[1], AgentPhonesColumns[0]},
+			},
+			{
+				Name:    "agentphone_workspace_id_agent_id_label",
+				Unique:  true,
+				Columns: []*schema.Column{AgentPhonesColumns[1], AgentPhonesColumns[9], AgentPhonesColumns[5]},
+			},
+			{
+				Name:    "agentphone_workspace_id_username",
+				Unique:  true,
+				Columns: []*schema.Column{AgentPhonesColumns[1], AgentPhonesColumns[6]},
+			},
+			{
+				Name:    "agentphone_username",
+				Unique:  false,
+				Columns: []*schema.Column{AgentPhonesColumns[6]},
+			},
+		},
+	}
 	// AgentSkillsColumns holds the columns for the "agent_skills" table.
 	AgentSkillsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -469,6 +518,227 @@ var (
 			},
 		},
 	}
+	// CallsColumns holds the columns for the "calls" table.
+	CallsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "version", Type: field.TypeInt, Default: 1},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "direction", Type: field.TypeEnum, Enums: []string{"INBOUND", "OUTBOUND"}},
+		{Name: "state", Type: field.TypeEnum, Enums: []string{"IN_FLOW", "QUEUED", "RINGING", "ACTIVE", "HELD", "ENDED"}},
+		{Name: "from", Type: field.TypeString, SchemaType: map[string]string{"postgres": "bytea", "sqlite3": "blob"}},
+		{Name: "to", Type: field.TypeString, SchemaType: map[string]string{"postgres": "bytea", "sqlite3": "blob"}},
+		{Name: "name", Type: field.TypeString, Default: ""},
+		{Name: "caller_proof", Type: field.TypeEnum, Enums: []string{"CONFIRMED", "ASSERTED", "CLAIMED", "WITHHELD", "DIALLED"}},
+		{Name: "node", Type: field.TypeString},
+		{Name: "epoch", Type: field.TypeInt64},
+		{Name: "arrival", Type: field.TypeString},
+		{Name: "beat_at", Type: field.TypeTime},
+		{Name: "last_fact", Type: field.TypeInt, Default: 0},
+		{Name: "headers", Type: field.TypeJSON},
+		{Name: "ringing_at", Type: field.TypeTime, Nullable: true},
+		{Name: "answered_at", Type: field.TypeTime, Nullable: true},
+		{Name: "ended_at", Type: field.TypeTime, Nullable: true},
+		{Name: "held_since", Type: field.TypeTime, Nullable: true},
+		{Name: "held_total", Type: field.TypeInt, Default: 0},
+		{Name: "end_cause", Type: field.TypeEnum, Nullable: true, Enums: []string{"CUSTOMER_HUNG_UP", "AGENT_HUNG_UP", "ABANDONED", "NO_ANSWER", "BUSY", "REJECTED", "UNREACHABLE", "FAILED", "TRANSFERRED_OUT", "LOST"}},
+		{Name: "sip_code", Type: field.TypeInt, Nullable: true},
+		{Name: "loss_rate", Type: field.TypeFloat64, Nullable: true},
+		{Name: "jitter_ms", Type: field.TypeFloat64, Nullable: true},
+		{Name: "recording_state", Type: field.TypeEnum, Enums: []string{"OFF", "RECORDING", "PAUSED"}, Default: "OFF"},
+		{Name: "channel_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "flow_version_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "resumed_from_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "interaction_id", Type: field.TypeUUID},
+	}
+	// CallsTable holds the schema information for the "calls" table.
+	CallsTable = &schema.Table{
+		Name:       "calls",
+		Columns:    CallsColumns,
+		PrimaryKey: []*schema.Column{CallsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "calls_channels_channel",
+				Columns:    []*schema.Column{CallsColumns[27]},
+				RefColumns: []*schema.Column{ChannelsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "calls_flow_versions_flow_version",
+				Columns:    []*schema.Column{CallsColumns[28]},
+				RefColumns: []*schema.Column{FlowVersionsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "calls_calls_resumed_by",
+				Columns:    []*schema.Column{CallsColumns[29]},
+				RefColumns: []*schema.Column{CallsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "calls_interactions_calls",
+				Columns:    []*schema.Column{CallsColumns[30]},
+				RefColumns: []*schema.Column{InteractionsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "call_workspace_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{CallsColumns[1], CallsColumns[0]},
+			},
+			{
+				Name:    "call_workspace_id_arrival",
+				Unique:  true,
+				Columns: []*schema.Column{CallsColumns[1], CallsColumns[13]},
+			},
+			{
+				Name:    "call_workspace_id_interaction_id",
+				Unique:  true,
+				Columns: []*schema.Column{CallsColumns[1], CallsColumns[30]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "state <> 'ENDED'",
+				},
+			},
+			{
+				Name:    "call_interaction_id_created_at",
+				Unique:  false,
+				Columns: []*schema.Column{CallsColumns[30], CallsColumns[3]},
+			},
+			{
+				Name:    "call_node_state",
+				Unique:  false,
+				Columns: []*schema.Column{CallsColumns[11], CallsColumns[6]},
+			},
+			{
+				Name:    "call_state_beat_at",
+				Unique:  false,
+				Columns: []*schema.Column{CallsColumns[6], CallsColumns[14]},
+			},
+			{
+				Name:    "call_workspace_id_created_at_id",
+				Unique:  false,
+				Columns: []*schema.Column{CallsColumns[1], CallsColumns[3], CallsColumns[0]},
+			},
+		},
+	}
+	// CallFactsColumns holds the columns for the "call_facts" table.
+	CallFactsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "number", Type: field.TypeInt},
+		{Name: "kind", Type: field.TypeString},
+		{Name: "leg_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "at", Type: field.TypeTime},
+		{Name: "step", Type: field.TypeString, Default: ""},
+		{Name: "exit", Type: field.TypeString, Default: ""},
+		{Name: "input", Type: field.TypeString, SchemaType: map[string]string{"postgres": "bytea", "sqlite3": "blob"}},
+		{Name: "call_id", Type: field.TypeUUID},
+	}
+	// CallFactsTable holds the schema information for the "call_facts" table.
+	CallFactsTable = &schema.Table{
+		Name:       "call_facts",
+		Columns:    CallFactsColumns,
+		PrimaryKey: []*schema.Column{CallFactsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "call_facts_calls_facts",
+				Columns:    []*schema.Column{CallFactsColumns[9]},
+				RefColumns: []*schema.Column{CallsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "callfact_workspace_id_call_id_number",
+				Unique:  true,
+				Columns: []*schema.Column{CallFactsColumns[1], CallFactsColumns[9], CallFactsColumns[2]},
+			},
+			{
+				Name:    "callfact_call_id",
+				Unique:  false,
+				Columns: []*schema.Column{CallFactsColumns[9]},
+			},
+		},
+	}
+	// CallLegsColumns holds the columns for the "call_legs" table.
+	CallLegsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "role", Type: field.TypeEnum, Enums: []string{"CUSTOMER", "AGENT"}},
+		{Name: "state", Type: field.TypeEnum, Enums: []string{"RINGING", "ACTIVE", "ENDED"}},
+		{Name: "browser", Type: field.TypeBool, Default: false},
+		{Name: "muted", Type: field.TypeBool, Default: false},
+		{Name: "held", Type: field.TypeBool, Default: false},
+		{Name: "started_at", Type: field.TypeTime},
+		{Name: "ring_until", Type: field.TypeTime, Nullable: true},
+		{Name: "joined_at", Type: field.TypeTime, Nullable: true},
+		{Name: "left_at", Type: field.TypeTime, Nullable: true},
+		{Name: "cause", Type: field.TypeString, Nullable: true},
+		{Name: "sip_code", Type: field.TypeInt, Nullable: true},
+		{Name: "call_id", Type: field.TypeUUID},
+		{Name: "agent_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "phone_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "identity_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "offer_id", Type: field.TypeUUID, Nullable: true},
+	}
+	// CallLegsTable holds the schema information for the "call_legs" table.
+	CallLegsTable = &schema.Table{
+		Name:       "call_legs",
+		Columns:    CallLegsColumns,
+		PrimaryKey: []*schema.Column{CallLegsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "call_legs_calls_legs",
+				Columns:    []*schema.Column{CallLegsColumns[13]},
+				RefColumns: []*schema.Column{CallsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "call_legs_agents_agent",
+				Columns:    []*schema.Column{CallLegsColumns[14]},
+				RefColumns: []*schema.Column{AgentsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "call_legs_agent_phones_phone",
+				Columns:    []*schema.Column{CallLegsColumns[15]},
+				RefColumns: []*schema.Column{AgentPhonesColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "call_legs_identities_identity",
+				Columns:    []*schema.Column{CallLegsColumns[16]},
+				RefColumns: []*schema.Column{IdentitiesColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "call_legs_offers_offer",
+				Columns:    []*schema.Column{CallLegsColumns[17]},
+				RefColumns: []*schema.Column{OffersColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "callleg_call_id_started_at",
+				Unique:  false,
+				Columns: []*schema.Column{CallLegsColumns[13], CallLegsColumns[7]},
+			},
+			{
+				Name:    "callleg_workspace_id_agent_id_state",
+				Unique:  false,
+				Columns: []*schema.Column{CallLegsColumns[1], CallLegsColumns[14], CallLegsColumns[3]},
+			},
+			{
+				Name:    "callleg_offer_id",
+				Unique:  false,
+				Columns: []*schema.Column{CallLegsColumns[17]},
+			},
+		},
+	}
 	// CapacityProfilesColumns holds the columns for the "capacity_profiles" table.
 	CapacityProfilesColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -523,6 +793,7 @@ var (
 		{Name: "last_error_at", Type: field.TypeTime, Nullable: true},
 		{Name: "paused_because", Type: field.TypeString, Nullable: true, Size: 2147483647},
 		{Name: "queue_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "flow_id", Type: field.TypeUUID, Nullable: true},
 	}
 	// ChannelsTable holds the schema information for the "channels" table.
 	ChannelsTable = &schema.Table{
@@ -534,6 +805,12 @@ var (
 				Symbol:     "channels_queues_queue",
 				Columns:    []*schema.Column{ChannelsColumns[21]},
 				RefColumns: []*schema.Column{QueuesColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "channels_flows_flow",
+				Columns:    []*schema.Column{ChannelsColumns[22]},
+				RefColumns: []*schema.Column{FlowsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 		},
@@ -933,6 +1210,99 @@ var (
 				Name:    "event_identity_id_seq",
 				Unique:  false,
 				Columns: []*schema.Column{EventsColumns[11], EventsColumns[2]},
+			},
+		},
+	}
+	// FlowsColumns holds the columns for the "flows" table.
+	FlowsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "version", Type: field.TypeInt, Default: 1},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "name", Type: field.TypeString},
+		{Name: "last_number", Type: field.TypeInt, Default: 0},
+		{Name: "published_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "draft_id", Type: field.TypeUUID, Nullable: true},
+	}
+	// FlowsTable holds the schema information for the "flows" table.
+	FlowsTable = &schema.Table{
+		Name:       "flows",
+		Columns:    FlowsColumns,
+		PrimaryKey: []*schema.Column{FlowsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "flows_flow_versions_published",
+				Columns:    []*schema.Column{FlowsColumns[7]},
+				RefColumns: []*schema.Column{FlowVersionsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "flows_flow_versions_draft",
+				Columns:    []*schema.Column{FlowsColumns[8]},
+				RefColumns: []*schema.Column{FlowVersionsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "flow_workspace_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{FlowsColumns[1], FlowsColumns[0]},
+			},
+			{
+				Name:    "flow_workspace_id_name",
+				Unique:  true,
+				Columns: []*schema.Column{FlowsColumns[1], FlowsColumns[5]},
+			},
+		},
+	}
+	// FlowVersionsColumns holds the columns for the "flow_versions" table.
+	FlowVersionsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "number", Type: field.TypeInt},
+		{Name: "document", Type: field.TypeJSON},
+		{Name: "comment", Type: field.TypeString, Nullable: true, Size: 2147483647},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "published_at", Type: field.TypeTime, Nullable: true},
+		{Name: "flow_id", Type: field.TypeUUID},
+		{Name: "author_id", Type: field.TypeUUID, Nullable: true},
+	}
+	// FlowVersionsTable holds the schema information for the "flow_versions" table.
+	FlowVersionsTable = &schema.Table{
+		Name:       "flow_versions",
+		Columns:    FlowVersionsColumns,
+		PrimaryKey: []*schema.Column{FlowVersionsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "flow_versions_flows_versions",
+				Columns:    []*schema.Column{FlowVersionsColumns[7]},
+				RefColumns: []*schema.Column{FlowsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+			{
+				Symbol:     "flow_versions_agents_author",
+				Columns:    []*schema.Column{FlowVersionsColumns[8]},
+				RefColumns: []*schema.Column{AgentsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "flowversion_workspace_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{FlowVersionsColumns[1], FlowVersionsColumns[0]},
+			},
+			{
+				Name:    "flowversion_workspace_id_flow_id_number",
+				Unique:  true,
+				Columns: []*schema.Column{FlowVersionsColumns[1], FlowVersionsColumns[7], FlowVersionsColumns[2]},
+			},
+			{
+				Name:    "flowversion_flow_id",
+				Unique:  false,
+				Columns: []*schema.Column{FlowVersionsColumns[7]},
 			},
 		},
 	}
@@ -1861,6 +2231,58 @@ var (
 			},
 		},
 	}
+	// PhoneContactsColumns holds the columns for the "phone_contacts" table.
+	PhoneContactsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "agent_id", Type: field.TypeUUID},
+		{Name: "node", Type: field.TypeString},
+		{Name: "contact", Type: field.TypeString},
+		{Name: "source", Type: field.TypeString},
+		{Name: "transport", Type: field.TypeString},
+		{Name: "call_id", Type: field.TypeString},
+		{Name: "seq", Type: field.TypeInt64},
+		{Name: "user_agent", Type: field.TypeString, Default: ""},
+		{Name: "expires_at", Type: field.TypeTime},
+		{Name: "seen_at", Type: field.TypeTime},
+		{Name: "agent_phone_id", Type: field.TypeUUID},
+	}
+	// PhoneContactsTable holds the schema information for the "phone_contacts" table.
+	PhoneContactsTable = &schema.Table{
+		Name:       "phone_contacts",
+		Columns:    PhoneContactsColumns,
+		PrimaryKey: []*schema.Column{PhoneContactsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "phone_contacts_agent_phones_contacts",
+				Columns:    []*schema.Column{PhoneContactsColumns[12]},
+				RefColumns: []*schema.Column{AgentPhonesColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "phonecontact_workspace_id_agent_phone_id",
+				Unique:  true,
+				Columns: []*schema.Column{PhoneContactsColumns[1], PhoneContactsColumns[12]},
+			},
+			{
+				Name:    "phonecontact_agent_id_expires_at",
+				Unique:  false,
+				Columns: []*schema.Column{PhoneContactsColumns[2], PhoneContactsColumns[10]},
+			},
+			{
+				Name:    "phonecontact_expires_at",
+				Unique:  false,
+				Columns: []*schema.Column{PhoneContactsColumns[10]},
+			},
+			{
+				Name:    "phonecontact_node",
+				Unique:  false,
+				Columns: []*schema.Column{PhoneContactsColumns[3]},
+			},
+		},
+	}
 	// PresencesColumns holds the columns for the "presences" table.
 	PresencesColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -1885,6 +2307,43 @@ var (
 				Name:    "presence_seen_at",
 				Unique:  false,
 				Columns: []*schema.Column{PresencesColumns[5]},
+			},
+		},
+	}
+	// PromptsColumns holds the columns for the "prompts" table.
+	PromptsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "version", Type: field.TypeInt, Default: 1},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "name", Type: field.TypeString},
+		{Name: "seconds", Type: field.TypeFloat64, Default: 0},
+		{Name: "attachment_id", Type: field.TypeUUID},
+	}
+	// PromptsTable holds the schema information for the "prompts" table.
+	PromptsTable = &schema.Table{
+		Name:       "prompts",
+		Columns:    PromptsColumns,
+		PrimaryKey: []*schema.Column{PromptsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "prompts_attachments_audio",
+				Columns:    []*schema.Column{PromptsColumns[7]},
+				RefColumns: []*schema.Column{AttachmentsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "prompt_workspace_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{PromptsColumns[1], PromptsColumns[0]},
+			},
+			{
+				Name:    "prompt_workspace_id_name",
+				Unique:  true,
+				Columns: []*schema.Column{PromptsColumns[1], PromptsColumns[5]},
 			},
 		},
 	}
@@ -1980,7 +2439,10 @@ var (
 		{Name: "silent_after_seconds", Type: field.TypeInt, Nullable: true},
 		{Name: "break_after_misses", Type: field.TypeInt, Default: 3},
 		{Name: "restricted", Type: field.TypeBool, Default: false},
+		{Name: "ring_seconds", Type: field.TypeInt, Default: 20},
+		{Name: "recording", Type: field.TypeEnum, Enums: []string{"NEVER", "ALWAYS"}, Default: "NEVER"},
 		{Name: "team_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "waiting_prompt_id", Type: field.TypeUUID, Nullable: true},
 	}
 	// QueuesTable holds the schema information for the "queues" table.
 	QueuesTable = &schema.Table{
@@ -1990,8 +2452,14 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "queues_teams_team",
-				Columns:    []*schema.Column{QueuesColumns[15]},
+				Columns:    []*schema.Column{QueuesColumns[17]},
 				RefColumns: []*schema.Column{TeamsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "queues_prompts_waiting_prompt",
+				Columns:    []*schema.Column{QueuesColumns[18]},
+				RefColumns: []*schema.Column{PromptsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 		},
@@ -2088,6 +2556,44 @@ var (
 				Name:    "recipient_identity_id",
 				Unique:  false,
 				Columns: []*schema.Column{RecipientsColumns[4]},
+			},
+		},
+	}
+	// RecordingsColumns holds the columns for the "recordings" table.
+	RecordingsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "workspace_id", Type: field.TypeUUID},
+		{Name: "blob_key", Type: field.TypeString},
+		{Name: "bytes", Type: field.TypeInt64},
+		{Name: "sha256", Type: field.TypeString},
+		{Name: "seconds", Type: field.TypeFloat64},
+		{Name: "started_at", Type: field.TypeTime},
+		{Name: "deleted_at", Type: field.TypeTime, Nullable: true},
+		{Name: "call_id", Type: field.TypeUUID},
+	}
+	// RecordingsTable holds the schema information for the "recordings" table.
+	RecordingsTable = &schema.Table{
+		Name:       "recordings",
+		Columns:    RecordingsColumns,
+		PrimaryKey: []*schema.Column{RecordingsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "recordings_calls_recordings",
+				Columns:    []*schema.Column{RecordingsColumns[8]},
+				RefColumns: []*schema.Column{CallsColumns[0]},
+				OnDelete:   schema.NoAction,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "recording_workspace_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{RecordingsColumns[1], RecordingsColumns[0]},
+			},
+			{
+				Name:    "recording_call_id_started_at",
+				Unique:  false,
+				Columns: []*schema.Column{RecordingsColumns[8], RecordingsColumns[6]},
 			},
 		},
 	}
@@ -2434,7 +2940,7 @@ var (
 	TimelineItemsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
 		{Name: "workspace_id", Type: field.TypeUUID},
-		{Name: "type", Type: field.TypeEnum, Enums: []string{"MESSAGE", "NOTE", "ASSIGNMENT", "CHANGE"}},
+		{Name: "type", Type: field.TypeEnum, Enums: []string{"MESSAGE", "NOTE", "ASSIGNMENT", "CHANGE", "CALL"}},
 		{Name: "at", Type: field.TypeTime},
 		{Name: "changed", Type: field.TypeString, Default: ""},
 		{Name: "before", Type: field.TypeString, Nullable: true},
@@ -2447,6 +2953,7 @@ var (
 		{Name: "message_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "note_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "assignment_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "call_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "agent_id", Type: field.TypeUUID, Nullable: true},
 	}
 	// TimelineItemsTable holds the schema information for the "timeline_items" table.
@@ -2492,8 +2999,14 @@ var (
 				OnDelete:   schema.SetNull,
 			},
 			{
-				Symbol:     "timeline_items_agents_agent",
+				Symbol:     "timeline_items_calls_call",
 				Columns:    []*schema.Column{TimelineItemsColumns[15]},
+				RefColumns: []*schema.Column{CallsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "timeline_items_agents_agent",
+				Columns:    []*schema.Column{TimelineItemsColumns[16]},
 				RefColumns: []*schema.Column{AgentsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
@@ -2590,12 +3103,16 @@ var (
 		AccessesTable,
 		AgentsTable,
 		AgentLoadsTable,
+		AgentPhonesTable,
 		AgentSkillsTable,
 		AgentStatusTable,
 		AppsTable,
 		ArrivalsTable,
 		AssignmentsTable,
 		AttachmentsTable,
+		CallsTable,
+		CallFactsTable,
+		CallLegsTable,
 		CapacityProfilesTable,
 		ChannelsTable,
 		ClusterNodesTable,
@@ -2607,6 +3124,8 @@ var (
 		CustomerMergesTable,
 		CustomerMergePartsTable,
 		EventsTable,
+		FlowsTable,
+		FlowVersionsTable,
 		FollowersTable,
 		IdempotencyKeysTable,
 		IdentitiesTable,
@@ -2623,12 +3142,15 @@ var (
 		OffersTable,
 		OutboxesTable,
 		ParticipantsTable,
+		PhoneContactsTable,
 		PresencesTable,
+		PromptsTable,
 		ProviderTokensTable,
 		PullsTable,
 		QueuesTable,
 		RawInboundsTable,
 		RecipientsTable,
+		RecordingsTable,
 		RolesTable,
 		RoutingDecisionsTable,
 		SessionsTable,
@@ -2651,6 +3173,7 @@ func init() {
 	AgentsTable.ForeignKeys[1].RefTable = CapacityProfilesTable
 	AgentsTable.ForeignKeys[2].RefTable = AgentStatusTable
 	AgentLoadsTable.ForeignKeys[0].RefTable = AgentsTable
+	AgentPhonesTable.ForeignKeys[0].RefTable = AgentsTable
 	AgentSkillsTable.ForeignKeys[0].RefTable = AgentsTable
 	AgentSkillsTable.ForeignKeys[1].RefTable = SkillsTable
 	AgentStatusTable.ForeignKeys[0].RefTable = AgentsTable
@@ -2662,7 +3185,18 @@ func init() {
 	AssignmentsTable.ForeignKeys[2].RefTable = OffersTable
 	AssignmentsTable.ForeignKeys[3].RefTable = InteractionsTable
 	AttachmentsTable.ForeignKeys[0].RefTable = MessagesTable
+	CallsTable.ForeignKeys[0].RefTable = ChannelsTable
+	CallsTable.ForeignKeys[1].RefTable = FlowVersionsTable
+	CallsTable.ForeignKeys[2].RefTable = CallsTable
+	CallsTable.ForeignKeys[3].RefTable = InteractionsTable
+	CallFactsTable.ForeignKeys[0].RefTable = CallsTable
+	CallLegsTable.ForeignKeys[0].RefTable = CallsTable
+	CallLegsTable.ForeignKeys[1].RefTable = AgentsTable
+	CallLegsTable.ForeignKeys[2].RefTable = AgentPhonesTable
+	CallLegsTable.ForeignKeys[3].RefTable = IdentitiesTable
+	CallLegsTable.ForeignKeys[4].RefTable = OffersTable
 	ChannelsTable.ForeignKeys[0].RefTable = QueuesTable
+	ChannelsTable.ForeignKeys[1].RefTable = FlowsTable
 	ConsultantsTable.ForeignKeys[0].RefTable = InteractionsTable
 	ConsultantsTable.ForeignKeys[1].RefTable = AgentsTable
 	ConversationsTable.ForeignKeys[0].RefTable = AgentsTable
@@ -2677,6 +3211,10 @@ func init() {
 	CustomerMergesTable.ForeignKeys[2].RefTable = AppsTable
 	CustomerMergePartsTable.ForeignKeys[0].RefTable = CustomerMergesTable
 	CustomerMergePartsTable.ForeignKeys[1].RefTable = CustomersTable
+	FlowsTable.ForeignKeys[0].RefTable = FlowVersionsTable
+	FlowsTable.ForeignKeys[1].RefTable = FlowVersionsTable
+	FlowVersionsTable.ForeignKeys[0].RefTable = FlowsTable
+	FlowVersionsTable.ForeignKeys[1].RefTable = AgentsTable
 	FollowersTable.ForeignKeys[0].RefTable = ConversationsTable
 	FollowersTable.ForeignKeys[1].RefTable = AgentsTable
 	IdentitiesTable.ForeignKeys[0].RefTable = CustomersTable
@@ -2717,11 +3255,15 @@ func init() {
 	ParticipantsTable.ForeignKeys[0].RefTable = ConversationsTable
 	ParticipantsTable.ForeignKeys[1].RefTable = IdentitiesTable
 	ParticipantsTable.ForeignKeys[2].RefTable = CustomersTable
+	PhoneContactsTable.ForeignKeys[0].RefTable = AgentPhonesTable
+	PromptsTable.ForeignKeys[0].RefTable = AttachmentsTable
 	PullsTable.ForeignKeys[0].RefTable = ChannelsTable
 	QueuesTable.ForeignKeys[0].RefTable = TeamsTable
+	QueuesTable.ForeignKeys[1].RefTable = PromptsTable
 	RawInboundsTable.ForeignKeys[0].RefTable = ChannelsTable
 	RecipientsTable.ForeignKeys[0].RefTable = IdentitiesTable
 	RecipientsTable.ForeignKeys[1].RefTable = MessagesTable
+	RecordingsTable.ForeignKeys[0].RefTable = CallsTable
 	RoutingDecisionsTable.ForeignKeys[0].RefTable = InteractionsTable
 	RoutingDecisionsTable.ForeignKeys[1].RefTable = QueuesTable
 	RoutingDecisionsTable.ForeignKeys[2].RefTable = AgentsTable
@@ -2738,7 +3280,8 @@ func init() {
 	TimelineItemsTable.ForeignKeys[3].RefTable = MessagesTable
 	TimelineItemsTable.ForeignKeys[4].RefTable = NotesTable
 	TimelineItemsTable.ForeignKeys[5].RefTable = AssignmentsTable
-	TimelineItemsTable.ForeignKeys[6].RefTable = AgentsTable
+	TimelineItemsTable.ForeignKeys[6].RefTable = CallsTable
+	TimelineItemsTable.ForeignKeys[7].RefTable = AgentsTable
 	VisitorSessionsTable.ForeignKeys[0].RefTable = IdentitiesTable
 	WorkspacesTable.ForeignKeys[0].RefTable = QueuesTable
 }

@@ -25,6 +25,16 @@ CREATE TABLE `agent_loads` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `u
 CREATE UNIQUE INDEX `agent_loads_agent_id_key` ON `agent_loads` (`agent_id`);
 -- create index "agentload_workspace_id_agent_id" to table: "agent_loads"
 CREATE UNIQUE INDEX `agentload_workspace_id_agent_id` ON `agent_loads` (`workspace_id`, `agent_id`);
+-- create "agent_phones" table
+CREATE TABLE `agent_phones` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `label` text NOT NULL, `username` text NOT NULL, `ha1` blob NOT NULL, `preferred` bool NOT NULL DEFAULT (false), `agent_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `agent_phones_agents_phones` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION);
+-- create index "agentphone_workspace_id_id" to table: "agent_phones"
+CREATE INDEX `agentphone_workspace_id_id` ON `agent_phones` (`workspace_id`, `id`);
+-- create index "agentphone_workspace_id_agent_id_label" to table: "agent_phones"
+CREATE UNIQUE INDEX `agentphone_workspace_id_agent_id_label` ON `agent_phones` (`workspace_id`, `agent_id`, `label`);
+-- create index "agentphone_workspace_id_username" to table: "agent_phones"
+CREATE UNIQUE INDEX `agentphone_workspace_id_username` ON `agent_phones` (`workspace_id`, `username`);
+-- create index "agentphone_username" to table: "agent_phones"
+CREATE INDEX `agentphone_username` ON `agent_phones` (`username`);
 -- create "agent_skills" table
 CREATE TABLE `agent_skills` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `level` integer NOT NULL DEFAULT (1), `agent_id` uuid NOT NULL, `skill_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `agent_skills_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION, CONSTRAINT `agent_skills_skills_skill` FOREIGN KEY (`skill_id`) REFERENCES `skills` (`id`) ON DELETE NO ACTION);
 -- create index "agentskill_workspace_id_agent_id_skill_id" to table: "agent_skills"
@@ -73,6 +83,36 @@ CREATE INDEX `attachment_creator_id` ON `attachments` (`creator_id`);
 CREATE INDEX `attachment_workspace_id_state_created_at` ON `attachments` (`workspace_id`, `state`, `created_at`);
 -- create index "attachment_blob_key" to table: "attachments"
 CREATE INDEX `attachment_blob_key` ON `attachments` (`blob_key`) WHERE blob_key <> '';
+-- create "calls" table
+CREATE TABLE `calls` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `direction` text NOT NULL, `state` text NOT NULL, `from` blob NOT NULL, `to` blob NOT NULL, `name` text NOT NULL DEFAULT (''), `caller_proof` text NOT NULL, `node` text NOT NULL, `epoch` integer NOT NULL, `arrival` text NOT NULL, `beat_at` datetime NOT NULL, `last_fact` integer NOT NULL DEFAULT (0), `headers` json NOT NULL, `ringing_at` datetime NULL, `answered_at` datetime NULL, `ended_at` datetime NULL, `held_since` datetime NULL, `held_total` integer NOT NULL DEFAULT (0), `end_cause` text NULL, `sip_code` integer NULL, `loss_rate` real NULL, `jitter_ms` real NULL, `recording_state` text NOT NULL DEFAULT ('OFF'), `channel_id` uuid NULL, `flow_version_id` uuid NULL, `resumed_from_id` uuid NULL, `interaction_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `calls_channels_channel` FOREIGN KEY (`channel_id`) REFERENCES `channels` (`id`) ON DELETE SET NULL, CONSTRAINT `calls_flow_versions_flow_version` FOREIGN KEY (`flow_version_id`) REFERENCES `flow_versions` (`id`) ON DELETE SET NULL, CONSTRAINT `calls_calls_resumed_by` FOREIGN KEY (`resumed_from_id`) REFERENCES `calls` (`id`) ON DELETE SET NULL, CONSTRAINT `calls_interactions_calls` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE NO ACTION);
+-- create index "call_workspace_id_id" to table: "calls"
+CREATE INDEX `call_workspace_id_id` ON `calls` (`workspace_id`, `id`);
+-- create index "call_workspace_id_arrival" to table: "calls"
+CREATE UNIQUE INDEX `call_workspace_id_arrival` ON `calls` (`workspace_id`, `arrival`);
+-- create index "call_workspace_id_interaction_id" to table: "calls"
+CREATE UNIQUE INDEX `call_workspace_id_interaction_id` ON `calls` (`workspace_id`, `interaction_id`) WHERE state <> 'ENDED';
+-- create index "call_interaction_id_created_at" to table: "calls"
+CREATE INDEX `call_interaction_id_created_at` ON `calls` (`interaction_id`, `created_at`);
+-- create index "call_node_state" to table: "calls"
+CREATE INDEX `call_node_state` ON `calls` (`node`, `state`);
+-- create index "call_state_beat_at" to table: "calls"
+CREATE INDEX `call_state_beat_at` ON `calls` (`state`, `beat_at`);
+-- create index "call_workspace_id_created_at_id" to table: "calls"
+CREATE INDEX `call_workspace_id_created_at_id` ON `calls` (`workspace_id`, `created_at`, `id`);
+-- create "call_facts" table
+CREATE TABLE `call_facts` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `number` integer NOT NULL, `kind` text NOT NULL, `leg_id` uuid NULL, `at` datetime NOT NULL, `step` text NOT NULL DEFAULT (''), `exit` text NOT NULL DEFAULT (''), `input` blob NOT NULL, `call_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `call_facts_calls_facts` FOREIGN KEY (`call_id`) REFERENCES `calls` (`id`) ON DELETE NO ACTION);
+-- create index "callfact_workspace_id_call_id_number" to table: "call_facts"
+CREATE UNIQUE INDEX `callfact_workspace_id_call_id_number` ON `call_facts` (`workspace_id`, `call_id`, `number`);
+-- create index "callfact_call_id" to table: "call_facts"
+CREATE INDEX `callfact_call_id` ON `call_facts` (`call_id`);
+-- create "call_legs" table
+CREATE TABLE `call_legs` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `role` text NOT NULL, `state` text NOT NULL, `browser` bool NOT NULL DEFAULT (false), `muted` bool NOT NULL DEFAULT (false), `held` bool NOT NULL DEFAULT (false), `started_at` datetime NOT NULL, `ring_until` datetime NULL, `joined_at` datetime NULL, `left_at` datetime NULL, `cause` text NULL, `sip_code` integer NULL, `call_id` uuid NOT NULL, `agent_id` uuid NULL, `phone_id` uuid NULL, `identity_id` uuid NULL, `offer_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `call_legs_calls_legs` FOREIGN KEY (`call_id`) REFERENCES `calls` (`id`) ON DELETE NO ACTION, CONSTRAINT `call_legs_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL, CONSTRAINT `call_legs_agent_phones_phone` FOREIGN KEY (`phone_id`) REFERENCES `agent_phones` (`id`) ON DELETE SET NULL, CONSTRAINT `call_legs_identities_identity` FOREIGN KEY (`identity_id`) REFERENCES `identities` (`id`) ON DELETE SET NULL, CONSTRAINT `call_legs_offers_offer` FOREIGN KEY (`offer_id`) REFERENCES `offers` (`id`) ON DELETE SET NULL);
+-- create index "callleg_call_id_started_at" to table: "call_legs"
+CREATE INDEX `callleg_call_id_started_at` ON `call_legs` (`call_id`, `started_at`);
+-- create index "callleg_workspace_id_agent_id_state" to table: "call_legs"
+CREATE INDEX `callleg_workspace_id_agent_id_state` ON `call_legs` (`workspace_id`, `agent_id`, `state`);
+-- create index "callleg_offer_id" to table: "call_legs"
+CREATE INDEX `callleg_offer_id` ON `call_legs` (`offer_id`);
 -- create "capacity_profiles" table
 CREATE TABLE `capacity_profiles` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `units` integer NOT NULL DEFAULT (4), `rules` json NOT NULL, `built_in` bool NOT NULL DEFAULT (false), PRIMARY KEY (`id`));
 -- create index "capacityprofile_workspace_id_id" to table: "capacity_profiles"
@@ -80,7 +120,7 @@ CREATE INDEX `capacityprofile_workspace_id_id` ON `capacity_profiles` (`workspac
 -- create index "capacityprofile_workspace_id_name" to table: "capacity_profiles"
 CREATE UNIQUE INDEX `capacityprofile_workspace_id_name` ON `capacity_profiles` (`workspace_id`, `name`);
 -- create "channels" table
-CREATE TABLE `channels` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `kind` text NOT NULL, `name` text NOT NULL, `enabled` bool NOT NULL DEFAULT (true), `config` json NOT NULL, `secrets` blob NULL, `hook_secret` blob NOT NULL, `public_key` text NOT NULL DEFAULT (''), `locale` text NULL, `join_open` bool NOT NULL DEFAULT (true), `join_within_hours` integer NOT NULL DEFAULT (72), `reopen_within_days` integer NOT NULL DEFAULT (14), `last_inbound_at` datetime NULL, `last_outbound_at` datetime NULL, `last_error` text NULL, `last_error_at` datetime NULL, `paused_because` text NULL, `queue_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `channels_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL);
+CREATE TABLE `channels` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `kind` text NOT NULL, `name` text NOT NULL, `enabled` bool NOT NULL DEFAULT (true), `config` json NOT NULL, `secrets` blob NULL, `hook_secret` blob NOT NULL, `public_key` text NOT NULL DEFAULT (''), `locale` text NULL, `join_open` bool NOT NULL DEFAULT (true), `join_within_hours` integer NOT NULL DEFAULT (72), `reopen_within_days` integer NOT NULL DEFAULT (14), `last_inbound_at` datetime NULL, `last_outbound_at` datetime NULL, `last_error` text NULL, `last_error_at` datetime NULL, `paused_because` text NULL, `queue_id` uuid NULL, `flow_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `channels_queues_queue` FOREIGN KEY (`queue_id`) REFERENCES `queues` (`id`) ON DELETE SET NULL, CONSTRAINT `channels_flows_flow` FOREIGN KEY (`flow_id`) REFERENCES `flows` (`id`) ON DELETE SET NULL);
 -- create index "channel_workspace_id_id" to table: "channels"
 CREATE INDEX `channel_workspace_id_id` ON `channels` (`workspace_id`, `id`);
 -- create index "channel_workspace_id_name" to table: "channels"
@@ -143,6 +183,20 @@ CREATE UNIQUE INDEX `event_workspace_id_seq` ON `events` (`workspace_id`, `seq`)
 CREATE INDEX `event_at` ON `events` (`at`);
 -- create index "event_identity_id_seq" to table: "events"
 CREATE INDEX `event_identity_id_seq` ON `events` (`identity_id`, `seq`);
+-- create "flows" table
+CREATE TABLE `flows` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `last_number` integer NOT NULL DEFAULT (0), `published_id` uuid NULL, `draft_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `flows_flow_versions_published` FOREIGN KEY (`published_id`) REFERENCES `flow_versions` (`id`) ON DELETE SET NULL, CONSTRAINT `flows_flow_versions_draft` FOREIGN KEY (`draft_id`) REFERENCES `flow_versions` (`id`) ON DELETE SET NULL);
+-- create index "flow_workspace_id_id" to table: "flows"
+CREATE INDEX `flow_workspace_id_id` ON `flows` (`workspace_id`, `id`);
+-- create index "flow_workspace_id_name" to table: "flows"
+CREATE UNIQUE INDEX `flow_workspace_id_name` ON `flows` (`workspace_id`, `name`);
+-- create "flow_versions" table
+CREATE TABLE `flow_versions` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `number` integer NOT NULL, `document` json NOT NULL, `comment` text NULL, `created_at` datetime NOT NULL, `published_at` datetime NULL, `flow_id` uuid NOT NULL, `author_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `flow_versions_flows_versions` FOREIGN KEY (`flow_id`) REFERENCES `flows` (`id`) ON DELETE NO ACTION, CONSTRAINT `flow_versions_agents_author` FOREIGN KEY (`author_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL);
+-- create index "flowversion_workspace_id_id" to table: "flow_versions"
+CREATE INDEX `flowversion_workspace_id_id` ON `flow_versions` (`workspace_id`, `id`);
+-- create index "flowversion_workspace_id_flow_id_number" to table: "flow_versions"
+CREATE UNIQUE INDEX `flowversion_workspace_id_flow_id_number` ON `flow_versions` (`workspace_id`, `flow_id`, `number`);
+-- create index "flowversion_flow_id" to table: "flow_versions"
+CREATE INDEX `flowversion_flow_id` ON `flow_versions` (`flow_id`);
 -- create "followers" table
 CREATE TABLE `followers` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `conversation_id` uuid NOT NULL, `agent_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `followers_conversations_conversation` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `followers_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE NO ACTION);
 -- create index "follower_workspace_id_conversation_id_agent_id" to table: "followers"
@@ -281,12 +335,28 @@ CREATE UNIQUE INDEX `participant_workspace_id_conversation_id_identity_id` ON `p
 CREATE INDEX `participant_customer_id_conversation_id` ON `participants` (`customer_id`, `conversation_id`);
 -- create index "participant_identity_id" to table: "participants"
 CREATE INDEX `participant_identity_id` ON `participants` (`identity_id`);
+-- create "phone_contacts" table
+CREATE TABLE `phone_contacts` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `agent_id` uuid NOT NULL, `node` text NOT NULL, `contact` text NOT NULL, `source` text NOT NULL, `transport` text NOT NULL, `call_id` text NOT NULL, `seq` integer NOT NULL, `user_agent` text NOT NULL DEFAULT (''), `expires_at` datetime NOT NULL, `seen_at` datetime NOT NULL, `agent_phone_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `phone_contacts_agent_phones_contacts` FOREIGN KEY (`agent_phone_id`) REFERENCES `agent_phones` (`id`) ON DELETE NO ACTION);
+-- create index "phonecontact_workspace_id_agent_phone_id" to table: "phone_contacts"
+CREATE UNIQUE INDEX `phonecontact_workspace_id_agent_phone_id` ON `phone_contacts` (`workspace_id`, `agent_phone_id`);
+-- create index "phonecontact_agent_id_expires_at" to table: "phone_contacts"
+CREATE INDEX `phonecontact_agent_id_expires_at` ON `phone_contacts` (`agent_id`, `expires_at`);
+-- create index "phonecontact_expires_at" to table: "phone_contacts"
+CREATE INDEX `phonecontact_expires_at` ON `phone_contacts` (`expires_at`);
+-- create index "phonecontact_node" to table: "phone_contacts"
+CREATE INDEX `phonecontact_node` ON `phone_contacts` (`node`);
 -- create "presences" table
 CREATE TABLE `presences` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `subject_id` uuid NOT NULL, `node` text NOT NULL, `sockets` integer NOT NULL DEFAULT (0), `seen_at` datetime NOT NULL, PRIMARY KEY (`id`));
 -- create index "presence_workspace_id_subject_id_node" to table: "presences"
 CREATE UNIQUE INDEX `presence_workspace_id_subject_id_node` ON `presences` (`workspace_id`, `subject_id`, `node`);
 -- create index "presence_seen_at" to table: "presences"
 CREATE INDEX `presence_seen_at` ON `presences` (`seen_at`);
+-- create "prompts" table
+CREATE TABLE `prompts` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `seconds` real NOT NULL DEFAULT (0), `attachment_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `prompts_attachments_audio` FOREIGN KEY (`attachment_id`) REFERENCES `attachments` (`id`) ON DELETE NO ACTION);
+-- create index "prompt_workspace_id_id" to table: "prompts"
+CREATE INDEX `prompt_workspace_id_id` ON `prompts` (`workspace_id`, `id`);
+-- create index "prompt_workspace_id_name" to table: "prompts"
+CREATE UNIQUE INDEX `prompt_workspace_id_name` ON `prompts` (`workspace_id`, `name`);
 -- create "provider_tokens" table
 CREATE TABLE `provider_tokens` (`id` uuid NOT NULL, `provider` text NOT NULL, `credential` text NOT NULL, `sealed` blob NOT NULL, `version` integer NOT NULL, `expires_at` datetime NULL, `updated_at` datetime NOT NULL, PRIMARY KEY (`id`));
 -- create index "providertoken_provider_credential" to table: "provider_tokens"
@@ -302,7 +372,7 @@ CREATE INDEX `pull_expires_at` ON `pulls` (`expires_at`);
 -- create index "pull_holder" to table: "pulls"
 CREATE INDEX `pull_holder` ON `pulls` (`holder`);
 -- create "queues" table
-CREATE TABLE `queues` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `description` text NULL, `strategy` text NOT NULL DEFAULT ('LONGEST_IDLE'), `offer_seconds` integer NOT NULL DEFAULT (30), `wrap_up_seconds` integer NOT NULL DEFAULT (0), `sticky_seconds` integer NOT NULL DEFAULT (120), `pause_after_reply_seconds` integer NULL, `silent_after_seconds` integer NULL, `break_after_misses` integer NOT NULL DEFAULT (3), `restricted` bool NOT NULL DEFAULT (false), `team_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `queues_teams_team` FOREIGN KEY (`team_id`) REFERENCES `teams` (`id`) ON DELETE SET NULL);
+CREATE TABLE `queues` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `description` text NULL, `strategy` text NOT NULL DEFAULT ('LONGEST_IDLE'), `offer_seconds` integer NOT NULL DEFAULT (30), `wrap_up_seconds` integer NOT NULL DEFAULT (0), `sticky_seconds` integer NOT NULL DEFAULT (120), `pause_after_reply_seconds` integer NULL, `silent_after_seconds` integer NULL, `break_after_misses` integer NOT NULL DEFAULT (3), `restricted` bool NOT NULL DEFAULT (false), `ring_seconds` integer NOT NULL DEFAULT (20), `recording` text NOT NULL DEFAULT ('NEVER'), `team_id` uuid NULL, `waiting_prompt_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `queues_teams_team` FOREIGN KEY (`team_id`) REFERENCES `teams` (`id`) ON DELETE SET NULL, CONSTRAINT `queues_prompts_waiting_prompt` FOREIGN KEY (`waiting_prompt_id`) REFERENCES `prompts` (`id`) ON DELETE SET NULL);
 -- create index "queue_workspace_id_id" to table: "queues"
 CREATE INDEX `queue_workspace_id_id` ON `queues` (`workspace_id`, `id`);
 -- create index "queue_workspace_id_name" to table: "queues"
@@ -319,6 +389,12 @@ CREATE TABLE `recipients` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `ro
 CREATE INDEX `recipient_message_id` ON `recipients` (`message_id`);
 -- create index "recipient_identity_id" to table: "recipients"
 CREATE INDEX `recipient_identity_id` ON `recipients` (`identity_id`);
+-- create "recordings" table
+CREATE TABLE `recordings` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `blob_key` text NOT NULL, `bytes` integer NOT NULL, `sha256` text NOT NULL, `seconds` real NOT NULL, `started_at` datetime NOT NULL, `deleted_at` datetime NULL, `call_id` uuid NOT NULL, PRIMARY KEY (`id`), CONSTRAINT `recordings_calls_recordings` FOREIGN KEY (`call_id`) REFERENCES `calls` (`id`) ON DELETE NO ACTION);
+-- create index "recording_workspace_id_id" to table: "recordings"
+CREATE INDEX `recording_workspace_id_id` ON `recordings` (`workspace_id`, `id`);
+-- create index "recording_call_id_started_at" to table: "recordings"
+CREATE INDEX `recording_call_id_started_at` ON `recordings` (`call_id`, `started_at`);
 -- create "roles" table
 CREATE TABLE `roles` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `version` integer NOT NULL DEFAULT (1), `created_at` datetime NOT NULL, `updated_at` datetime NOT NULL, `name` text NOT NULL, `description` text NULL, `scopes` json NOT NULL, `reach` text NOT NULL, `personal_shown` json NOT NULL, `built_in` bool NOT NULL DEFAULT (false), PRIMARY KEY (`id`));
 -- create index "role_workspace_id_id" to table: "roles"
@@ -376,7 +452,7 @@ CREATE UNIQUE INDEX `threadref_workspace_id_ref_channel_id` ON `thread_refs` (`w
 -- create index "threadref_channel_id" to table: "thread_refs"
 CREATE INDEX `threadref_channel_id` ON `thread_refs` (`channel_id`);
 -- create "timeline_items" table
-CREATE TABLE `timeline_items` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `type` text NOT NULL, `at` datetime NOT NULL, `changed` text NOT NULL DEFAULT (''), `before` text NULL, `after` text NULL, `reason` text NULL, `internal` bool NOT NULL DEFAULT (true), `conversation_id` uuid NOT NULL, `customer_id` uuid NOT NULL, `interaction_id` uuid NULL, `message_id` uuid NULL, `note_id` uuid NULL, `assignment_id` uuid NULL, `agent_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `timeline_items_conversations_timeline` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `timeline_items_customers_timeline` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `timeline_items_interactions_interaction` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_messages_message` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_notes_note` FOREIGN KEY (`note_id`) REFERENCES `notes` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_assignments_assignment` FOREIGN KEY (`assignment_id`) REFERENCES `assignments` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL);
+CREATE TABLE `timeline_items` (`id` uuid NOT NULL, `workspace_id` uuid NOT NULL, `type` text NOT NULL, `at` datetime NOT NULL, `changed` text NOT NULL DEFAULT (''), `before` text NULL, `after` text NULL, `reason` text NULL, `internal` bool NOT NULL DEFAULT (true), `conversation_id` uuid NOT NULL, `customer_id` uuid NOT NULL, `interaction_id` uuid NULL, `message_id` uuid NULL, `note_id` uuid NULL, `assignment_id` uuid NULL, `call_id` uuid NULL, `agent_id` uuid NULL, PRIMARY KEY (`id`), CONSTRAINT `timeline_items_conversations_timeline` FOREIGN KEY (`conversation_id`) REFERENCES `conversations` (`id`) ON DELETE NO ACTION, CONSTRAINT `timeline_items_customers_timeline` FOREIGN KEY (`customer_id`) REFERENCES `customers` (`id`) ON DELETE NO ACTION, CONSTRAINT `timeline_items_interactions_interaction` FOREIGN KEY (`interaction_id`) REFERENCES `interactions` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_messages_message` FOREIGN KEY (`message_id`) REFERENCES `messages` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_notes_note` FOREIGN KEY (`note_id`) REFERENCES `notes` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_assignments_assignment` FOREIGN KEY (`assignment_id`) REFERENCES `assignments` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_calls_call` FOREIGN KEY (`call_id`) REFERENCES `calls` (`id`) ON DELETE SET NULL, CONSTRAINT `timeline_items_agents_agent` FOREIGN KEY (`agent_id`) REFERENCES `agents` (`id`) ON DELETE SET NULL);
 -- create index "timelineitem_workspace_id_id" to table: "timeline_items"
 CREATE INDEX `timelineitem_workspace_id_id` ON `timeline_items` (`workspace_id`, `id`);
 -- create index "timelineitem_conversation_id_at_id" to table: "timeline_items"
@@ -469,6 +545,12 @@ DROP INDEX `role_workspace_id_name`;
 DROP INDEX `role_workspace_id_id`;
 -- reverse: create "roles" table
 DROP TABLE `roles`;
+-- reverse: create index "recording_call_id_started_at" to table: "recordings"
+DROP INDEX `recording_call_id_started_at`;
+-- reverse: create index "recording_workspace_id_id" to table: "recordings"
+DROP INDEX `recording_workspace_id_id`;
+-- reverse: create "recordings" table
+DROP TABLE `recordings`;
 -- reverse: create index "recipient_identity_id" to table: "recipients"
 DROP INDEX `recipient_identity_id`;
 -- reverse: create index "recipient_message_id" to table: "recipients"
@@ -501,12 +583,28 @@ DROP TABLE `pulls`;
 DROP INDEX `providertoken_provider_credential`;
 -- reverse: create "provider_tokens" table
 DROP TABLE `provider_tokens`;
+-- reverse: create index "prompt_workspace_id_name" to table: "prompts"
+DROP INDEX `prompt_workspace_id_name`;
+-- reverse: create index "prompt_workspace_id_id" to table: "prompts"
+DROP INDEX `prompt_workspace_id_id`;
+-- reverse: create "prompts" table
+DROP TABLE `prompts`;
 -- reverse: create index "presence_seen_at" to table: "presences"
 DROP INDEX `presence_seen_at`;
 -- reverse: create index "presence_workspace_id_subject_id_node" to table: "presences"
 DROP INDEX `presence_workspace_id_subject_id_node`;
 -- reverse: create "presences" table
 DROP TABLE `presences`;
+-- reverse: create index "phonecontact_node" to table: "phone_contacts"
+DROP INDEX `phonecontact_node`;
+-- reverse: create index "phonecontact_expires_at" to table: "phone_contacts"
+DROP INDEX `phonecontact_expires_at`;
+-- reverse: create index "phonecontact_agent_id_expires_at" to table: "phone_contacts"
+DROP INDEX `phonecontact_agent_id_expires_at`;
+-- reverse: create index "phonecontact_workspace_id_agent_phone_id" to table: "phone_contacts"
+DROP INDEX `phonecontact_workspace_id_agent_phone_id`;
+-- reverse: create "phone_contacts" table
+DROP TABLE `phone_contacts`;
 -- reverse: create index "participant_identity_id" to table: "participants"
 DROP INDEX `participant_identity_id`;
 -- reverse: create index "participant_customer_id_conversation_id" to table: "participants"
@@ -645,6 +743,20 @@ DROP INDEX `follower_conversation_id_agent_id`;
 DROP INDEX `follower_workspace_id_conversation_id_agent_id`;
 -- reverse: create "followers" table
 DROP TABLE `followers`;
+-- reverse: create index "flowversion_flow_id" to table: "flow_versions"
+DROP INDEX `flowversion_flow_id`;
+-- reverse: create index "flowversion_workspace_id_flow_id_number" to table: "flow_versions"
+DROP INDEX `flowversion_workspace_id_flow_id_number`;
+-- reverse: create index "flowversion_workspace_id_id" to table: "flow_versions"
+DROP INDEX `flowversion_workspace_id_id`;
+-- reverse: create "flow_versions" table
+DROP TABLE `flow_versions`;
+-- reverse: create index "flow_workspace_id_name" to table: "flows"
+DROP INDEX `flow_workspace_id_name`;
+-- reverse: create index "flow_workspace_id_id" to table: "flows"
+DROP INDEX `flow_workspace_id_id`;
+-- reverse: create "flows" table
+DROP TABLE `flows`;
 -- reverse: create index "event_identity_id_seq" to table: "events"
 DROP INDEX `event_identity_id_seq`;
 -- reverse: create index "event_at" to table: "events"
@@ -715,6 +827,36 @@ DROP INDEX `capacityprofile_workspace_id_name`;
 DROP INDEX `capacityprofile_workspace_id_id`;
 -- reverse: create "capacity_profiles" table
 DROP TABLE `capacity_profiles`;
+-- reverse: create index "callleg_offer_id" to table: "call_legs"
+DROP INDEX `callleg_offer_id`;
+-- reverse: create index "callleg_workspace_id_agent_id_state" to table: "call_legs"
+DROP INDEX `callleg_workspace_id_agent_id_state`;
+-- reverse: create index "callleg_call_id_started_at" to table: "call_legs"
+DROP INDEX `callleg_call_id_started_at`;
+-- reverse: create "call_legs" table
+DROP TABLE `call_legs`;
+-- reverse: create index "callfact_call_id" to table: "call_facts"
+DROP INDEX `callfact_call_id`;
+-- reverse: create index "callfact_workspace_id_call_id_number" to table: "call_facts"
+DROP INDEX `callfact_workspace_id_call_id_number`;
+-- reverse: create "call_facts" table
+DROP TABLE `call_facts`;
+-- reverse: create index "call_workspace_id_created_at_id" to table: "calls"
+DROP INDEX `call_workspace_id_created_at_id`;
+-- reverse: create index "call_state_beat_at" to table: "calls"
+DROP INDEX `call_state_beat_at`;
+-- reverse: create index "call_node_state" to table: "calls"
+DROP INDEX `call_node_state`;
+-- reverse: create index "call_interaction_id_created_at" to table: "calls"
+DROP INDEX `call_interaction_id_created_at`;
+-- reverse: create index "call_workspace_id_interaction_id" to table: "calls"
+DROP INDEX `call_workspace_id_interaction_id`;
+-- reverse: create index "call_workspace_id_arrival" to table: "calls"
+DROP INDEX `call_workspace_id_arrival`;
+-- reverse: create index "call_workspace_id_id" to table: "calls"
+DROP INDEX `call_workspace_id_id`;
+-- reverse: create "calls" table
+DROP TABLE `calls`;
 -- reverse: create index "attachment_blob_key" to table: "attachments"
 DROP INDEX `attachment_blob_key`;
 -- reverse: create index "attachment_workspace_id_state_created_at" to table: "attachments"
@@ -763,6 +905,16 @@ DROP INDEX `agentskill_skill_id_agent_id`;
 DROP INDEX `agentskill_workspace_id_agent_id_skill_id`;
 -- reverse: create "agent_skills" table
 DROP TABLE `agent_skills`;
+-- reverse: create index "agentphone_username" to table: "agent_phones"
+DROP INDEX `agentphone_username`;
+-- reverse: create index "agentphone_workspace_id_username" to table: "agent_phones"
+DROP INDEX `agentphone_workspace_id_username`;
+-- reverse: create index "agentphone_workspace_id_agent_id_label" to table: "agent_phones"
+DROP INDEX `agentphone_workspace_id_agent_id_label`;
+-- reverse: create index "agentphone_workspace_id_id" to table: "agent_phones"
+DROP INDEX `agentphone_workspace_id_id`;
+-- reverse: create "agent_phones" table
+DROP TABLE `agent_phones`;
 -- reverse: create index "agentload_workspace_id_agent_id" to table: "agent_loads"
 DROP INDEX `agentload_workspace_id_agent_id`;
 -- reverse: create index "agent_loads_agent_id_key" to table: "agent_loads"

@@ -25,6 +25,16 @@ CREATE TABLE "agent_loads" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "u
 CREATE UNIQUE INDEX "agent_loads_agent_id_key" ON "agent_loads" ("agent_id");
 -- create index "agentload_workspace_id_agent_id" to table: "agent_loads"
 CREATE UNIQUE INDEX "agentload_workspace_id_agent_id" ON "agent_loads" ("workspace_id", "agent_id");
+-- create "agent_phones" table
+CREATE TABLE "agent_phones" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "label" character varying NOT NULL, "username" character varying NOT NULL, "ha1" bytea NOT NULL, "preferred" boolean NOT NULL DEFAULT false, "agent_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "agentphone_username" to table: "agent_phones"
+CREATE INDEX "agentphone_username" ON "agent_phones" ("username");
+-- create index "agentphone_workspace_id_agent_id_label" to table: "agent_phones"
+CREATE UNIQUE INDEX "agentphone_workspace_id_agent_id_label" ON "agent_phones" ("workspace_id", "agent_id", "label");
+-- create index "agentphone_workspace_id_id" to table: "agent_phones"
+CREATE INDEX "agentphone_workspace_id_id" ON "agent_phones" ("workspace_id", "id");
+-- create index "agentphone_workspace_id_username" to table: "agent_phones"
+CREATE UNIQUE INDEX "agentphone_workspace_id_username" ON "agent_phones" ("workspace_id", "username");
 -- create "agent_skills" table
 CREATE TABLE "agent_skills" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "level" bigint NOT NULL DEFAULT 1, "agent_id" uuid NOT NULL, "skill_id" uuid NOT NULL, PRIMARY KEY ("id"));
 -- create index "agentskill_agent_id_skill_id" to table: "agent_skills"
@@ -73,6 +83,36 @@ CREATE INDEX "attachment_message_id" ON "attachments" ("message_id");
 CREATE INDEX "attachment_workspace_id_id" ON "attachments" ("workspace_id", "id");
 -- create index "attachment_workspace_id_state_created_at" to table: "attachments"
 CREATE INDEX "attachment_workspace_id_state_created_at" ON "attachments" ("workspace_id", "state", "created_at");
+-- create "calls" table
+CREATE TABLE "calls" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "direction" character varying NOT NULL, "state" character varying NOT NULL, "from" bytea NOT NULL, "to" bytea NOT NULL, "name" character varying NOT NULL DEFAULT '', "caller_proof" character varying NOT NULL, "node" character varying NOT NULL, "epoch" bigint NOT NULL, "arrival" character varying NOT NULL, "beat_at" timestamptz NOT NULL, "last_fact" bigint NOT NULL DEFAULT 0, "headers" jsonb NOT NULL, "ringing_at" timestamptz NULL, "answered_at" timestamptz NULL, "ended_at" timestamptz NULL, "held_since" timestamptz NULL, "held_total" bigint NOT NULL DEFAULT 0, "end_cause" character varying NULL, "sip_code" bigint NULL, "loss_rate" double precision NULL, "jitter_ms" double precision NULL, "recording_state" character varying NOT NULL DEFAULT 'OFF', "channel_id" uuid NULL, "flow_version_id" uuid NULL, "resumed_from_id" uuid NULL, "interaction_id" uuid NOT NULL, PRIMARY KEY ("id"), CONSTRAINT "calls_calls_resumed_by" FOREIGN KEY ("resumed_from_id") REFERENCES "calls" ("id") ON UPDATE NO ACTION ON DELETE SET NULL);
+-- create index "call_interaction_id_created_at" to table: "calls"
+CREATE INDEX "call_interaction_id_created_at" ON "calls" ("interaction_id", "created_at");
+-- create index "call_node_state" to table: "calls"
+CREATE INDEX "call_node_state" ON "calls" ("node", "state");
+-- create index "call_state_beat_at" to table: "calls"
+CREATE INDEX "call_state_beat_at" ON "calls" ("state", "beat_at");
+-- create index "call_workspace_id_arrival" to table: "calls"
+CREATE UNIQUE INDEX "call_workspace_id_arrival" ON "calls" ("workspace_id", "arrival");
+-- create index "call_workspace_id_created_at_id" to table: "calls"
+CREATE INDEX "call_workspace_id_created_at_id" ON "calls" ("workspace_id", "created_at", "id");
+-- create index "call_workspace_id_id" to table: "calls"
+CREATE INDEX "call_workspace_id_id" ON "calls" ("workspace_id", "id");
+-- create index "call_workspace_id_interaction_id" to table: "calls"
+CREATE UNIQUE INDEX "call_workspace_id_interaction_id" ON "calls" ("workspace_id", "interaction_id") WHERE ((state)::text <> 'ENDED'::text);
+-- create "call_facts" table
+CREATE TABLE "call_facts" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "number" bigint NOT NULL, "kind" character varying NOT NULL, "leg_id" uuid NULL, "at" timestamptz NOT NULL, "step" character varying NOT NULL DEFAULT '', "exit" character varying NOT NULL DEFAULT '', "input" bytea NOT NULL, "call_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "callfact_call_id" to table: "call_facts"
+CREATE INDEX "callfact_call_id" ON "call_facts" ("call_id");
+-- create index "callfact_workspace_id_call_id_number" to table: "call_facts"
+CREATE UNIQUE INDEX "callfact_workspace_id_call_id_number" ON "call_facts" ("workspace_id", "call_id", "number");
+-- create "call_legs" table
+CREATE TABLE "call_legs" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "role" character varying NOT NULL, "state" character varying NOT NULL, "browser" boolean NOT NULL DEFAULT false, "muted" boolean NOT NULL DEFAULT false, "held" boolean NOT NULL DEFAULT false, "started_at" timestamptz NOT NULL, "ring_until" timestamptz NULL, "joined_at" timestamptz NULL, "left_at" timestamptz NULL, "cause" character varying NULL, "sip_code" bigint NULL, "call_id" uuid NOT NULL, "agent_id" uuid NULL, "phone_id" uuid NULL, "identity_id" uuid NULL, "offer_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "callleg_call_id_started_at" to table: "call_legs"
+CREATE INDEX "callleg_call_id_started_at" ON "call_legs" ("call_id", "started_at");
+-- create index "callleg_offer_id" to table: "call_legs"
+CREATE INDEX "callleg_offer_id" ON "call_legs" ("offer_id");
+-- create index "callleg_workspace_id_agent_id_state" to table: "call_legs"
+CREATE INDEX "callleg_workspace_id_agent_id_state" ON "call_legs" ("workspace_id", "agent_id", "state");
 -- create "capacity_profiles" table
 CREATE TABLE "capacity_profiles" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "units" bigint NOT NULL DEFAULT 4, "rules" jsonb NOT NULL, "built_in" boolean NOT NULL DEFAULT false, PRIMARY KEY ("id"));
 -- create index "capacityprofile_workspace_id_id" to table: "capacity_profiles"
@@ -80,7 +120,7 @@ CREATE INDEX "capacityprofile_workspace_id_id" ON "capacity_profiles" ("workspac
 -- create index "capacityprofile_workspace_id_name" to table: "capacity_profiles"
 CREATE UNIQUE INDEX "capacityprofile_workspace_id_name" ON "capacity_profiles" ("workspace_id", "name");
 -- create "channels" table
-CREATE TABLE "channels" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "kind" character varying NOT NULL, "name" character varying NOT NULL, "enabled" boolean NOT NULL DEFAULT true, "config" jsonb NOT NULL, "secrets" bytea NULL, "hook_secret" bytea NOT NULL, "public_key" character varying NOT NULL DEFAULT '', "locale" character varying NULL, "join_open" boolean NOT NULL DEFAULT true, "join_within_hours" bigint NOT NULL DEFAULT 72, "reopen_within_days" bigint NOT NULL DEFAULT 14, "last_inbound_at" timestamptz NULL, "last_outbound_at" timestamptz NULL, "last_error" text NULL, "last_error_at" timestamptz NULL, "paused_because" text NULL, "queue_id" uuid NULL, PRIMARY KEY ("id"));
+CREATE TABLE "channels" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "kind" character varying NOT NULL, "name" character varying NOT NULL, "enabled" boolean NOT NULL DEFAULT true, "config" jsonb NOT NULL, "secrets" bytea NULL, "hook_secret" bytea NOT NULL, "public_key" character varying NOT NULL DEFAULT '', "locale" character varying NULL, "join_open" boolean NOT NULL DEFAULT true, "join_within_hours" bigint NOT NULL DEFAULT 72, "reopen_within_days" bigint NOT NULL DEFAULT 14, "last_inbound_at" timestamptz NULL, "last_outbound_at" timestamptz NULL, "last_error" text NULL, "last_error_at" timestamptz NULL, "paused_because" text NULL, "queue_id" uuid NULL, "flow_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "channel_public_key" to table: "channels"
 CREATE INDEX "channel_public_key" ON "channels" ("public_key");
 -- create index "channel_workspace_id_id" to table: "channels"
@@ -143,6 +183,20 @@ CREATE INDEX "event_at" ON "events" ("at");
 CREATE INDEX "event_identity_id_seq" ON "events" ("identity_id", "seq");
 -- create index "event_workspace_id_seq" to table: "events"
 CREATE UNIQUE INDEX "event_workspace_id_seq" ON "events" ("workspace_id", "seq");
+-- create "flows" table
+CREATE TABLE "flows" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "last_number" bigint NOT NULL DEFAULT 0, "published_id" uuid NULL, "draft_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "flow_workspace_id_id" to table: "flows"
+CREATE INDEX "flow_workspace_id_id" ON "flows" ("workspace_id", "id");
+-- create index "flow_workspace_id_name" to table: "flows"
+CREATE UNIQUE INDEX "flow_workspace_id_name" ON "flows" ("workspace_id", "name");
+-- create "flow_versions" table
+CREATE TABLE "flow_versions" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "number" bigint NOT NULL, "document" jsonb NOT NULL, "comment" text NULL, "created_at" timestamptz NOT NULL, "published_at" timestamptz NULL, "flow_id" uuid NOT NULL, "author_id" uuid NULL, PRIMARY KEY ("id"));
+-- create index "flowversion_flow_id" to table: "flow_versions"
+CREATE INDEX "flowversion_flow_id" ON "flow_versions" ("flow_id");
+-- create index "flowversion_workspace_id_flow_id_number" to table: "flow_versions"
+CREATE UNIQUE INDEX "flowversion_workspace_id_flow_id_number" ON "flow_versions" ("workspace_id", "flow_id", "number");
+-- create index "flowversion_workspace_id_id" to table: "flow_versions"
+CREATE INDEX "flowversion_workspace_id_id" ON "flow_versions" ("workspace_id", "id");
 -- create "followers" table
 CREATE TABLE "followers" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "conversation_id" uuid NOT NULL, "agent_id" uuid NOT NULL, PRIMARY KEY ("id"));
 -- create index "follower_conversation_id_agent_id" to table: "followers"
@@ -281,12 +335,28 @@ CREATE INDEX "participant_customer_id_conversation_id" ON "participants" ("custo
 CREATE INDEX "participant_identity_id" ON "participants" ("identity_id");
 -- create index "participant_workspace_id_conversation_id_identity_id" to table: "participants"
 CREATE UNIQUE INDEX "participant_workspace_id_conversation_id_identity_id" ON "participants" ("workspace_id", "conversation_id", "identity_id");
+-- create "phone_contacts" table
+CREATE TABLE "phone_contacts" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "agent_id" uuid NOT NULL, "node" character varying NOT NULL, "contact" character varying NOT NULL, "source" character varying NOT NULL, "transport" character varying NOT NULL, "call_id" character varying NOT NULL, "seq" bigint NOT NULL, "user_agent" character varying NOT NULL DEFAULT '', "expires_at" timestamptz NOT NULL, "seen_at" timestamptz NOT NULL, "agent_phone_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "phonecontact_agent_id_expires_at" to table: "phone_contacts"
+CREATE INDEX "phonecontact_agent_id_expires_at" ON "phone_contacts" ("agent_id", "expires_at");
+-- create index "phonecontact_expires_at" to table: "phone_contacts"
+CREATE INDEX "phonecontact_expires_at" ON "phone_contacts" ("expires_at");
+-- create index "phonecontact_node" to table: "phone_contacts"
+CREATE INDEX "phonecontact_node" ON "phone_contacts" ("node");
+-- create index "phonecontact_workspace_id_agent_phone_id" to table: "phone_contacts"
+CREATE UNIQUE INDEX "phonecontact_workspace_id_agent_phone_id" ON "phone_contacts" ("workspace_id", "agent_phone_id");
 -- create "presences" table
 CREATE TABLE "presences" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "subject_id" uuid NOT NULL, "node" character varying NOT NULL, "sockets" bigint NOT NULL DEFAULT 0, "seen_at" timestamptz NOT NULL, PRIMARY KEY ("id"));
 -- create index "presence_seen_at" to table: "presences"
 CREATE INDEX "presence_seen_at" ON "presences" ("seen_at");
 -- create index "presence_workspace_id_subject_id_node" to table: "presences"
 CREATE UNIQUE INDEX "presence_workspace_id_subject_id_node" ON "presences" ("workspace_id", "subject_id", "node");
+-- create "prompts" table
+CREATE TABLE "prompts" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "seconds" double precision NOT NULL DEFAULT 0, "attachment_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "prompt_workspace_id_id" to table: "prompts"
+CREATE INDEX "prompt_workspace_id_id" ON "prompts" ("workspace_id", "id");
+-- create index "prompt_workspace_id_name" to table: "prompts"
+CREATE UNIQUE INDEX "prompt_workspace_id_name" ON "prompts" ("workspace_id", "name");
 -- create "provider_tokens" table
 CREATE TABLE "provider_tokens" ("id" uuid NOT NULL, "provider" character varying NOT NULL, "credential" character varying NOT NULL, "sealed" bytea NOT NULL, "version" bigint NOT NULL, "expires_at" timestamptz NULL, "updated_at" timestamptz NOT NULL, PRIMARY KEY ("id"));
 -- create index "providertoken_provider_credential" to table: "provider_tokens"
@@ -302,7 +372,7 @@ CREATE INDEX "pull_holder" ON "pulls" ("holder");
 -- create index "pull_workspace_id_channel_id_stream" to table: "pulls"
 CREATE UNIQUE INDEX "pull_workspace_id_channel_id_stream" ON "pulls" ("workspace_id", "channel_id", "stream");
 -- create "queues" table
-CREATE TABLE "queues" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "description" character varying NULL, "strategy" character varying NOT NULL DEFAULT 'LONGEST_IDLE', "offer_seconds" bigint NOT NULL DEFAULT 30, "wrap_up_seconds" bigint NOT NULL DEFAULT 0, "sticky_seconds" bigint NOT NULL DEFAULT 120, "pause_after_reply_seconds" bigint NULL, "silent_after_seconds" bigint NULL, "break_after_misses" bigint NOT NULL DEFAULT 3, "restricted" boolean NOT NULL DEFAULT false, "team_id" uuid NULL, PRIMARY KEY ("id"));
+CREATE TABLE "queues" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "description" character varying NULL, "strategy" character varying NOT NULL DEFAULT 'LONGEST_IDLE', "offer_seconds" bigint NOT NULL DEFAULT 30, "wrap_up_seconds" bigint NOT NULL DEFAULT 0, "sticky_seconds" bigint NOT NULL DEFAULT 120, "pause_after_reply_seconds" bigint NULL, "silent_after_seconds" bigint NULL, "break_after_misses" bigint NOT NULL DEFAULT 3, "restricted" boolean NOT NULL DEFAULT false, "ring_seconds" bigint NOT NULL DEFAULT 20, "recording" character varying NOT NULL DEFAULT 'NEVER', "team_id" uuid NULL, "waiting_prompt_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "queue_workspace_id_id" to table: "queues"
 CREATE INDEX "queue_workspace_id_id" ON "queues" ("workspace_id", "id");
 -- create index "queue_workspace_id_name" to table: "queues"
@@ -319,6 +389,12 @@ CREATE TABLE "recipients" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "ro
 CREATE INDEX "recipient_identity_id" ON "recipients" ("identity_id");
 -- create index "recipient_message_id" to table: "recipients"
 CREATE INDEX "recipient_message_id" ON "recipients" ("message_id");
+-- create "recordings" table
+CREATE TABLE "recordings" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "blob_key" character varying NOT NULL, "bytes" bigint NOT NULL, "sha256" character varying NOT NULL, "seconds" double precision NOT NULL, "started_at" timestamptz NOT NULL, "deleted_at" timestamptz NULL, "call_id" uuid NOT NULL, PRIMARY KEY ("id"));
+-- create index "recording_call_id_started_at" to table: "recordings"
+CREATE INDEX "recording_call_id_started_at" ON "recordings" ("call_id", "started_at");
+-- create index "recording_workspace_id_id" to table: "recordings"
+CREATE INDEX "recording_workspace_id_id" ON "recordings" ("workspace_id", "id");
 -- create "roles" table
 CREATE TABLE "roles" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "version" bigint NOT NULL DEFAULT 1, "created_at" timestamptz NOT NULL, "updated_at" timestamptz NOT NULL, "name" character varying NOT NULL, "description" character varying NULL, "scopes" jsonb NOT NULL, "reach" character varying NOT NULL, "personal_shown" jsonb NOT NULL, "built_in" boolean NOT NULL DEFAULT false, PRIMARY KEY ("id"));
 -- create index "role_workspace_id_id" to table: "roles"
@@ -376,7 +452,7 @@ CREATE INDEX "threadref_channel_id" ON "thread_refs" ("channel_id");
 -- create index "threadref_workspace_id_ref_channel_id" to table: "thread_refs"
 CREATE UNIQUE INDEX "threadref_workspace_id_ref_channel_id" ON "thread_refs" ("workspace_id", "ref", "channel_id");
 -- create "timeline_items" table
-CREATE TABLE "timeline_items" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "type" character varying NOT NULL, "at" timestamptz NOT NULL, "changed" character varying NOT NULL DEFAULT '', "before" character varying NULL, "after" character varying NULL, "reason" character varying NULL, "internal" boolean NOT NULL DEFAULT true, "conversation_id" uuid NOT NULL, "customer_id" uuid NOT NULL, "interaction_id" uuid NULL, "message_id" uuid NULL, "note_id" uuid NULL, "assignment_id" uuid NULL, "agent_id" uuid NULL, PRIMARY KEY ("id"));
+CREATE TABLE "timeline_items" ("id" uuid NOT NULL, "workspace_id" uuid NOT NULL, "type" character varying NOT NULL, "at" timestamptz NOT NULL, "changed" character varying NOT NULL DEFAULT '', "before" character varying NULL, "after" character varying NULL, "reason" character varying NULL, "internal" boolean NOT NULL DEFAULT true, "conversation_id" uuid NOT NULL, "customer_id" uuid NOT NULL, "interaction_id" uuid NULL, "message_id" uuid NULL, "note_id" uuid NULL, "assignment_id" uuid NULL, "call_id" uuid NULL, "agent_id" uuid NULL, PRIMARY KEY ("id"));
 -- create index "timelineitem_conversation_id_at_id" to table: "timeline_items"
 CREATE INDEX "timelineitem_conversation_id_at_id" ON "timeline_items" ("conversation_id", "at", "id");
 -- create index "timelineitem_customer_id_at_id" to table: "timeline_items"
@@ -401,6 +477,8 @@ ALTER TABLE "accesses" ADD CONSTRAINT "accesses_conversations_access" FOREIGN KE
 ALTER TABLE "agents" ADD CONSTRAINT "agents_agent_status_status" FOREIGN KEY ("status_id") REFERENCES "agent_status" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "agents_capacity_profiles_capacity_profile" FOREIGN KEY ("capacity_profile_id") REFERENCES "capacity_profiles" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "agents_roles_role" FOREIGN KEY ("role_id") REFERENCES "roles" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "agent_loads" table
 ALTER TABLE "agent_loads" ADD CONSTRAINT "agent_loads_agents_load" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "agent_phones" table
+ALTER TABLE "agent_phones" ADD CONSTRAINT "agent_phones_agents_phones" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "agent_skills" table
 ALTER TABLE "agent_skills" ADD CONSTRAINT "agent_skills_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "agent_skills_skills_skill" FOREIGN KEY ("skill_id") REFERENCES "skills" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "agent_status" table
@@ -411,8 +489,14 @@ ALTER TABLE "arrivals" ADD CONSTRAINT "arrivals_channels_channel" FOREIGN KEY ("
 ALTER TABLE "assignments" ADD CONSTRAINT "assignments_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "assignments_interactions_assignments" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "assignments_offers_offer" FOREIGN KEY ("offer_id") REFERENCES "offers" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "assignments_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "attachments" table
 ALTER TABLE "attachments" ADD CONSTRAINT "attachments_messages_attachments" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "calls" table
+ALTER TABLE "calls" ADD CONSTRAINT "calls_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "calls_flow_versions_flow_version" FOREIGN KEY ("flow_version_id") REFERENCES "flow_versions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "calls_interactions_calls" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "call_facts" table
+ALTER TABLE "call_facts" ADD CONSTRAINT "call_facts_calls_facts" FOREIGN KEY ("call_id") REFERENCES "calls" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "call_legs" table
+ALTER TABLE "call_legs" ADD CONSTRAINT "call_legs_agent_phones_phone" FOREIGN KEY ("phone_id") REFERENCES "agent_phones" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "call_legs_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "call_legs_calls_legs" FOREIGN KEY ("call_id") REFERENCES "calls" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "call_legs_identities_identity" FOREIGN KEY ("identity_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "call_legs_offers_offer" FOREIGN KEY ("offer_id") REFERENCES "offers" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "channels" table
-ALTER TABLE "channels" ADD CONSTRAINT "channels_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+ALTER TABLE "channels" ADD CONSTRAINT "channels_flows_flow" FOREIGN KEY ("flow_id") REFERENCES "flows" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "channels_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "consultants" table
 ALTER TABLE "consultants" ADD CONSTRAINT "consultants_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "consultants_interactions_interaction" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "conversations" table
@@ -421,6 +505,10 @@ ALTER TABLE "conversations" ADD CONSTRAINT "conversations_agents_owner" FOREIGN 
 ALTER TABLE "customer_merges" ADD CONSTRAINT "customer_merges_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "customer_merges_apps_app" FOREIGN KEY ("app_id") REFERENCES "apps" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "customer_merges_customers_merges" FOREIGN KEY ("into_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "customer_merge_parts" table
 ALTER TABLE "customer_merge_parts" ADD CONSTRAINT "customer_merge_parts_customer_merges_merge" FOREIGN KEY ("customer_merge_id") REFERENCES "customer_merges" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "customer_merge_parts_customers_customer" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "flows" table
+ALTER TABLE "flows" ADD CONSTRAINT "flows_flow_versions_draft" FOREIGN KEY ("draft_id") REFERENCES "flow_versions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "flows_flow_versions_published" FOREIGN KEY ("published_id") REFERENCES "flow_versions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+-- modify "flow_versions" table
+ALTER TABLE "flow_versions" ADD CONSTRAINT "flow_versions_agents_author" FOREIGN KEY ("author_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "flow_versions_flows_versions" FOREIGN KEY ("flow_id") REFERENCES "flows" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "followers" table
 ALTER TABLE "followers" ADD CONSTRAINT "followers_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "followers_conversations_conversation" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "identities" table
@@ -445,14 +533,20 @@ ALTER TABLE "notes" ADD CONSTRAINT "notes_agents_agent" FOREIGN KEY ("agent_id")
 ALTER TABLE "offers" ADD CONSTRAINT "offers_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "offers_conversations_conversation" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "offers_interactions_offers" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "offers_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "offers_routing_decisions_decision" FOREIGN KEY ("decision_id") REFERENCES "routing_decisions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "participants" table
 ALTER TABLE "participants" ADD CONSTRAINT "participants_conversations_participants" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "participants_customers_customer" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "participants_identities_identity" FOREIGN KEY ("identity_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "phone_contacts" table
+ALTER TABLE "phone_contacts" ADD CONSTRAINT "phone_contacts_agent_phones_contacts" FOREIGN KEY ("agent_phone_id") REFERENCES "agent_phones" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "prompts" table
+ALTER TABLE "prompts" ADD CONSTRAINT "prompts_attachments_audio" FOREIGN KEY ("attachment_id") REFERENCES "attachments" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "pulls" table
 ALTER TABLE "pulls" ADD CONSTRAINT "pulls_channels_pulls" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "queues" table
-ALTER TABLE "queues" ADD CONSTRAINT "queues_teams_team" FOREIGN KEY ("team_id") REFERENCES "teams" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+ALTER TABLE "queues" ADD CONSTRAINT "queues_prompts_waiting_prompt" FOREIGN KEY ("waiting_prompt_id") REFERENCES "prompts" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "queues_teams_team" FOREIGN KEY ("team_id") REFERENCES "teams" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "raw_inbounds" table
 ALTER TABLE "raw_inbounds" ADD CONSTRAINT "raw_inbounds_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "recipients" table
 ALTER TABLE "recipients" ADD CONSTRAINT "recipients_identities_sent_to" FOREIGN KEY ("identity_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "recipients_messages_recipients" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
+-- modify "recordings" table
+ALTER TABLE "recordings" ADD CONSTRAINT "recordings_calls_recordings" FOREIGN KEY ("call_id") REFERENCES "calls" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "routing_decisions" table
 ALTER TABLE "routing_decisions" ADD CONSTRAINT "routing_decisions_agents_chosen" FOREIGN KEY ("chosen_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "routing_decisions_interactions_decisions" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "routing_decisions_queues_queue" FOREIGN KEY ("queue_id") REFERENCES "queues" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "sessions" table
@@ -464,7 +558,7 @@ ALTER TABLE "team_members" ADD CONSTRAINT "team_members_agents_agent" FOREIGN KE
 -- modify "thread_refs" table
 ALTER TABLE "thread_refs" ADD CONSTRAINT "thread_refs_channels_channel" FOREIGN KEY ("channel_id") REFERENCES "channels" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "timeline_items" table
-ALTER TABLE "timeline_items" ADD CONSTRAINT "timeline_items_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_assignments_assignment" FOREIGN KEY ("assignment_id") REFERENCES "assignments" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_conversations_timeline" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "timeline_items_customers_timeline" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "timeline_items_interactions_interaction" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_messages_message" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_notes_note" FOREIGN KEY ("note_id") REFERENCES "notes" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
+ALTER TABLE "timeline_items" ADD CONSTRAINT "timeline_items_agents_agent" FOREIGN KEY ("agent_id") REFERENCES "agents" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_assignments_assignment" FOREIGN KEY ("assignment_id") REFERENCES "assignments" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_calls_call" FOREIGN KEY ("call_id") REFERENCES "calls" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_conversations_timeline" FOREIGN KEY ("conversation_id") REFERENCES "conversations" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "timeline_items_customers_timeline" FOREIGN KEY ("customer_id") REFERENCES "customers" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION, ADD CONSTRAINT "timeline_items_interactions_interaction" FOREIGN KEY ("interaction_id") REFERENCES "interactions" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_messages_message" FOREIGN KEY ("message_id") REFERENCES "messages" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "timeline_items_notes_note" FOREIGN KEY ("note_id") REFERENCES "notes" ("id") ON UPDATE NO ACTION ON DELETE SET NULL;
 -- modify "visitor_sessions" table
 ALTER TABLE "visitor_sessions" ADD CONSTRAINT "visitor_sessions_identities_identity" FOREIGN KEY ("identity_id") REFERENCES "identities" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION;
 -- modify "workspaces" table
@@ -476,7 +570,7 @@ ALTER TABLE "workspaces" DROP CONSTRAINT "workspaces_queues_default_queue";
 -- reverse: modify "visitor_sessions" table
 ALTER TABLE "visitor_sessions" DROP CONSTRAINT "visitor_sessions_identities_identity";
 -- reverse: modify "timeline_items" table
-ALTER TABLE "timeline_items" DROP CONSTRAINT "timeline_items_notes_note", DROP CONSTRAINT "timeline_items_messages_message", DROP CONSTRAINT "timeline_items_interactions_interaction", DROP CONSTRAINT "timeline_items_customers_timeline", DROP CONSTRAINT "timeline_items_conversations_timeline", DROP CONSTRAINT "timeline_items_assignments_assignment", DROP CONSTRAINT "timeline_items_agents_agent";
+ALTER TABLE "timeline_items" DROP CONSTRAINT "timeline_items_notes_note", DROP CONSTRAINT "timeline_items_messages_message", DROP CONSTRAINT "timeline_items_interactions_interaction", DROP CONSTRAINT "timeline_items_customers_timeline", DROP CONSTRAINT "timeline_items_conversations_timeline", DROP CONSTRAINT "timeline_items_calls_call", DROP CONSTRAINT "timeline_items_assignments_assignment", DROP CONSTRAINT "timeline_items_agents_agent";
 -- reverse: modify "thread_refs" table
 ALTER TABLE "thread_refs" DROP CONSTRAINT "thread_refs_channels_channel";
 -- reverse: modify "team_members" table
@@ -487,14 +581,20 @@ ALTER TABLE "skill_needs" DROP CONSTRAINT "skill_needs_skills_skill", DROP CONST
 ALTER TABLE "sessions" DROP CONSTRAINT "sessions_agents_agent";
 -- reverse: modify "routing_decisions" table
 ALTER TABLE "routing_decisions" DROP CONSTRAINT "routing_decisions_queues_queue", DROP CONSTRAINT "routing_decisions_interactions_decisions", DROP CONSTRAINT "routing_decisions_agents_chosen";
+-- reverse: modify "recordings" table
+ALTER TABLE "recordings" DROP CONSTRAINT "recordings_calls_recordings";
 -- reverse: modify "recipients" table
 ALTER TABLE "recipients" DROP CONSTRAINT "recipients_messages_recipients", DROP CONSTRAINT "recipients_identities_sent_to";
 -- reverse: modify "raw_inbounds" table
 ALTER TABLE "raw_inbounds" DROP CONSTRAINT "raw_inbounds_channels_channel";
 -- reverse: modify "queues" table
-ALTER TABLE "queues" DROP CONSTRAINT "queues_teams_team";
+ALTER TABLE "queues" DROP CONSTRAINT "queues_teams_team", DROP CONSTRAINT "queues_prompts_waiting_prompt";
 -- reverse: modify "pulls" table
 ALTER TABLE "pulls" DROP CONSTRAINT "pulls_channels_pulls";
+-- reverse: modify "prompts" table
+ALTER TABLE "prompts" DROP CONSTRAINT "prompts_attachments_audio";
+-- reverse: modify "phone_contacts" table
+ALTER TABLE "phone_contacts" DROP CONSTRAINT "phone_contacts_agent_phones_contacts";
 -- reverse: modify "participants" table
 ALTER TABLE "participants" DROP CONSTRAINT "participants_identities_identity", DROP CONSTRAINT "participants_customers_customer", DROP CONSTRAINT "participants_conversations_participants";
 -- reverse: modify "offers" table
@@ -519,6 +619,10 @@ ALTER TABLE "interactions" DROP CONSTRAINT "interactions_queues_queue", DROP CON
 ALTER TABLE "identities" DROP CONSTRAINT "identities_customers_identities", DROP CONSTRAINT "identities_channels_channel";
 -- reverse: modify "followers" table
 ALTER TABLE "followers" DROP CONSTRAINT "followers_conversations_conversation", DROP CONSTRAINT "followers_agents_agent";
+-- reverse: modify "flow_versions" table
+ALTER TABLE "flow_versions" DROP CONSTRAINT "flow_versions_flows_versions", DROP CONSTRAINT "flow_versions_agents_author";
+-- reverse: modify "flows" table
+ALTER TABLE "flows" DROP CONSTRAINT "flows_flow_versions_published", DROP CONSTRAINT "flows_flow_versions_draft";
 -- reverse: modify "customer_merge_parts" table
 ALTER TABLE "customer_merge_parts" DROP CONSTRAINT "customer_merge_parts_customers_customer", DROP CONSTRAINT "customer_merge_parts_customer_merges_merge";
 -- reverse: modify "customer_merges" table
@@ -528,7 +632,13 @@ ALTER TABLE "conversations" DROP CONSTRAINT "conversations_teams_team", DROP CON
 -- reverse: modify "consultants" table
 ALTER TABLE "consultants" DROP CONSTRAINT "consultants_interactions_interaction", DROP CONSTRAINT "consultants_agents_agent";
 -- reverse: modify "channels" table
-ALTER TABLE "channels" DROP CONSTRAINT "channels_queues_queue";
+ALTER TABLE "channels" DROP CONSTRAINT "channels_queues_queue", DROP CONSTRAINT "channels_flows_flow";
+-- reverse: modify "call_legs" table
+ALTER TABLE "call_legs" DROP CONSTRAINT "call_legs_offers_offer", DROP CONSTRAINT "call_legs_identities_identity", DROP CONSTRAINT "call_legs_calls_legs", DROP CONSTRAINT "call_legs_agents_agent", DROP CONSTRAINT "call_legs_agent_phones_phone";
+-- reverse: modify "call_facts" table
+ALTER TABLE "call_facts" DROP CONSTRAINT "call_facts_calls_facts";
+-- reverse: modify "calls" table
+ALTER TABLE "calls" DROP CONSTRAINT "calls_interactions_calls", DROP CONSTRAINT "calls_flow_versions_flow_version", DROP CONSTRAINT "calls_channels_channel";
 -- reverse: modify "attachments" table
 ALTER TABLE "attachments" DROP CONSTRAINT "attachments_messages_attachments";
 -- reverse: modify "assignments" table
@@ -539,6 +649,8 @@ ALTER TABLE "arrivals" DROP CONSTRAINT "arrivals_messages_arrivals", DROP CONSTR
 ALTER TABLE "agent_status" DROP CONSTRAINT "agent_status_status_reasons_reason", DROP CONSTRAINT "agent_status_agents_status_history";
 -- reverse: modify "agent_skills" table
 ALTER TABLE "agent_skills" DROP CONSTRAINT "agent_skills_skills_skill", DROP CONSTRAINT "agent_skills_agents_agent";
+-- reverse: modify "agent_phones" table
+ALTER TABLE "agent_phones" DROP CONSTRAINT "agent_phones_agents_phones";
 -- reverse: modify "agent_loads" table
 ALTER TABLE "agent_loads" DROP CONSTRAINT "agent_loads_agents_load";
 -- reverse: modify "agents" table
@@ -621,6 +733,12 @@ DROP INDEX "role_workspace_id_name";
 DROP INDEX "role_workspace_id_id";
 -- reverse: create "roles" table
 DROP TABLE "roles";
+-- reverse: create index "recording_workspace_id_id" to table: "recordings"
+DROP INDEX "recording_workspace_id_id";
+-- reverse: create index "recording_call_id_started_at" to table: "recordings"
+DROP INDEX "recording_call_id_started_at";
+-- reverse: create "recordings" table
+DROP TABLE "recordings";
 -- reverse: create index "recipient_message_id" to table: "recipients"
 DROP INDEX "recipient_message_id";
 -- reverse: create index "recipient_identity_id" to table: "recipients"
@@ -653,12 +771,28 @@ DROP TABLE "pulls";
 DROP INDEX "providertoken_provider_credential";
 -- reverse: create "provider_tokens" table
 DROP TABLE "provider_tokens";
+-- reverse: create index "prompt_workspace_id_name" to table: "prompts"
+DROP INDEX "prompt_workspace_id_name";
+-- reverse: create index "prompt_workspace_id_id" to table: "prompts"
+DROP INDEX "prompt_workspace_id_id";
+-- reverse: create "prompts" table
+DROP TABLE "prompts";
 -- reverse: create index "presence_workspace_id_subject_id_node" to table: "presences"
 DROP INDEX "presence_workspace_id_subject_id_node";
 -- reverse: create index "presence_seen_at" to table: "presences"
 DROP INDEX "presence_seen_at";
 -- reverse: create "presences" table
 DROP TABLE "presences";
+-- reverse: create index "phonecontact_workspace_id_agent_phone_id" to table: "phone_contacts"
+DROP INDEX "phonecontact_workspace_id_agent_phone_id";
+-- reverse: create index "phonecontact_node" to table: "phone_contacts"
+DROP INDEX "phonecontact_node";
+-- reverse: create index "phonecontact_expires_at" to table: "phone_contacts"
+DROP INDEX "phonecontact_expires_at";
+-- reverse: create index "phonecontact_agent_id_expires_at" to table: "phone_contacts"
+DROP INDEX "phonecontact_agent_id_expires_at";
+-- reverse: create "phone_contacts" table
+DROP TABLE "phone_contacts";
 -- reverse: create index "participant_workspace_id_conversation_id_identity_id" to table: "participants"
 DROP INDEX "participant_workspace_id_conversation_id_identity_id";
 -- reverse: create index "participant_identity_id" to table: "participants"
@@ -797,6 +931,20 @@ DROP INDEX "follower_workspace_id_conversation_id_agent_id";
 DROP INDEX "follower_conversation_id_agent_id";
 -- reverse: create "followers" table
 DROP TABLE "followers";
+-- reverse: create index "flowversion_workspace_id_id" to table: "flow_versions"
+DROP INDEX "flowversion_workspace_id_id";
+-- reverse: create index "flowversion_workspace_id_flow_id_number" to table: "flow_versions"
+DROP INDEX "flowversion_workspace_id_flow_id_number";
+-- reverse: create index "flowversion_flow_id" to table: "flow_versions"
+DROP INDEX "flowversion_flow_id";
+-- reverse: create "flow_versions" table
+DROP TABLE "flow_versions";
+-- reverse: create index "flow_workspace_id_name" to table: "flows"
+DROP INDEX "flow_workspace_id_name";
+-- reverse: create index "flow_workspace_id_id" to table: "flows"
+DROP INDEX "flow_workspace_id_id";
+-- reverse: create "flows" table
+DROP TABLE "flows";
 -- reverse: create index "event_workspace_id_seq" to table: "events"
 DROP INDEX "event_workspace_id_seq";
 -- reverse: create index "event_identity_id_seq" to table: "events"
@@ -867,6 +1015,36 @@ DROP INDEX "capacityprofile_workspace_id_name";
 DROP INDEX "capacityprofile_workspace_id_id";
 -- reverse: create "capacity_profiles" table
 DROP TABLE "capacity_profiles";
+-- reverse: create index "callleg_workspace_id_agent_id_state" to table: "call_legs"
+DROP INDEX "callleg_workspace_id_agent_id_state";
+-- reverse: create index "callleg_offer_id" to table: "call_legs"
+DROP INDEX "callleg_offer_id";
+-- reverse: create index "callleg_call_id_started_at" to table: "call_legs"
+DROP INDEX "callleg_call_id_started_at";
+-- reverse: create "call_legs" table
+DROP TABLE "call_legs";
+-- reverse: create index "callfact_workspace_id_call_id_number" to table: "call_facts"
+DROP INDEX "callfact_workspace_id_call_id_number";
+-- reverse: create index "callfact_call_id" to table: "call_facts"
+DROP INDEX "callfact_call_id";
+-- reverse: create "call_facts" table
+DROP TABLE "call_facts";
+-- reverse: create index "call_workspace_id_interaction_id" to table: "calls"
+DROP INDEX "call_workspace_id_interaction_id";
+-- reverse: create index "call_workspace_id_id" to table: "calls"
+DROP INDEX "call_workspace_id_id";
+-- reverse: create index "call_workspace_id_created_at_id" to table: "calls"
+DROP INDEX "call_workspace_id_created_at_id";
+-- reverse: create index "call_workspace_id_arrival" to table: "calls"
+DROP INDEX "call_workspace_id_arrival";
+-- reverse: create index "call_state_beat_at" to table: "calls"
+DROP INDEX "call_state_beat_at";
+-- reverse: create index "call_node_state" to table: "calls"
+DROP INDEX "call_node_state";
+-- reverse: create index "call_interaction_id_created_at" to table: "calls"
+DROP INDEX "call_interaction_id_created_at";
+-- reverse: create "calls" table
+DROP TABLE "calls";
 -- reverse: create index "attachment_workspace_id_state_created_at" to table: "attachments"
 DROP INDEX "attachment_workspace_id_state_created_at";
 -- reverse: create index "attachment_workspace_id_id" to table: "attachments"
@@ -915,6 +1093,16 @@ DROP INDEX "agentskill_skill_id_agent_id";
 DROP INDEX "agentskill_agent_id_skill_id";
 -- reverse: create "agent_skills" table
 DROP TABLE "agent_skills";
+-- reverse: create index "agentphone_workspace_id_username" to table: "agent_phones"
+DROP INDEX "agentphone_workspace_id_username";
+-- reverse: create index "agentphone_workspace_id_id" to table: "agent_phones"
+DROP INDEX "agentphone_workspace_id_id";
+-- reverse: create index "agentphone_workspace_id_agent_id_label" to table: "agent_phones"
+DROP INDEX "agentphone_workspace_id_agent_id_label";
+-- reverse: create index "agentphone_username" to table: "agent_phones"
+DROP INDEX "agentphone_username";
+-- reverse: create "agent_phones" table
+DROP TABLE "agent_phones";
 -- reverse: create index "agentload_workspace_id_agent_id" to table: "agent_loads"
 DROP INDEX "agentload_workspace_id_agent_id";
 -- reverse: create index "agent_loads_agent_id_key" to table: "agent_loads"
