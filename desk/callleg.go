@@ -27,7 +27,9 @@ func (w *work) legUp(ctx context.Context, cl *ent.Call, leg *ent.CallLeg) error 
 	if err != nil {
 		return fmt.Errorf("read legs: %w", err)
 	}
-	role := func(r callleg.Role) bool { return slices.ContainsFunc(up, func(l *ent.CallLeg) bool { return l.Role == r }) }
+	role := func(r callleg.Role) bool {
+		return slices.ContainsFunc(up, func(l *ent.CallLeg) bool { return l.Role == r })
+	}
 	both := role(callleg.RoleAGENT) && (cl.Direction == call.DirectionINBOUND || role(callleg.RoleCUSTOMER))
 	if !both {
 		return w.callChanged(ctx, cl, nil, "legs")

@@ -29,9 +29,15 @@ func (d *Desk) callSight() {
 		return call.HasInteractionWith(interaction.HasConversationWith(p))
 	}
 	d.db.Call.Intercept(reach(func(_ *viewer.Viewer, q *ent.CallQuery, p predicate.Conversation) { q.Where(of(p)) }))
-	d.db.CallLeg.Intercept(reach(func(_ *viewer.Viewer, q *ent.CallLegQuery, p predicate.Conversation) { q.Where(callleg.HasCallWith(of(p))) }))
-	d.db.CallFact.Intercept(reach(func(_ *viewer.Viewer, q *ent.CallFactQuery, p predicate.Conversation) { q.Where(callfact.HasCallWith(of(p))) }))
-	d.db.Recording.Intercept(reach(func(_ *viewer.Viewer, q *ent.RecordingQuery, p predicate.Conversation) { q.Where(recording.HasCallWith(of(p))) }))
+	d.db.CallLeg.Intercept(reach(func(_ *viewer.Viewer, q *ent.CallLegQuery, p predicate.Conversation) {
+		q.Where(callleg.HasCallWith(of(p)))
+	}))
+	d.db.CallFact.Intercept(reach(func(_ *viewer.Viewer, q *ent.CallFactQuery, p predicate.Conversation) {
+		q.Where(callfact.HasCallWith(of(p)))
+	}))
+	d.db.Recording.Intercept(reach(func(_ *viewer.Viewer, q *ent.RecordingQuery, p predicate.Conversation) {
+		q.Where(recording.HasCallWith(of(p)))
+	}))
 }
 
 // withholdCalls hides the calls of restricted queues from who is no member: numbers, keys and recordings are content.
