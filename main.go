@@ -384,6 +384,7 @@ func (d *door) parts(g *run.Group, lis net.Listener) {
 	}
 	g.Add("calls", h.runCalls)
 	g.Add("presence", h.heartbeat)
+	g.Add("calls", h.desk.ConformCalls)
 	g.Add("sockets", d.graphql.Run)
 	g.Add("http", func(ctx context.Context) error { return d.listen(ctx, lis) })
 	if d.stage != nil {

@@ -30,6 +30,8 @@ type arrival struct {
 	uploads  []gid.ID // files that a visitor put up before
 	thread   thread
 	files    map[string]blob.Info // what came with the event and lies in the file store, by key
+	inFlow   bool                 // a flow serves first
+	regains  *lost                // the place of a call that was lost
 }
 
 // arrive takes a message in: conversation, interaction, message, routing work and events (MODEL 2 to 4).

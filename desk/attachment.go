@@ -145,6 +145,9 @@ func (d *Desk) CheckLink(method string, id gid.ID, q map[string][]string) (int64
 
 // OpenFile opens a file whose address was checked.
 func (d *Desk) OpenFile(ctx context.Context, id gid.ID) (io.ReadSeekCloser, blob.Info, string, error) {
+	if id.Kind() == gid.Recording {
+		return d.openRecording(ctx, id)
+	}
 	a, err := d.db.Attachment.Query().Where(attachment.ID(id), attachment.StateEQ(attachment.StateREADY)).Only(within(viewer.Global(ctx)))
 	if ent.IsNotFound(err) {
 		return nil, blob.Info{}, "", notFound("file")

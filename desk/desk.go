@@ -6,7 +6,8 @@
 // agents' loads, and writes its outbox rows last; inside a transaction only its own client is used. An operation returns
 // an id, never a row: the row is read again after the commit, by what the caller selects.
 //
-// Goroutines: none of its own. Jobs (ingest, send, timers) run in internal/jobs; Sweep is called by a part in main.go.
+// Goroutines: none of its own but those of ConformCalls, which a part in main.go runs. Jobs (ingest, send, timers) run in
+// internal/jobs; Sweep is called by a part in main.go.
 package desk
 
 import (
@@ -20,6 +21,7 @@ import (
 	"entgo.io/ent/dialect"
 
 	"tributary/channels"
+	"tributary/channels/voice"
 	"tributary/ent"
 	"tributary/internal/auth"
 	"tributary/internal/blob"
@@ -29,7 +31,7 @@ import (
 	"tributary/internal/store"
 )
 
-// Config is what a Desk stands on. All members but Host are needed.
+// Config is what a Desk stands on. All members but Host and Switchboard are needed.
 type Config struct {
 	Store   *store.Store
 	Events  *relay.Log
@@ -42,6 +44,10 @@ type Config struct {
 	Log     *slog.Logger
 	// Node names this process; stable over its restarts, so that what it left behind is its own again.
 	Node string
+	// Epoch tells this life of the node from earlier ones: calls of another one are lost.
+	Epoch int64
+	// Switchboard reaches the nodes of calls; nil where this build serves none: then what needs it is refused.
+	Switchboard voice.Switchboard
 	// PublicURL is how the world reaches us, without a trailing slash.
 	PublicURL string
 	// PhoneRegistrar is where desk phones register, as host:port; empty: nowhere.
@@ -64,6 +70,8 @@ type Desk struct {
 	open   openChannels
 	live   connections
 	viewer viewerCache
+	// conform makes calls as the desk wants them, after each commit that concerns one.
+	conform conformer
 }
 
 // New registers the rules of sight on the client, so that rows reached by an edge are cut, too.
@@ -84,6 +92,7 @@ func New(cfg Config) *Desk {
 	d.open.byID, d.open.retired = map[gid.ID]*opened{}, map[*time.Timer]*opened{}
 	d.live.count = map[gid.ID]*connection{}
 	d.viewer.byToken = map[gid.ID]cachedViewer{}
+	d.conform.init(cfg.Switchboard != nil)
 	d.sight()
 	return d
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"tributary/channels"
 	"tributary/ent"
 	"tributary/ent/agent"
 	"tributary/ent/agentstatus"
@@ -216,10 +217,14 @@ func (f *Floor) items(ctx context.Context, ids []gid.ID) ([]router.Item, error) 
 		if qu == nil {
 			continue
 		}
+		free := router.ID(servers[i.ConversationID])
+		if liveKind(i.ChannelKind) { // a call always counts
+			free = router.ID{}
+		}
 		item := router.Item{
 			ID: router.ID(i.ID), Workspace: router.ID(i.WorkspaceID), Conversation: router.ID(i.ConversationID), Queue: router.ID(*i.QueueID), Kind: i.ChannelKind,
 			Live: i.Live, QueuedAt: i.StartedAt, Priority: priorityStep[string(i.Priority)], Weight: weights[i.WorkspaceID], OfferFor: time.Duration(qu.OfferSeconds) * time.Second,
-			Version: i.Version, CostFreeFor: router.ID(servers[i.ConversationID]),
+			Version: i.Version, CostFreeFor: free,
 		}
 		for _, n := range qu.Edges.Needs {
 			item.Needs = append(item.Needs, router.Need{Skill: router.ID(n.SkillID), Level: n.MinimumLevel})
@@ -333,6 +338,11 @@ func asRouterAgent(a *ent.Agent, queues []*ent.Queue, live map[string]bool, pend
 	}
 	if l.BlockerID != nil {
 		out.Blocker = l.BlockerID.String()
+	}
+	for _, k := range channels.Kinds() {
+		if k.Live == channels.Live { // blocks, unless the profile says otherwise
+			out.Limits[k.Name] = router.Limit{UnitsEach: 1, Blocks: true}
+		}
 	}
 	for _, r := range p.Rules {
 		out.Limits[r.ChannelKind] = router.Limit{UnitsEach: r.UnitsEach, MaxAtOnce: r.MaxAtOnce, Blocks: r.BlocksOthers}

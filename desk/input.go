@@ -279,4 +279,8 @@ const (
 	ChannelHealthChanged EventType = "CHANNEL_HEALTH_CHANGED"
 	DeadLetterCreated    EventType = "DEAD_LETTER_CREATED"
 	SettingChanged       EventType = "SETTING_CHANGED"
+	CallCreated          EventType = "CALL_CREATED"
+	CallUpdated          EventType = "CALL_UPDATED"
+	CallEnded            EventType = "CALL_ENDED"
+	CallDigit            EventType = "CALL_DIGIT"
 )

@@ -145,6 +145,9 @@ func activeAt(c *ent.Conversation) time.Time {
 // openInteraction opens the interaction, in a new conversation if there is none to join.
 func (w *work) openInteraction(ctx context.Context, a arrival, p placing) (*ent.Conversation, *ent.Interaction, error) {
 	q, err := w.queueFor(ctx, a.channel, p.last)
+	if err == nil && a.regains != nil {
+		q, err = w.queueAgain(ctx, a.regains, q)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -161,9 +164,18 @@ func (w *work) openInteraction(ctx context.Context, a arrival, p placing) (*ent.
 	}
 	row := w.tx.Interaction.Create().SetConversationID(c.ID).SetCustomerID(a.identity.CustomerID).SetChannelID(a.channel.ID).SetChannelKind(a.channel.Kind).
 		SetIdentityID(a.identity.ID).SetThreadKey(threadKey(a)).SetThread(personal.Of(a.in.ThreadKey)).SetState(interaction.StateQUEUED).SetLive(a.live).SetPriority(interaction.Priority(c.Priority)).
-		SetQueueID(q.ID).SetJoinedBy(p.rule).SetStartedAt(w.at).SetQueuedAt(w.at).SetCreatedAt(w.at)
+		SetQueueID(q.ID).SetJoinedBy(p.rule).SetStartedAt(w.at).SetCreatedAt(w.at)
+	sticky := time.Duration(q.StickySeconds) * time.Second
 	if p.prefer != nil {
-		row.SetPreferID(*p.prefer).SetPreferUntil(w.at.Add(time.Duration(q.StickySeconds) * time.Second))
+		row.SetPreferID(*p.prefer).SetPreferUntil(w.at.Add(sticky))
+	}
+	switch {
+	case a.inFlow:
+		row.SetState(interaction.StateIN_FLOW)
+	case a.regains != nil:
+		a.regains.restore(row, sticky, w.at)
+	default:
+		row.SetQueuedAt(w.at)
 	}
 	i, err := row.Save(ctx)
 	if err != nil {
@@ -241,6 +253,15 @@ func (w *work) queueOf(ctx context.Context, ch *ent.Channel) (*ent.Queue, error)
 		return nil, fmt.Errorf("read queue: %w", err)
 	}
 	return q, nil
+}
+
+// queueAgain is the queue of a lost call, if it is still there.
+func (w *work) queueAgain(ctx context.Context, l *lost, fallback *ent.Queue) (*ent.Queue, error) {
+	q, err := w.tx.Queue.Query().Where(queue.ID(*l.inter.QueueID)).Only(ctx)
+	if ent.IsNotFound(err) {
+		return fallback, nil
+	}
+	return q, wrapped("read queue", err)
 }
 
 func hours(n int) time.Duration { return time.Duration(n) * time.Hour }

@@ -26,7 +26,7 @@ func burdenOf(p *ent.CapacityProfile, kind string) burden {
 			return burden{units: r.UnitsEach, max: r.MaxAtOnce, blocks: r.BlocksOthers}
 		}
 	}
-	return burden{units: 1}
+	return burden{units: 1, blocks: liveKind(kind)} // MODEL 2: voice blocks by default
 }
 
 // reserve takes the interaction's cost from the agent's capacity, or refuses with CAPACITY_FULL. One more asynchronous
@@ -41,7 +41,7 @@ func (w *work) reserve(ctx context.Context, agentID gid.ID, i *ent.Interaction) 
 	}
 	b := burdenOf(p, i.ChannelKind)
 	free := false
-	if !b.blocks {
+	if !b.blocks && !liveKind(i.ChannelKind) { // a call always counts
 		free, err = w.tx.Interaction.Query().Where(interaction.ConversationID(i.ConversationID), interaction.AgentID(agentID),
 			interaction.IDNEQ(i.ID), interaction.StateIn(interaction.StateACTIVE, interaction.StateWRAP_UP)).Exist(ctx)
 		if err != nil {

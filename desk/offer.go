@@ -62,7 +62,11 @@ func (w *work) makeOffer(ctx context.Context, d router.Decision) (*ent.AgentLoad
 	if err != nil {
 		return nil, err
 	}
-	o, err := w.writeOffer(ctx, i, &ent.Offer{AgentID: agentID, Reasons: d.Reasons, DecisionID: &why, Cost: cost, Epoch: d.Epoch, ExpiresAt: w.at.Add(d.Expires)})
+	reasons, err := w.callerKnown(ctx, i, d.Reasons)
+	if err != nil {
+		return nil, err
+	}
+	o, err := w.writeOffer(ctx, i, &ent.Offer{AgentID: agentID, Reasons: reasons, DecisionID: &why, Cost: cost, Epoch: d.Epoch, ExpiresAt: w.at.Add(d.Expires)})
 	if err != nil {
 		return nil, err
 	}
@@ -131,31 +135,63 @@ func (w *work) decided(ctx context.Context, i *ent.Interaction, d router.Decisio
 
 // AcceptOffer takes what is offered. It belongs to the offered agent alone; a late one learns who won.
 func (d *Desk) AcceptOffer(ctx context.Context, id gid.ID, key *string) (gid.ID, error) {
-	return d.answerOffer(ctx, id, key, "offerAccept", func(ctx context.Context, w *work, c *ent.Conversation, i *ent.Interaction, o *ent.Offer) error {
+	return d.AcceptOfferBy(ctx, id, nil, key)
+}
+
+// AcceptOfferBy is AcceptOffer with the phone that a call is taken by; nil: the agent's preferred one, else all that can be
+// reached. A call is his when his leg is up: until then the offer is connecting.
+func (d *Desk) AcceptOfferBy(ctx context.Context, id gid.ID, phone *gid.ID, key *string) (gid.ID, error) {
+	isCall, ran := false, false
+	done, err := d.answerOffer(ctx, id, key, acceptName(phone), func(ctx context.Context, w *work, c *ent.Conversation, i *ent.Interaction, o *ent.Offer) error {
+		ran = true
 		if !o.ExpiresAt.After(w.at) {
 			return refuse(OfferExpired, "the offer's time is over", "id")
 		}
 		if err := withheld(ctx, i, "id"); err != nil {
 			return err
 		}
-		o, err := w.closeOffer(ctx, o, offer.StateACCEPTED, nil, nil)
+		cl, err := w.openCallOfKind(ctx, i)
 		if err != nil {
 			return err
 		}
-		load, err := w.lockLoad(ctx, o.AgentID)
-		if err != nil {
-			return err
+		if isCall = cl != nil; isCall {
+			return w.ringFor(ctx, c, i, o, cl, phone)
 		}
-		if _, err := w.saveLoad(ctx, load, func(u *ent.AgentLoadUpdateOne) { u.SetMisses(0) }); err != nil {
-			return err
-		}
-		c, i, err = w.serve(ctx, c, i, onAccept, o.AgentID, o.Cost, assignment.KindOFFER, &o.ID, "offer accepted")
-		if err != nil {
-			return err
-		}
-		w.emit(fact{typ: OfferClosed, subject: o.ID, version: o.Version, conv: c, inter: i, agent: o.AgentID, audience: []gid.ID{o.AgentID}, changed: []string{"state"}})
-		return nil
+		return w.accept(ctx, c, i, o, assignment.KindOFFER, "offer accepted")
 	})
+	if err != nil || ran && !isCall {
+		return done, err
+	}
+	return done, d.ringOut(ctx, id)
+}
+
+// acceptName is the operation behind an idempotency key.
+func acceptName(phone *gid.ID) string {
+	if phone == nil {
+		return "offerAccept"
+	}
+	return "offerAccept " + phone.String()
+}
+
+// accept makes the offered agent the server.
+func (w *work) accept(ctx context.Context, c *ent.Conversation, i *ent.Interaction, o *ent.Offer, kind assignment.Kind, why string) error {
+	o, err := w.closeOffer(ctx, o, offer.StateACCEPTED, nil, nil)
+	if err != nil {
+		return err
+	}
+	load, err := w.lockLoad(ctx, o.AgentID)
+	if err != nil {
+		return err
+	}
+	if _, err := w.saveLoad(ctx, load, func(u *ent.AgentLoadUpdateOne) { u.SetMisses(0) }); err != nil {
+		return err
+	}
+	c, i, err = w.serve(ctx, c, i, onAccept, o.AgentID, o.Cost, kind, &o.ID, why)
+	if err != nil {
+		return err
+	}
+	w.emit(fact{typ: OfferClosed, subject: o.ID, version: o.Version, conv: c, inter: i, agent: o.AgentID, audience: []gid.ID{o.AgentID}, changed: []string{"state"}})
+	return nil
 }
 
 // DeclineOffer refuses it: the next agent is asked, the interaction keeps its age.
@@ -209,7 +245,7 @@ func offerGone(i *ent.Interaction, o *ent.Offer, me gid.ID) error {
 // closeOffer ends a pending offer, conditionally: of two who close it one does.
 func (w *work) closeOffer(ctx context.Context, o *ent.Offer, to offer.State, out *offer.Outcome, reason *string) (*ent.Offer, error) {
 	n, err := w.tx.Offer.UpdateOneID(o.ID).Where(offer.StateEQ(offer.StatePENDING)).SetState(to).SetNillableOutcome(out).SetNillableDeclineReason(reason).
-		SetClosedAt(w.at).AddVersion(1).SetUpdatedAt(w.at).Save(asSystem(ctx))
+		SetConnecting(false).SetClosedAt(w.at).AddVersion(1).SetUpdatedAt(w.at).Save(asSystem(ctx))
 	if ent.IsNotFound(err) {
 		return nil, refuse(WrongState, "the offer was closed meanwhile", "id")
 	}
@@ -343,8 +379,13 @@ func (d *Desk) expireOffer(ctx context.Context, cl *jobs.Claim) error {
 		if o, err = w.tx.Offer.Get(ctx, args.Offer); err != nil {
 			return fmt.Errorf("read offer: %w", err)
 		}
-		if o.State == offer.StatePENDING {
-			if err := w.offerFailed(ctx, c, i, o, onExpire, offer.StateEXPIRED, offer.OutcomeEXPIRED, nil); err != nil {
+		// The offer of a call lives on while the leg rings; that has a timer of its own.
+		if o.State == offer.StatePENDING && !o.ExpiresAt.After(w.at) {
+			on, out := onExpire, offer.OutcomeEXPIRED
+			if o.Connecting {
+				on, out = onUnanswered, offer.OutcomeNO_ANSWER
+			}
+			if err := w.offerFailed(ctx, c, i, o, on, offer.StateEXPIRED, out, nil); err != nil {
 				return err
 			}
 			if err := w.missed(ctx, o); err != nil {

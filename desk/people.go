@@ -33,14 +33,14 @@ var builtInRoles = []struct {
 	scopes            []viewer.Scope
 }{
 	{"agent", "Serves customers.", role.ReachTEAMS, []string{"NAME"}, []viewer.Scope{
-		viewer.Self, viewer.CustomerRead, viewer.CustomerWrite, viewer.ConversationRead, viewer.ConversationWrite,
+		viewer.Self, viewer.CustomerRead, viewer.CustomerWrite, viewer.ConversationRead, viewer.ConversationWrite, viewer.CallControl,
 	}},
 	{"supervisor", "Serves, and acts on what others serve.", role.ReachTEAMS, []string{"NAME", "PHONE", "EMAIL"}, []viewer.Scope{
-		viewer.Self, viewer.CustomerRead, viewer.CustomerWrite, viewer.ConversationRead, viewer.ConversationWrite, viewer.Supervise,
+		viewer.Self, viewer.CustomerRead, viewer.CustomerWrite, viewer.ConversationRead, viewer.ConversationWrite, viewer.CallControl, viewer.RecordingRead, viewer.Supervise,
 		viewer.RoutingRead, viewer.PeopleRead, viewer.ChannelRead, viewer.MetricRead,
 	}},
 	{"admin", "Sets everything up.", role.ReachALL, []string{"NAME", "PHONE", "EMAIL", "EXTERNAL_ID"}, []viewer.Scope{
-		viewer.Self, viewer.CustomerRead, viewer.CustomerWrite, viewer.ConversationRead, viewer.ConversationWrite, viewer.Supervise,
+		viewer.Self, viewer.CustomerRead, viewer.CustomerWrite, viewer.ConversationRead, viewer.ConversationWrite, viewer.CallControl, viewer.RecordingRead, viewer.Supervise,
 		viewer.RoutingRead, viewer.RoutingWrite, viewer.PeopleRead, viewer.PeopleWrite, viewer.ChannelRead, viewer.ChannelWrite,
 		viewer.MetricRead, viewer.SettingRead, viewer.SettingWrite, viewer.APIWrite,
 	}},

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -202,17 +203,17 @@ func (d *Desk) connectedHere() map[gid.ID]connection {
 	return out
 }
 
-// Recover is the start-up path, always run: the sockets of this node's last life are gone.
+// Recover is the start-up path, always run: the sockets and the calls of this node's last life are gone.
 func (d *Desk) Recover(ctx context.Context) error {
 	err := d.db.Presence.Update().Where(presence.Node(d.Node), presence.SocketsGT(0)).SetSockets(0).Exec(within(viewer.Global(ctx)))
 	if err != nil {
 		return fmt.Errorf("recover presence: %w", err)
 	}
-	return d.recoverPhones(ctx)
+	return errors.Join(d.recoverPhones(ctx), d.recoverCalls(ctx))
 }
 
-// Sweep finds what time has changed: connections whose node died, agents who are lost, offers of the gone. It runs under
-// a lease, once a second, and costs a query for each sort of lease when there is nothing.
+// Sweep finds what time has changed: connections whose node died, agents who are lost, offers of the gone, calls whose node
+// gives no sign. It runs under a lease, once a second, and costs a query for each sort of lease when there is nothing.
 func (d *Desk) Sweep(ctx context.Context) error {
 	global := within(viewer.Global(ctx))
 	old := d.now().Add(-LostAfter)
@@ -225,7 +226,7 @@ func (d *Desk) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.sweepPhones(global)
+	return errors.Join(d.sweepPhones(global), d.sweepCalls(ctx))
 }
 
 // sweepOne ends a lease that nobody renewed. If it was the subject's last one, the subject is lost: his work goes first,
@@ -302,7 +303,7 @@ func (w *work) takeFrom(ctx context.Context, agentID, id gid.ID, why string, lef
 		}
 		return w.offerFailed(ctx, c, i, o, onAgentGone, offer.StateWITHDRAWN, offer.OutcomeLOST, nil)
 	case i.State == interaction.StateACTIVE && i.AgentID != nil && *i.AgentID == agentID:
-		return w.giveUp(ctx, c, i, why)
+		return w.serverLost(ctx, c, i, why)
 	case i.State == interaction.StateWRAP_UP && i.AgentID != nil && *i.AgentID == agentID:
 		_, err := w.leave(ctx, c, i, onWrapUpDone, nil)
 		return err

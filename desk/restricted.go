@@ -51,9 +51,10 @@ func (d *Desk) withhold() {
 		}
 		return nil
 	}))
-	// Messages and assignments keep their place in the timeline, without content; notes and reasons are content.
+	d.withholdCalls()
+	// Messages, calls and assignments keep their place in the timeline, without content; notes and reasons are content.
 	db.TimelineItem.Intercept(content(func(q *ent.TimelineItemQuery, shown predicate.Interaction) {
-		q.Where(timelineitem.Or(timelineitem.TypeIn(timelineitem.TypeMESSAGE, timelineitem.TypeASSIGNMENT),
+		q.Where(timelineitem.Or(timelineitem.TypeIn(timelineitem.TypeMESSAGE, timelineitem.TypeCALL, timelineitem.TypeASSIGNMENT),
 			timelineitem.InteractionIDIsNil(), timelineitem.HasInteractionWith(shown)))
 	}))
 }

@@ -16,9 +16,12 @@ import (
 	"tributary/internal/viewer"
 )
 
-// Claim takes a waiting, offered or paused interaction by hand. Exactly one taker wins; the others learn who.
+// Claim takes a waiting, offered or paused interaction by hand. Exactly one taker wins; the others learn who. A call rings
+// the taker's phone first, as an offer that is accepted already: he serves when his leg is up.
 func (d *Desk) Claim(ctx context.Context, id gid.ID, key *string) (gid.ID, error) {
-	return d.serving(ctx, id, key, "interactionClaim", func(ctx context.Context, w *work, c *ent.Conversation, i *ent.Interaction) error {
+	var rings *gid.ID
+	done, err := d.serving(ctx, id, key, "interactionClaim", func(ctx context.Context, w *work, c *ent.Conversation, i *ent.Interaction) error {
+		rings = nil
 		v := viewer.From(ctx)
 		if v.Actor.Kind() != gid.Agent {
 			return refuse(NotAllowed, "only an agent can serve")
@@ -33,6 +36,14 @@ func (d *Desk) Claim(ctx context.Context, id gid.ID, key *string) (gid.ID, error
 			return err
 		}
 		sys := asSystem(ctx)
+		cl, err := w.openCallOfKind(ctx, i)
+		if err != nil {
+			return err
+		}
+		if cl != nil {
+			rings, err = w.claimCall(ctx, c, i, cl)
+			return err
+		}
 		if i.OpenOfferID != nil {
 			o, err := w.tx.Offer.Get(sys, *i.OpenOfferID)
 			if err != nil {
@@ -52,6 +63,10 @@ func (d *Desk) Claim(ctx context.Context, id gid.ID, key *string) (gid.ID, error
 		_, _, err = w.serve(ctx, c, i, onClaim, v.Actor, cost, assignment.KindCLAIM, nil, "claimed by hand")
 		return err
 	})
+	if err != nil || rings == nil {
+		return done, err
+	}
+	return done, d.ringOut(ctx, *rings)
 }
 
 // withdraw takes the pending offer back and gives its agent's capacity back; the interaction's own move follows. The
@@ -212,6 +227,13 @@ func (w *work) end(ctx context.Context, c *ent.Conversation, i *ent.Interaction)
 	after, err := w.wrapUpOf(ctx, i)
 	if err != nil {
 		return err
+	}
+	cl, err := w.openCallOfKind(ctx, i)
+	if err != nil {
+		return err
+	}
+	if cl != nil && cl.AnsweredAt == nil { // nobody spoke: there is nothing to write up
+		after = 0
 	}
 	if i.State != interaction.StateACTIVE || after == 0 {
 		_, err := w.leave(ctx, c, i, onEnd, func(u *ent.InteractionUpdateOne) { u.ClearUnansweredSince() })

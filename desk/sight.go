@@ -36,6 +36,7 @@ var scopeOf = map[string]viewer.Scope{
 	ent.TypeOffer: viewer.ConversationRead, ent.TypeAssignment: viewer.ConversationRead, ent.TypeAccess: viewer.ConversationRead,
 	ent.TypeRoutingDecision: viewer.RoutingRead, ent.TypeChannel: viewer.ConversationRead,
 	ent.TypeSkill: viewer.Self, ent.TypeAgentSkill: viewer.Self, ent.TypeSkillNeed: viewer.Self, ent.TypeStatusReason: viewer.Self,
+	ent.TypeCall: viewer.ConversationRead, ent.TypeCallLeg: viewer.ConversationRead, ent.TypeCallFact: viewer.ConversationRead, ent.TypeRecording: viewer.RecordingRead,
 	ent.TypeJob: viewer.ChannelRead, ent.TypeRawInbound: viewer.ChannelRead,
 	ent.TypeAgentPhone: viewer.Self, ent.TypeFlow: viewer.RoutingRead, ent.TypeFlowVersion: viewer.RoutingRead, ent.TypePrompt: viewer.RoutingRead,
 }
@@ -85,6 +86,7 @@ func (d *Desk) sight() {
 	db.Note.Intercept(reach(func(_ *viewer.Viewer, q *ent.NoteQuery, p predicate.Conversation) {
 		q.Where(note.HasConversationWith(p))
 	}))
+	d.callSight()
 	d.withhold()
 	db.Session.Intercept(ent.TraverseFunc(func(ctx context.Context, q ent.Query) error {
 		if v := viewer.From(ctx); v != nil && !v.Has(viewer.PeopleWrite) {

@@ -32,6 +32,10 @@ const (
 	onTransfer   trigger = "transfer to a queue or team"
 	onTransferTo trigger = "transfer to an agent"
 	onReopen     trigger = "conversation reopened"
+	onConnect    trigger = "accepted, the agent's leg is not up yet"
+	onUnanswered trigger = "the agent's leg is not answered"
+	onClaimCall  trigger = "a waiting call is claimed: its taker's leg comes first"
+	onNodeLost   trigger = "node of the call lost"
 )
 
 // capacity is what a transition does to the agent's load.
@@ -54,28 +58,36 @@ type transition struct {
 // states is the table of MODEL 2; the golden file in testdata shows it. What is not in it does not happen.
 var states = map[interaction.State]map[trigger]transition{
 	interaction.StateIN_FLOW: {
+		onNodeLost: {interaction.StateENDED, capNone},
 		onHandOver: {interaction.StateQUEUED, capNone},
 		onResolve:  {interaction.StateENDED, capNone},
 		onLeave:    {interaction.StateENDED, capNone},
 	},
 	interaction.StateQUEUED: {
-		onOffer:   {interaction.StateOFFERED, capReserve},
-		onClaim:   {interaction.StateACTIVE, capHold},
-		onLeave:   {interaction.StateENDED, capNone},
-		onResolve: {interaction.StateENDED, capNone},
-		onWrite:   {interaction.StateQUEUED, capNone},
+		onClaimCall: {interaction.StateOFFERED, capReserve},
+		onNodeLost:  {interaction.StateENDED, capNone},
+		onOffer:     {interaction.StateOFFERED, capReserve},
+		onClaim:     {interaction.StateACTIVE, capHold},
+		onLeave:     {interaction.StateENDED, capNone},
+		onResolve:   {interaction.StateENDED, capNone},
+		onWrite:     {interaction.StateQUEUED, capNone},
 	},
 	interaction.StateOFFERED: {
-		onAccept:    {interaction.StateACTIVE, capHold},
-		onDecline:   {interaction.StateQUEUED, capRelease},
-		onExpire:    {interaction.StateQUEUED, capRelease},
-		onAgentGone: {interaction.StateQUEUED, capRelease},
-		onClaim:     {interaction.StateACTIVE, capHold},
-		onLeave:     {interaction.StateENDED, capRelease},
-		onResolve:   {interaction.StateENDED, capRelease},
-		onWrite:     {interaction.StateOFFERED, capKeep},
+		onConnect:    {interaction.StateOFFERED, capKeep},
+		onUnanswered: {interaction.StateQUEUED, capRelease},
+		onClaimCall:  {interaction.StateOFFERED, capMove},
+		onNodeLost:   {interaction.StateENDED, capRelease},
+		onAccept:     {interaction.StateACTIVE, capHold},
+		onDecline:    {interaction.StateQUEUED, capRelease},
+		onExpire:     {interaction.StateQUEUED, capRelease},
+		onAgentGone:  {interaction.StateQUEUED, capRelease},
+		onClaim:      {interaction.StateACTIVE, capHold},
+		onLeave:      {interaction.StateENDED, capRelease},
+		onResolve:    {interaction.StateENDED, capRelease},
+		onWrite:      {interaction.StateOFFERED, capKeep},
 	},
 	interaction.StateACTIVE: {
+		onNodeLost:   {interaction.StateENDED, capRelease},
 		onPause:      {interaction.StatePAUSED, capRelease},
 		onTransfer:   {interaction.StateQUEUED, capRelease},
 		onTransferTo: {interaction.StateOFFERED, capMove},
@@ -87,12 +99,14 @@ var states = map[interaction.State]map[trigger]transition{
 		onWrite:      {interaction.StateACTIVE, capKeep},
 	},
 	interaction.StatePAUSED: {
-		onWrite:   {interaction.StateQUEUED, capNone},
-		onClaim:   {interaction.StateACTIVE, capHold},
-		onResolve: {interaction.StateENDED, capNone},
-		onEnd:     {interaction.StateENDED, capNone},
+		onNodeLost: {interaction.StateENDED, capNone},
+		onWrite:    {interaction.StateQUEUED, capNone},
+		onClaim:    {interaction.StateACTIVE, capHold},
+		onResolve:  {interaction.StateENDED, capNone},
+		onEnd:      {interaction.StateENDED, capNone},
 	},
 	interaction.StateWRAP_UP: {
+		onNodeLost:   {interaction.StateENDED, capRelease},
 		onWrite:      {interaction.StateACTIVE, capKeep},
 		onWrapUpDone: {interaction.StateENDED, capRelease},
 		onResolve:    {interaction.StateENDED, capRelease},
@@ -122,6 +136,9 @@ func (w *work) move(ctx context.Context, i *ent.Interaction, t trigger, change f
 	if n.to == interaction.StateENDED {
 		u.SetEndedAt(w.at).SetLive(false).ClearOpenOfferID()
 	}
+	if i.Connecting {
+		u.SetConnecting(false)
+	}
 	if change != nil {
 		change(u)
 	}
@@ -131,6 +148,9 @@ func (w *work) move(ctx context.Context, i *ent.Interaction, t trigger, change f
 	}
 	if err != nil {
 		return nil, fmt.Errorf("move interaction: %w", err)
+	}
+	if liveKind(m.ChannelKind) {
+		return m, w.callFollows(ctx, m)
 	}
 	return m, nil
 }

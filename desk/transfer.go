@@ -34,6 +34,9 @@ func (d *Desk) Transfer(ctx context.Context, id gid.ID, in TransferInput, key *s
 			}
 		}
 		h := handOver{in: in, giver: i.AgentID, warm: in.Mode != nil && *in.Mode == Warm}
+		if h.warm && liveKind(i.ChannelKind) {
+			return refuse(NotSupported, "a call is handed over cold", "input", "mode")
+		}
 		if in.AgentID != nil {
 			return w.transferToAgent(ctx, c, i, h)
 		}
@@ -156,7 +159,7 @@ func (w *work) transferToAgent(ctx context.Context, c *ent.Conversation, i *ent.
 	if err != nil {
 		return fieldTo(err, "input", "agentId")
 	}
-	why, err := w.decidedByHand(sys, i, taker)
+	why, err := w.decidedByHand(sys, i, taker, reasonTransfer)
 	if err != nil {
 		return err
 	}
@@ -164,7 +167,11 @@ func (w *work) transferToAgent(ctx context.Context, c *ent.Conversation, i *ent.
 	if err != nil {
 		return err
 	}
-	o, err := w.writeOffer(sys, i, &ent.Offer{AgentID: taker, Reasons: []string{reasonTransfer}, DecisionID: &why, Cost: cost, ExpiresAt: until})
+	reasons, err := w.callerKnown(sys, i, []string{reasonTransfer})
+	if err != nil {
+		return err
+	}
+	o, err := w.writeOffer(sys, i, &ent.Offer{AgentID: taker, Reasons: reasons, DecisionID: &why, Cost: cost, ExpiresAt: until})
 	if err != nil {
 		return err
 	}
@@ -264,9 +271,9 @@ func (w *work) offerTime(ctx context.Context, i *ent.Interaction) (time.Time, er
 }
 
 // decidedByHand stores that a person chose.
-func (w *work) decidedByHand(ctx context.Context, i *ent.Interaction, chosen gid.ID) (gid.ID, error) {
+func (w *work) decidedByHand(ctx context.Context, i *ent.Interaction, chosen gid.ID, reason string) (gid.ID, error) {
 	row, err := w.tx.RoutingDecision.Create().SetInteractionID(i.ID).SetNillableQueueID(i.QueueID).SetChosenID(chosen).SetOutcome("ASSIGNED_BY_HAND").
-		SetReasons([]string{reasonTransfer}).SetCandidates(nil).SetExcluded(map[string]int{}).SetAt(w.at).Save(ctx)
+		SetReasons([]string{reason}).SetCandidates(nil).SetExcluded(map[string]int{}).SetAt(w.at).Save(ctx)
 	if err != nil {
 		return gid.ID{}, fmt.Errorf("write decision: %w", err)
 	}

@@ -26,6 +26,9 @@ type work struct {
 	at     time.Time
 	key    *string
 	events []fact
+	// calls are those that changed; moved are interactions whose calls are to be made as the desk wants them.
+	calls map[gid.ID]*callChange
+	moved []gid.ID
 }
 
 // fact is an outbox row to be.
@@ -50,6 +53,9 @@ func (w *work) emit(e fact) { w.events = append(w.events, e) }
 // flush writes the outbox rows: the last statement of the transaction, after all locks, or an effect could be numbered
 // before its cause (MODEL 8).
 func (w *work) flush(ctx context.Context) error {
+	if err := w.emitCalls(ctx); err != nil {
+		return err
+	}
 	if len(w.events) == 0 {
 		return nil
 	}
@@ -116,13 +122,18 @@ func (d *Desk) do(ctx context.Context, key *string, f func(context.Context, *wor
 	ctx = within(ctx)
 	var err error
 	for range maxTries {
+		var moved []gid.ID
 		err = d.Store.Tx(ctx, func(ctx context.Context, tx *ent.Tx) error {
 			w := &work{Desk: d, tx: tx, at: d.now(), key: key}
 			if err := f(ctx, w); err != nil {
 				return err
 			}
+			moved = w.moved
 			return w.flush(ctx)
 		})
+		if err == nil {
+			d.conform.add(moved)
+		}
 		// Somebody made the same thread, identity or row meanwhile, or moved what this stood on: the next try finds it.
 		if !ent.IsConstraintError(err) && !errors.Is(err, errAgain) {
 			return err

@@ -45,6 +45,8 @@ type Call struct {
 	To personal.Value `json:"-"`
 	// Name holds the value of the "name" field.
 	Name string `json:"name,omitempty"`
+	// CallerProof holds the value of the "caller_proof" field.
+	CallerProof call.CallerProof `json:"caller_proof,omitempty"`
 	// Node holds the value of the "node" field.
 	Node string `json:"node,omitempty"`
 	// Epoch holds the value of the "epoch" field.
@@ -209,7 +211,7 @@ func (*Call) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullFloat64)
 		case call.FieldVersion, call.FieldEpoch, call.FieldLastFact, call.FieldHeldTotal, call.FieldSipCode:
 			values[i] = new(sql.NullInt64)
-		case call.FieldDirection, call.FieldState, call.FieldName, call.FieldNode, call.FieldArrival, call.FieldEndCause, call.FieldRecordingState:
+		case call.FieldDirection, call.FieldState, call.FieldName, call.FieldCallerProof, call.FieldNode, call.FieldArrival, call.FieldEndCause, call.FieldRecordingState:
 			values[i] = new(sql.NullString)
 		case call.FieldCreatedAt, call.FieldUpdatedAt, call.FieldBeatAt, call.FieldRingingAt, call.FieldAnsweredAt, call.FieldEndedAt, call.FieldHeldSince:
 			values[i] = new(sql.NullTime)
@@ -304,6 +306,12 @@ func (_m *Call) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field name", values[i])
 			} else if value.Valid {
 				_m.Name = value.String
+			}
+		case call.FieldCallerProof:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field caller_proof", values[i])
+			} else if value.Valid {
+				_m.CallerProof = call.CallerProof(value.String)
 			}
 		case call.FieldNode:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -533,6 +541,9 @@ func (_m *Call) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("name=")
 	builder.WriteString(_m.Name)
+	builder.WriteString(", ")
+	builder.WriteString("caller_proof=")
+	builder.WriteString(fmt.Sprintf("%v", _m.CallerProof))
 	builder.WriteString(", ")
 	builder.WriteString("node=")
 	builder.WriteString(_m.Node)

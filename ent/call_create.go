@@ -137,6 +137,12 @@ func (_c *CallCreate) SetNillableName(v *string) *CallCreate {
 	return _c
 }
 
+// SetCallerProof sets the "caller_proof" field.
+func (_c *CallCreate) SetCallerProof(v call.CallerProof) *CallCreate {
+	_c.mutation.SetCallerProof(v)
+	return _c
+}
+
 // SetNode sets the "node" field.
 func (_c *CallCreate) SetNode(v string) *CallCreate {
 	_c.mutation.SetNode(v)
@@ -585,6 +591,14 @@ func (_c *CallCreate) check() error {
 	if _, ok := _c.mutation.Name(); !ok {
 		return &ValidationError{Name: "name", err: errors.New(`ent: missing required field "Call.name"`)}
 	}
+	if _, ok := _c.mutation.CallerProof(); !ok {
+		return &ValidationError{Name: "caller_proof", err: errors.New(`ent: missing required field "Call.caller_proof"`)}
+	}
+	if v, ok := _c.mutation.CallerProof(); ok {
+		if err := call.CallerProofValidator(v); err != nil {
+			return &ValidationError{Name: "caller_proof", err: fmt.Errorf(`ent: validator failed for field "Call.caller_proof": %w`, err)}
+		}
+	}
 	if _, ok := _c.mutation.Node(); !ok {
 		return &ValidationError{Name: "node", err: errors.New(`ent: missing required field "Call.node"`)}
 	}
@@ -704,6 +718,10 @@ func (_c *CallCreate) createSpec() (*Call, *sqlgraph.CreateSpec, error) {
 	if value, ok := _c.mutation.Name(); ok {
 		_spec.SetField(call.FieldName, field.TypeString, value)
 		_node.Name = value
+	}
+	if value, ok := _c.mutation.CallerProof(); ok {
+		_spec.SetField(call.FieldCallerProof, field.TypeEnum, value)
+		_node.CallerProof = value
 	}
 	if value, ok := _c.mutation.Node(); ok {
 		_spec.SetField(call.FieldNode, field.TypeString, value)
@@ -1275,6 +1293,9 @@ func (u *CallUpsertOne) UpdateNewValues() *CallUpsertOne {
 		}
 		if _, exists := u.create.mutation.Name(); exists {
 			s.SetIgnore(call.FieldName)
+		}
+		if _, exists := u.create.mutation.CallerProof(); exists {
+			s.SetIgnore(call.FieldCallerProof)
 		}
 		if _, exists := u.create.mutation.Node(); exists {
 			s.SetIgnore(call.FieldNode)
@@ -1864,6 +1885,9 @@ func (u *CallUpsertBulk) UpdateNewValues() *CallUpsertBulk {
 			}
 			if _, exists := b.mutation.Name(); exists {
 				s.SetIgnore(call.FieldName)
+			}
+			if _, exists := b.mutation.CallerProof(); exists {
+				s.SetIgnore(call.FieldCallerProof)
 			}
 			if _, exists := b.mutation.Node(); exists {
 				s.SetIgnore(call.FieldNode)

@@ -11123,6 +11123,7 @@ type CallMutation struct {
 	from                *personal.Value
 	to                  *personal.Value
 	name                *string
+	caller_proof        *call.CallerProof
 	node                *string
 	epoch               *int64
 	addepoch            *int64
@@ -11702,6 +11703,42 @@ func (m *CallMutation) OldName(ctx context.Context) (v string, err error) {
 // ResetName resets all changes to the "name" field.
 func (m *CallMutation) ResetName() {
 	m.name = nil
+}
+
+// SetCallerProof sets the "caller_proof" field.
+func (m *CallMutation) SetCallerProof(cp call.CallerProof) {
+	m.caller_proof = &cp
+}
+
+// CallerProof returns the value of the "caller_proof" field in the mutation.
+func (m *CallMutation) CallerProof() (r call.CallerProof, exists bool) {
+	v := m.caller_proof
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCallerProof returns the old "caller_proof" field's value of the Call entity.
+// If the Call object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CallMutation) OldCallerProof(ctx context.Context) (v call.CallerProof, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCallerProof is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCallerProof requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCallerProof: %w", err)
+	}
+	return oldValue.CallerProof, nil
+}
+
+// ResetCallerProof resets all changes to the "caller_proof" field.
+func (m *CallMutation) ResetCallerProof() {
+	m.caller_proof = nil
 }
 
 // SetNode sets the "node" field.
@@ -12963,7 +13000,7 @@ func (m *CallMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *CallMutation) Fields() []string {
-	fields := make([]string, 0, 29)
+	fields := make([]string, 0, 30)
 	if m.workspace_id != nil {
 		fields = append(fields, call.FieldWorkspaceID)
 	}
@@ -12996,6 +13033,9 @@ func (m *CallMutation) Fields() []string {
 	}
 	if m.name != nil {
 		fields = append(fields, call.FieldName)
+	}
+	if m.caller_proof != nil {
+		fields = append(fields, call.FieldCallerProof)
 	}
 	if m.node != nil {
 		fields = append(fields, call.FieldNode)
@@ -13081,6 +13121,8 @@ func (m *CallMutation) Field(name string) (ent.Value, bool) {
 		return m.To()
 	case call.FieldName:
 		return m.Name()
+	case call.FieldCallerProof:
+		return m.CallerProof()
 	case call.FieldNode:
 		return m.Node()
 	case call.FieldEpoch:
@@ -13148,6 +13190,8 @@ func (m *CallMutation) OldField(ctx context.Context, name string) (ent.Value, er
 		return m.OldTo(ctx)
 	case call.FieldName:
 		return m.OldName(ctx)
+	case call.FieldCallerProof:
+		return m.OldCallerProof(ctx)
 	case call.FieldNode:
 		return m.OldNode(ctx)
 	case call.FieldEpoch:
@@ -13269,6 +13313,13 @@ func (m *CallMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetName(v)
+		return nil
+	case call.FieldCallerProof:
+		v, ok := value.(call.CallerProof)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCallerProof(v)
 		return nil
 	case call.FieldNode:
 		v, ok := value.(string)
@@ -13633,6 +13684,9 @@ func (m *CallMutation) ResetField(name string) error {
 		return nil
 	case call.FieldName:
 		m.ResetName()
+		return nil
+	case call.FieldCallerProof:
+		m.ResetCallerProof()
 		return nil
 	case call.FieldNode:
 		m.ResetNode()

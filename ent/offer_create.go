@@ -784,6 +784,18 @@ func (u *OfferUpsert) UpdateConnecting() *OfferUpsert {
 	return u
 }
 
+// SetExpiresAt sets the "expires_at" field.
+func (u *OfferUpsert) SetExpiresAt(v time.Time) *OfferUpsert {
+	u.Set(offer.FieldExpiresAt, v)
+	return u
+}
+
+// UpdateExpiresAt sets the "expires_at" field to the value that was provided on create.
+func (u *OfferUpsert) UpdateExpiresAt() *OfferUpsert {
+	u.SetExcluded(offer.FieldExpiresAt)
+	return u
+}
+
 // SetClosedAt sets the "closed_at" field.
 func (u *OfferUpsert) SetClosedAt(v time.Time) *OfferUpsert {
 	u.Set(offer.FieldClosedAt, v)
@@ -860,9 +872,6 @@ func (u *OfferUpsertOne) UpdateNewValues() *OfferUpsertOne {
 		}
 		if _, exists := u.create.mutation.OfferedAt(); exists {
 			s.SetIgnore(offer.FieldOfferedAt)
-		}
-		if _, exists := u.create.mutation.ExpiresAt(); exists {
-			s.SetIgnore(offer.FieldExpiresAt)
 		}
 	}))
 	return u
@@ -1025,6 +1034,20 @@ func (u *OfferUpsertOne) SetConnecting(v bool) *OfferUpsertOne {
 func (u *OfferUpsertOne) UpdateConnecting() *OfferUpsertOne {
 	return u.Update(func(s *OfferUpsert) {
 		s.UpdateConnecting()
+	})
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (u *OfferUpsertOne) SetExpiresAt(v time.Time) *OfferUpsertOne {
+	return u.Update(func(s *OfferUpsert) {
+		s.SetExpiresAt(v)
+	})
+}
+
+// UpdateExpiresAt sets the "expires_at" field to the value that was provided on create.
+func (u *OfferUpsertOne) UpdateExpiresAt() *OfferUpsertOne {
+	return u.Update(func(s *OfferUpsert) {
+		s.UpdateExpiresAt()
 	})
 }
 
@@ -1277,9 +1300,6 @@ func (u *OfferUpsertBulk) UpdateNewValues() *OfferUpsertBulk {
 			if _, exists := b.mutation.OfferedAt(); exists {
 				s.SetIgnore(offer.FieldOfferedAt)
 			}
-			if _, exists := b.mutation.ExpiresAt(); exists {
-				s.SetIgnore(offer.FieldExpiresAt)
-			}
 		}
 	}))
 	return u
@@ -1442,6 +1462,20 @@ func (u *OfferUpsertBulk) SetConnecting(v bool) *OfferUpsertBulk {
 func (u *OfferUpsertBulk) UpdateConnecting() *OfferUpsertBulk {
 	return u.Update(func(s *OfferUpsert) {
 		s.UpdateConnecting()
+	})
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (u *OfferUpsertBulk) SetExpiresAt(v time.Time) *OfferUpsertBulk {
+	return u.Update(func(s *OfferUpsert) {
+		s.SetExpiresAt(v)
+	})
+}
+
+// UpdateExpiresAt sets the "expires_at" field to the value that was provided on create.
+func (u *OfferUpsertBulk) UpdateExpiresAt() *OfferUpsertBulk {
+	return u.Update(func(s *OfferUpsert) {
+		s.UpdateExpiresAt()
 	})
 }
 

@@ -154,6 +154,20 @@ func (_u *OfferUpdate) SetNillableConnecting(v *bool) *OfferUpdate {
 	return _u
 }
 
+// SetExpiresAt sets the "expires_at" field.
+func (_u *OfferUpdate) SetExpiresAt(v time.Time) *OfferUpdate {
+	_u.mutation.SetExpiresAt(v)
+	return _u
+}
+
+// SetNillableExpiresAt sets the "expires_at" field if the given value is not nil.
+func (_u *OfferUpdate) SetNillableExpiresAt(v *time.Time) *OfferUpdate {
+	if v != nil {
+		_u.SetExpiresAt(*v)
+	}
+	return _u
+}
+
 // SetClosedAt sets the "closed_at" field.
 func (_u *OfferUpdate) SetClosedAt(v time.Time) *OfferUpdate {
 	_u.mutation.SetClosedAt(v)
@@ -328,6 +342,9 @@ func (_u *OfferUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.Connecting(); ok {
 		_spec.SetField(offer.FieldConnecting, field.TypeBool, value)
+	}
+	if value, ok := _u.mutation.ExpiresAt(); ok {
+		_spec.SetField(offer.FieldExpiresAt, field.TypeTime, value)
 	}
 	if value, ok := _u.mutation.ClosedAt(); ok {
 		_spec.SetField(offer.FieldClosedAt, field.TypeTime, value)
@@ -510,6 +527,20 @@ func (_u *OfferUpdateOne) SetConnecting(v bool) *OfferUpdateOne {
 func (_u *OfferUpdateOne) SetNillableConnecting(v *bool) *OfferUpdateOne {
 	if v != nil {
 		_u.SetConnecting(*v)
+	}
+	return _u
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (_u *OfferUpdateOne) SetExpiresAt(v time.Time) *OfferUpdateOne {
+	_u.mutation.SetExpiresAt(v)
+	return _u
+}
+
+// SetNillableExpiresAt sets the "expires_at" field if the given value is not nil.
+func (_u *OfferUpdateOne) SetNillableExpiresAt(v *time.Time) *OfferUpdateOne {
+	if v != nil {
+		_u.SetExpiresAt(*v)
 	}
 	return _u
 }
@@ -718,6 +749,9 @@ func (_u *OfferUpdateOne) sqlSave(ctx context.Context) (_node *Offer, err error)
 	}
 	if value, ok := _u.mutation.Connecting(); ok {
 		_spec.SetField(offer.FieldConnecting, field.TypeBool, value)
+	}
+	if value, ok := _u.mutation.ExpiresAt(); ok {
+		_spec.SetField(offer.FieldExpiresAt, field.TypeTime, value)
 	}
 	if value, ok := _u.mutation.ClosedAt(); ok {
 		_spec.SetField(offer.FieldClosedAt, field.TypeTime, value)

@@ -2506,6 +2506,8 @@ func (q *CallQuery) collect(ctx context.Context, oc *graphql.OperationContext, a
 			cols = append(cols, call.FieldTo)
 		case "name":
 			cols = append(cols, call.FieldName)
+		case "callerProof":
+			cols = append(cols, call.FieldCallerProof)
 		case "node":
 			cols = append(cols, call.FieldNode)
 		case "epoch":
@@ -2542,12 +2544,14 @@ func (q *CallQuery) collect(ctx context.Context, oc *graphql.OperationContext, a
 			cols = append(cols, call.FieldRecordingState)
 		case "resumedFromID":
 			cols = append(cols, call.FieldResumedFromID)
+		case "digits":
+			cols = append(cols, "id")
 		case "holdSeconds":
-			cols = append(cols, "held_total", "held_since", "ended_at")
+			cols = append(cols, "held_total")
 		case "quality":
 			cols = append(cols, "loss_rate", "jitter_ms")
 		case "talkSeconds":
-			cols = append(cols, "answered_at", "ended_at", "held_total", "held_since")
+			cols = append(cols, "answered_at", "ended_at", "held_total")
 		case "waitSeconds":
 			cols = append(cols, "created_at", "answered_at", "ended_at")
 		case "id", "__typename":
@@ -6725,6 +6729,8 @@ func (q *InteractionQuery) collect(ctx context.Context, oc *graphql.OperationCon
 			cols = append(cols, interaction.FieldAbandoned)
 		case "takesMatter":
 			cols = append(cols, interaction.FieldTakesMatter)
+		case "call":
+			edges["calls"] = append(edges["calls"], f)
 		case "composer":
 			cols = append(cols, "queue_id", "channel_id", "identity_id", "conversation_id")
 		case "waitSeconds":
@@ -10813,6 +10819,8 @@ func (q *RecordingQuery) collect(ctx context.Context, oc *graphql.OperationConte
 			cols = append(cols, recording.FieldStartedAt)
 		case "deletedAt":
 			cols = append(cols, recording.FieldDeletedAt)
+		case "url":
+			cols = append(cols, "blob_key", "deleted_at")
 		case "id", "__typename":
 		default:
 			every = true

@@ -22,6 +22,11 @@ func (r *assignmentItemResolver) Actor(ctx context.Context, obj *model.Assignmen
 }
 
 // Actor is the resolver for the actor field.
+func (r *callItemResolver) Actor(ctx context.Context, obj *model.CallItem) (ent.Actor, error) {
+	return actor(obj.Agent(ctx))
+}
+
+// Actor is the resolver for the actor field.
 func (r *changeItemResolver) Actor(ctx context.Context, obj *model.ChangeItem) (ent.Actor, error) {
 	return actor(obj.Agent(ctx))
 }
@@ -43,6 +48,11 @@ func (r *interactionResolver) WaitSeconds(ctx context.Context, obj *ent.Interact
 // Composer is the resolver for the composer field.
 func (r *interactionResolver) Composer(ctx context.Context, obj *ent.Interaction) (*desk.Composer, error) {
 	return r.Desk.Composer(ctx, obj)
+}
+
+// Call is the resolver for the call field.
+func (r *interactionResolver) Call(ctx context.Context, obj *ent.Interaction) (*ent.Call, error) {
+	return currentCall(obj.Calls(ctx))
 }
 
 // Withheld is the resolver for the withheld field.
@@ -223,6 +233,9 @@ func (r *timelineItemEdgeResolver) Node(ctx context.Context, obj *ent.TimelineIt
 // AssignmentItem returns exec.AssignmentItemResolver implementation.
 func (r *Resolver) AssignmentItem() exec.AssignmentItemResolver { return &assignmentItemResolver{r} }
 
+// CallItem returns exec.CallItemResolver implementation.
+func (r *Resolver) CallItem() exec.CallItemResolver { return &callItemResolver{r} }
+
 // ChangeItem returns exec.ChangeItemResolver implementation.
 func (r *Resolver) ChangeItem() exec.ChangeItemResolver { return &changeItemResolver{r} }
 
@@ -250,6 +263,7 @@ func (r *Resolver) TimelineItemEdge() exec.TimelineItemEdgeResolver {
 
 type (
 	assignmentItemResolver         struct{ *Resolver }
+	callItemResolver               struct{ *Resolver }
 	changeItemResolver             struct{ *Resolver }
 	conversationResolver           struct{ *Resolver }
 	interactionResolver            struct{ *Resolver }

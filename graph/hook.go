@@ -87,7 +87,8 @@ func hookAnswer(w http.ResponseWriter, status int, message string) {
 func Files(d *desk.Desk, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, err := gid.Parse(r.PathValue("id"))
-		if err != nil || id.Kind() != gid.Attachment {
+		recorded := err == nil && id.Kind() == gid.Recording && r.Method != http.MethodPut
+		if err != nil || id.Kind() != gid.Attachment && !recorded {
 			hookAnswer(w, http.StatusNotFound, "there is no such file")
 			return
 		}

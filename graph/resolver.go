@@ -169,6 +169,12 @@ func (r *Resolver) matter(ctx context.Context, id gid.ID, path ...string) (ent.N
 		return noder(one(ctx, d.Assignment, id, path...))
 	case gid.RoutingDecision:
 		return noder(one(ctx, d.RoutingDecision, id, path...))
+	case gid.Call:
+		return noder(one(ctx, d.Call, id, path...))
+	case gid.CallLeg:
+		return noder(one(ctx, d.CallLeg, id, path...))
+	case gid.Recording:
+		return noder(one(ctx, d.Recording, id, path...))
 	case gid.TimelineItem:
 		t, err := one(ctx, d.TimelineItem, id, path...)
 		if t == nil || err != nil {

@@ -16,8 +16,8 @@ import (
 )
 
 // OfferAccept is the resolver for the offerAccept field.
-func (r *mutationResolver) OfferAccept(ctx context.Context, id gid.ID, idempotencyKey *string) (*model.OfferAcceptPayload, error) {
-	id, err := r.Desk.AcceptOffer(ctx, id, idempotencyKey)
+func (r *mutationResolver) OfferAccept(ctx context.Context, id gid.ID, phoneID *gid.ID, idempotencyKey *string) (*model.OfferAcceptPayload, error) {
+	id, err := r.Desk.AcceptOfferBy(ctx, id, phoneID, idempotencyKey)
 	p := &model.OfferAcceptPayload{}
 	p.Offer, p.UserErrors, err = outcome(ctx, r.Resolver, r.Desk.Offer, id, err, "offer")
 	return p, err

@@ -85,7 +85,8 @@ func New(t testing.TB, s *store.Store) *World {
 			Tokens: tokens.New(s, tokens.Config{Node: "test", Now: w.Clock.Now, Log: log}), Lock: tokens.NewLock(s, "test"),
 			Blob: blob.OfChannels{Store: files}, Clock: w.Clock, Dial: openDialer{},
 		},
-		Log: log, Node: "test", PublicURL: PublicURL, Now: w.Clock.Now, OfferLease: offerLease, LoginsPerFiveMinutes: 1000, StartsPerMinute: 1_000_000, MessagesPerMinute: 1_000_000,
+		Epoch: Epoch, Switchboard: &Board{},
+		Log: log, Node: Node, PublicURL: PublicURL, Now: w.Clock.Now, OfferLease: offerLease, LoginsPerFiveMinutes: 1000, StartsPerMinute: 1_000_000, MessagesPerMinute: 1_000_000,
 	})
 	t.Cleanup(func() {
 		if err := w.Desk.Close(); err != nil {
@@ -214,7 +215,7 @@ func (w *World) Role(name string, reach role.Reach, scopes ...viewer.Scope) stri
 }
 
 // Serving are the scopes of somebody who serves.
-var Serving = []viewer.Scope{viewer.CustomerRead, viewer.CustomerWrite, viewer.ConversationRead, viewer.ConversationWrite}
+var Serving = []viewer.Scope{viewer.CustomerRead, viewer.CustomerWrite, viewer.ConversationRead, viewer.ConversationWrite, viewer.CallControl}
 
 // Team makes a team.
 func (w *World) Team(name string, parent ...gid.ID) gid.ID {

@@ -41,6 +41,8 @@ const (
 	FieldTo = "to"
 	// FieldName holds the string denoting the name field in the database.
 	FieldName = "name"
+	// FieldCallerProof holds the string denoting the caller_proof field in the database.
+	FieldCallerProof = "caller_proof"
 	// FieldNode holds the string denoting the node field in the database.
 	FieldNode = "node"
 	// FieldEpoch holds the string denoting the epoch field in the database.
@@ -161,6 +163,7 @@ var Columns = []string{
 	FieldFrom,
 	FieldTo,
 	FieldName,
+	FieldCallerProof,
 	FieldNode,
 	FieldEpoch,
 	FieldArrival,
@@ -274,6 +277,32 @@ func StateValidator(s State) error {
 		return nil
 	default:
 		return fmt.Errorf("call: invalid enum value for state field: %q", s)
+	}
+}
+
+// CallerProof defines the type for the "caller_proof" enum field.
+type CallerProof string
+
+// CallerProof values.
+const (
+	CallerProofCONFIRMED CallerProof = "CONFIRMED"
+	CallerProofASSERTED  CallerProof = "ASSERTED"
+	CallerProofCLAIMED   CallerProof = "CLAIMED"
+	CallerProofWITHHELD  CallerProof = "WITHHELD"
+	CallerProofDIALLED   CallerProof = "DIALLED"
+)
+
+func (cp CallerProof) String() string {
+	return string(cp)
+}
+
+// CallerProofValidator is a validator for the "caller_proof" field enum values. It is called by the builders before save.
+func CallerProofValidator(cp CallerProof) error {
+	switch cp {
+	case CallerProofCONFIRMED, CallerProofASSERTED, CallerProofCLAIMED, CallerProofWITHHELD, CallerProofDIALLED:
+		return nil
+	default:
+		return fmt.Errorf("call: invalid enum value for caller_proof field: %q", cp)
 	}
 }
 
@@ -396,6 +425,11 @@ func ByTo(opts ...sql.OrderTermOption) OrderOption {
 // ByName orders the results by the name field.
 func ByName(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldName, opts...).ToFunc()
+}
+
+// ByCallerProof orders the results by the caller_proof field.
+func ByCallerProof(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldCallerProof, opts...).ToFunc()
 }
 
 // ByNode orders the results by the node field.

@@ -723,6 +723,26 @@ func NameContainsFold(v string) predicate.Call {
 	return predicate.Call(sql.FieldContainsFold(FieldName, v))
 }
 
+// CallerProofEQ applies the EQ predicate on the "caller_proof" field.
+func CallerProofEQ(v CallerProof) predicate.Call {
+	return predicate.Call(sql.FieldEQ(FieldCallerProof, v))
+}
+
+// CallerProofNEQ applies the NEQ predicate on the "caller_proof" field.
+func CallerProofNEQ(v CallerProof) predicate.Call {
+	return predicate.Call(sql.FieldNEQ(FieldCallerProof, v))
+}
+
+// CallerProofIn applies the In predicate on the "caller_proof" field.
+func CallerProofIn(vs ...CallerProof) predicate.Call {
+	return predicate.Call(sql.FieldIn(FieldCallerProof, vs...))
+}
+
+// CallerProofNotIn applies the NotIn predicate on the "caller_proof" field.
+func CallerProofNotIn(vs ...CallerProof) predicate.Call {
+	return predicate.Call(sql.FieldNotIn(FieldCallerProof, vs...))
+}
+
 // NodeEQ applies the EQ predicate on the "node" field.
 func NodeEQ(v string) predicate.Call {
 	return predicate.Call(sql.FieldEQ(FieldNode, v))

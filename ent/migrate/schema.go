@@ -530,6 +530,7 @@ var (
 		{Name: "from", Type: field.TypeString, SchemaType: map[string]string{"postgres": "bytea", "sqlite3": "blob"}},
 		{Name: "to", Type: field.TypeString, SchemaType: map[string]string{"postgres": "bytea", "sqlite3": "blob"}},
 		{Name: "name", Type: field.TypeString, Default: ""},
+		{Name: "caller_proof", Type: field.TypeEnum, Enums: []string{"CONFIRMED", "ASSERTED", "CLAIMED", "WITHHELD", "DIALLED"}},
 		{Name: "node", Type: field.TypeString},
 		{Name: "epoch", Type: field.TypeInt64},
 		{Name: "arrival", Type: field.TypeString},
@@ -559,25 +560,25 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "calls_channels_channel",
-				Columns:    []*schema.Column{CallsColumns[26]},
+				Columns:    []*schema.Column{CallsColumns[27]},
 				RefColumns: []*schema.Column{ChannelsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "calls_flow_versions_flow_version",
-				Columns:    []*schema.Column{CallsColumns[27]},
+				Columns:    []*schema.Column{CallsColumns[28]},
 				RefColumns: []*schema.Column{FlowVersionsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "calls_calls_resumed_by",
-				Columns:    []*schema.Column{CallsColumns[28]},
+				Columns:    []*schema.Column{CallsColumns[29]},
 				RefColumns: []*schema.Column{CallsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "calls_interactions_calls",
-				Columns:    []*schema.Column{CallsColumns[29]},
+				Columns:    []*schema.Column{CallsColumns[30]},
 				RefColumns: []*schema.Column{InteractionsColumns[0]},
 				OnDelete:   schema.NoAction,
 			},
@@ -591,12 +592,12 @@ var (
 			{
 				Name:    "call_workspace_id_arrival",
 				Unique:  true,
-				Columns: []*schema.Column{CallsColumns[1], CallsColumns[12]},
+				Columns: []*schema.Column{CallsColumns[1], CallsColumns[13]},
 			},
 			{
 				Name:    "call_workspace_id_interaction_id",
 				Unique:  true,
-				Columns: []*schema.Column{CallsColumns[1], CallsColumns[29]},
+				Columns: []*schema.Column{CallsColumns[1], CallsColumns[30]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "state <> 'ENDED'",
 				},
@@ -604,17 +605,17 @@ var (
 			{
 				Name:    "call_interaction_id_created_at",
 				Unique:  false,
-				Columns: []*schema.Column{CallsColumns[29], CallsColumns[3]},
+				Columns: []*schema.Column{CallsColumns[30], CallsColumns[3]},
 			},
 			{
 				Name:    "call_node_state",
 				Unique:  false,
-				Columns: []*schema.Column{CallsColumns[10], CallsColumns[6]},
+				Columns: []*schema.Column{CallsColumns[11], CallsColumns[6]},
 			},
 			{
 				Name:    "call_state_beat_at",
 				Unique:  false,
-				Columns: []*schema.Column{CallsColumns[6], CallsColumns[13]},
+				Columns: []*schema.Column{CallsColumns[6], CallsColumns[14]},
 			},
 			{
 				Name:    "call_workspace_id_created_at_id",

@@ -491,19 +491,19 @@ func init() {
 	// call.DefaultName holds the default value on creation for the name field.
 	call.DefaultName = callDescName.Default.(string)
 	// callDescBeatAt is the schema descriptor for beat_at field.
-	callDescBeatAt := callFields[11].Descriptor()
+	callDescBeatAt := callFields[12].Descriptor()
 	// call.DefaultBeatAt holds the default value on creation for the beat_at field.
 	call.DefaultBeatAt = callDescBeatAt.Default.(func() time.Time)
 	// callDescLastFact is the schema descriptor for last_fact field.
-	callDescLastFact := callFields[12].Descriptor()
+	callDescLastFact := callFields[13].Descriptor()
 	// call.DefaultLastFact holds the default value on creation for the last_fact field.
 	call.DefaultLastFact = callDescLastFact.Default.(int)
 	// callDescHeaders is the schema descriptor for headers field.
-	callDescHeaders := callFields[14].Descriptor()
+	callDescHeaders := callFields[15].Descriptor()
 	// call.DefaultHeaders holds the default value on creation for the headers field.
 	call.DefaultHeaders = callDescHeaders.Default.(map[string]string)
 	// callDescHeldTotal is the schema descriptor for held_total field.
-	callDescHeldTotal := callFields[19].Descriptor()
+	callDescHeldTotal := callFields[20].Descriptor()
 	// call.DefaultHeldTotal holds the default value on creation for the held_total field.
 	call.DefaultHeldTotal = callDescHeldTotal.Default.(int)
 	// callDescID is the schema descriptor for id field.

@@ -27,13 +27,15 @@ func (Call) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}, Versioned{}} }
 
 // Fields of Call. arrival is the dialog that brought it, so that a repeated greeting finds it; beat is the lease by which
 // a dead node's calls are found; last_fact is the highest number stored. held_since is set while it is held, held_total
-// counts the seconds of holds that ended. answered_at is when a person first spoke with the customer.
+// counts the seconds of holds that ended. answered_at is when a person first spoke with the customer. caller_proof is how well the
+// caller's number was known when the call came in.
 func (Call) Fields() []ent.Field {
 	return []ent.Field{
 		key(gid.Call), refOnce("interaction_id"), refOptionalOnce("channel_id"),
 		field.Enum("direction").Values("INBOUND", "OUTBOUND").Immutable(),
 		field.Enum("state").Values("IN_FLOW", "QUEUED", "RINGING", "ACTIVE", "HELD", "ENDED"),
 		personalField("from", "call.from"), personalField("to", "call.to"), field.String("name").Default("").Immutable(),
+		field.Enum("caller_proof").Values("CONFIRMED", "ASSERTED", "CLAIMED", "WITHHELD", "DIALLED").Immutable(),
 		field.String("node").Immutable(), field.Int64("epoch").Immutable(), field.String("arrival").Immutable().Sensitive(),
 		field.Time("beat_at").Default(Now), field.Int("last_fact").Default(0),
 		refOptionalOnce("flow_version_id"), field.JSON("headers", map[string]string{}).Default(map[string]string{}).Immutable(),
@@ -47,8 +49,8 @@ func (Call) Fields() []ent.Field {
 // Annotations of Call.
 func (Call) Annotations() []schema.Annotation {
 	return []schema.Annotation{Shape{Needs: map[string][]string{
-		"waitSeconds": {"created_at", "answered_at", "ended_at"}, "talkSeconds": {"answered_at", "ended_at", "held_total", "held_since"},
-		"holdSeconds": {"held_total", "held_since", "ended_at"}, "quality": {"loss_rate", "jitter_ms"},
+		"waitSeconds": {"created_at", "answered_at", "ended_at"}, "talkSeconds": {"answered_at", "ended_at", "held_total"},
+		"holdSeconds": {"held_total"}, "quality": {"loss_rate", "jitter_ms"}, "digits": {"id"},
 	}}}
 }
 
@@ -144,6 +146,11 @@ func (Recording) Fields() []ent.Field {
 		key(gid.Recording), refOnce("call_id"), field.String("blob_key").Sensitive(), field.Int64("bytes").Immutable(),
 		field.String("sha256").Immutable(), field.Float("seconds").Immutable(), field.Time("started_at").Immutable(), timeOptional("deleted_at"),
 	}
+}
+
+// Annotations of Recording.
+func (Recording) Annotations() []schema.Annotation {
+	return []schema.Annotation{Shape{Needs: map[string][]string{"url": {"blob_key", "deleted_at"}}}}
 }
 
 // Edges of Recording.

@@ -121,7 +121,7 @@ func (Interaction) Fields() []ent.Field {
 
 // Annotations of Interaction.
 func (Interaction) Annotations() []schema.Annotation {
-	return []schema.Annotation{Shape{Needs: map[string][]string{"waitSeconds": {"queued_at", "accepted_at"}, "withheld": {"queue_id"}, "composer": {"queue_id", "channel_id", "identity_id", "conversation_id"}}}}
+	return []schema.Annotation{Shape{Needs: map[string][]string{"waitSeconds": {"queued_at", "accepted_at"}, "withheld": {"queue_id"}, "composer": {"queue_id", "channel_id", "identity_id", "conversation_id"}}, Via: map[string][]string{"call": {"calls"}}}}
 }
 
 // Edges of Interaction.

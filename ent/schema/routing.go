@@ -48,7 +48,8 @@ type Offer struct{ ent.Schema }
 // Mixin of Offer.
 func (Offer) Mixin() []ent.Mixin { return []ent.Mixin{Owned{}, Versioned{}} }
 
-// Fields of Offer. cost is what it reserves of the agent's capacity.
+// Fields of Offer. cost is what it reserves of the agent's capacity; expires_at moves once, when a call's offer was accepted and
+// the agent's leg has time to come up.
 func (Offer) Fields() []ent.Field {
 	return []ent.Field{
 		key(gid.Offer), ref("conversation_id"), refOnce("interaction_id"), refOnce("agent_id"), refOptionalOnce("queue_id"),
@@ -56,7 +57,7 @@ func (Offer) Fields() []ent.Field {
 		field.Enum("outcome").Values("DECLINED", "EXPIRED", "NO_ANSWER", "WITHDRAWN", "LOST").Optional().Nillable(),
 		field.JSON("reasons", []string{}).Default([]string{}), refOptionalOnce("decision_id"), field.Int("cost").Default(0),
 		field.Int64("epoch").Default(0).Immutable(), field.Bool("connecting").Default(false),
-		field.Time("offered_at").Default(Now).Immutable(), field.Time("expires_at").Immutable(), timeOptional("closed_at"),
+		field.Time("offered_at").Default(Now).Immutable(), field.Time("expires_at"), timeOptional("closed_at"),
 		field.String("decline_reason").Optional().Nillable(),
 	}
 }

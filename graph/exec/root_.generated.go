@@ -27,6 +27,8 @@ type ResolverRoot interface {
 	AgentStatus() AgentStatusResolver
 	AssignmentItem() AssignmentItemResolver
 	Attachment() AttachmentResolver
+	Call() CallResolver
+	CallItem() CallItemResolver
 	ChangeItem() ChangeItemResolver
 	Channel() ChannelResolver
 	ClusterNode() ClusterNodeResolver
@@ -46,6 +48,7 @@ type ResolverRoot interface {
 	Prompt() PromptResolver
 	PullHealth() PullHealthResolver
 	Query() QueryResolver
+	Recording() RecordingResolver
 	RoutingDecision() RoutingDecisionResolver
 	Session() SessionResolver
 	Subscription() SubscriptionResolver
@@ -89,6 +92,8 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("AgentUpdateInput", ec.unmarshalInputAgentUpdateInput),
 			graphql.NewInputUnmarshaler("ApiKeyInput", ec.unmarshalInputApiKeyInput),
 			graphql.NewInputUnmarshaler("AppCreateInput", ec.unmarshalInputAppCreateInput),
+			graphql.NewInputUnmarshaler("CallFilter", ec.unmarshalInputCallFilter),
+			graphql.NewInputUnmarshaler("CallStartInput", ec.unmarshalInputCallStartInput),
 			graphql.NewInputUnmarshaler("CapacityProfileCreateInput", ec.unmarshalInputCapacityProfileCreateInput),
 			graphql.NewInputUnmarshaler("CapacityProfileUpdateInput", ec.unmarshalInputCapacityProfileUpdateInput),
 			graphql.NewInputUnmarshaler("CapacityRuleInput", ec.unmarshalInputCapacityRuleInput),
@@ -698,6 +703,397 @@ type TeamCreatePayload {
 type CapacityProfileCreatePayload {
   "As it is now; null if nothing came of it."
   capacityProfile: CapacityProfile
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+`, BuiltIn: false},
+	{Name: "../../schema/call.graphql", Input: `"The call of an interaction: the same conversation, timeline and routing as a chat. Hidden where its interaction is withheld."
+type Call implements Versioned & Node @requires(scope: CONVERSATION_READ) {
+  "Opaque, sortable by time."
+  id: ID!
+  "Rises by one with each change."
+  version: Int!
+  "When it came to be."
+  createdAt: DateTime!
+  "When it last changed."
+  updatedAt: DateTime!
+  "The contact that it is."
+  interaction: Interaction
+  "Who began."
+  direction: Direction!
+  "Where it stands."
+  state: CallState!
+  "Who calls; null if withheld."
+  from: PersonalText
+  "Who is called."
+  to: PersonalText
+  "How the caller's side names itself: a claim. Empty if it does not."
+  name: String!
+  "How we know who calls."
+  callerProof: CallerProof!
+  "Who is or was on the line, oldest first."
+  legs: [CallLeg!]
+  "Lines of the caller's request that the channel's settings keep."
+  headers: [Attribute!]!
+  "The keys that were pressed, in their order; null if none was."
+  digits: PersonalText @cost(points: 20)
+  "When a far end first rang."
+  ringingAt: DateTime
+  "When a person first spoke with the customer."
+  answeredAt: DateTime
+  "When it was over."
+  endedAt: DateTime
+  "From its beginning until somebody spoke with the customer or it was over, in seconds; null until then."
+  waitSeconds: Int
+  "From the answer to the end, without holds, in seconds; null until it is over or if nobody spoke."
+  talkSeconds: Int
+  "What the holds that ended took together, in seconds."
+  holdSeconds: Int!
+  "Why it ended."
+  endCause: CallEndCause
+  "The SIP status by which it ended, if one came."
+  sipCode: Int
+  "What was received from the customer's side, known at the end."
+  quality: CallQuality
+  "Whether it is being recorded."
+  recordingState: RecordingState!
+  "What was recorded, oldest first."
+  recordings: [Recording!] @requires(scope: RECORDING_READ)
+  "The lost call whose place this one took: the caller came back within two minutes."
+  resumedFrom: Call
+}
+
+"States of a call."
+enum CallState {
+  "A flow serves the customer."
+  IN_FLOW
+  "The customer waits."
+  QUEUED
+  "A leg rings, and nobody speaks."
+  RINGING
+  "Customer and agent speak."
+  ACTIVE
+  "One has put the other on hold."
+  HELD
+  "Over."
+  ENDED
+}
+
+"How we know who calls. A caller's number is a claim: it never joins customers."
+enum CallerProof {
+  "The trunk itself asserts the number, and one customer alone has it confirmed: the call stands under that customer."
+  CONFIRMED
+  "The trunk itself asserts the number."
+  ASSERTED
+  "The caller says so."
+  CLAIMED
+  "The caller withholds the number: nobody is known by it."
+  WITHHELD
+  "We called."
+  DIALLED
+}
+
+"Why a call ended."
+enum CallEndCause {
+  "The customer hung up."
+  CUSTOMER_HUNG_UP
+  "Our side hung up."
+  AGENT_HUNG_UP
+  "The customer hung up before anybody served."
+  ABANDONED
+  "It rang in vain."
+  NO_ANSWER
+  "The other side is busy."
+  BUSY
+  "The other side refused."
+  REJECTED
+  "The other side cannot be reached."
+  UNREACHABLE
+  "Something failed."
+  FAILED
+  "It was handed over to somewhere outside."
+  TRANSFERRED_OUT
+  "The node that held it is gone."
+  LOST
+}
+
+"Whether a call is being recorded."
+enum RecordingState {
+  "It is not."
+  OFF
+  "It is."
+  RECORDING
+  "It is, and pauses."
+  PAUSED
+}
+
+"One end of a call."
+type CallLeg implements Node @requires(scope: CONVERSATION_READ) {
+  "Opaque, sortable by time."
+  id: ID!
+  "Whose end."
+  role: LegRole!
+  "The agent; null for the customer's."
+  agent: Agent
+  "The customer's address; null for an agent's."
+  identity: Identity
+  "Where it stands."
+  state: LegState!
+  "Whether it is a browser; else a phone."
+  browser: Boolean!
+  "Whether it is heard by nobody."
+  muted: Boolean!
+  "Whether it has put the other side on hold."
+  held: Boolean!
+  "When it began."
+  startedAt: DateTime!
+  "Until when it rings."
+  ringUntil: DateTime
+  "When it came up."
+  joinedAt: DateTime
+  "When it ended."
+  leftAt: DateTime
+}
+
+"Whose end of a call."
+enum LegRole {
+  "The customer's."
+  CUSTOMER
+  "An agent's."
+  AGENT
+}
+
+"States of a leg."
+enum LegState {
+  "Not up yet."
+  RINGING
+  "On the line."
+  ACTIVE
+  "Over."
+  ENDED
+}
+
+"What was received from the customer's side."
+type CallQuality {
+  "Packets lost, 0 to 1."
+  lossRate: Float
+  "Jitter in milliseconds, as RFC 3550 computes it."
+  jitterMs: Float
+}
+
+"The sound of a call: stereo, the customer left, the agent right."
+type Recording implements Node @requires(scope: RECORDING_READ) {
+  "Opaque, sortable by time."
+  id: ID!
+  "Of which call."
+  call: Call
+  "How long."
+  seconds: Float!
+  "When it began."
+  startedAt: DateTime!
+  "The file's size."
+  bytes: Long!
+  "The file's hash, in hex."
+  sha256: String!
+  "Where to hear it: signed, good for five minutes; null once it is deleted."
+  url: String
+  "When it was deleted."
+  deletedAt: DateTime
+}
+
+"Which calls."
+input CallFilter {
+  "In one of these states."
+  states: [CallState!]
+  "That these began."
+  directions: [Direction!]
+  "With one of these agents on the line."
+  agentIds: [ID!]
+  "That ended so."
+  endCauses: [CallEndCause!]
+  "That began at this time or later."
+  startedFrom: DateTime
+  "That began before this time."
+  startedBefore: DateTime
+}
+
+"Whom to call: one of ` + "`" + `conversationId` + "`" + ` and ` + "`" + `customerId` + "`" + `; the number is one of the customer's, named by ` + "`" + `identityId` + "`" + ` or ` + "`" + `number` + "`" + ` if he has several."
+input CallStartInput {
+  "The matter it belongs to; its customer is called."
+  conversationId: ID
+  "Whom to call: in the customer's one open conversation, else in a new one."
+  customerId: ID
+  "Which of the customer's numbers."
+  identityId: ID
+  "Which of the customer's numbers, as it is written."
+  number: String
+  "By which channel; needed if several can call."
+  channelId: ID
+  "The caller's phone that rings first; absent: the preferred one, else all."
+  phoneId: ID
+  "Call from the browser: its offer of media, with all candidates that it has."
+  sdpOffer: String
+}
+
+extend type Query {
+  "One call."
+  call(
+    "Its id."
+    id: ID!
+  ): Call @requires(scope: CONVERSATION_READ)
+  "Calls within reach, newest first."
+  calls(
+    "Which calls."
+    filter: CallFilter
+    "How many from the start: 25 if absent, at most 100."
+    first: Int
+    "Begin after this place."
+    after: Cursor
+    "How many from the end; not together with ` + "`" + `first` + "`" + `."
+    last: Int
+    "End before this place."
+    before: Cursor
+  ): CallConnection @requires(scope: CONVERSATION_READ)
+}
+
+extend type Mutation {
+  "Calls a customer. The caller serves the contact from the start and comes on the line first."
+  callStart(
+    "Whom, and how."
+    input: CallStartInput!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): CallStartPayload @requires(scope: CALL_CONTROL)
+  "Accepts the caller's pending offer of the call and answers in the browser, in one step. A phone that rings for it is given up. Again while it connects: the same answer."
+  callAnswer(
+    "Which call."
+    id: ID!
+    "The browser's offer of media, with all candidates that it has."
+    sdpOffer: String!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): CallAnswerPayload @requires(scope: CALL_CONTROL)
+  "New media of the caller's browser: an ICE restart after a change of network, or a new connection."
+  callMediaRenew(
+    "Which call."
+    id: ID!
+    "The browser's new offer of media."
+    sdpOffer: String!
+  ): CallMediaRenewPayload @ephemeral @requires(scope: CALL_CONTROL)
+  "Puts the customer on hold, or takes him back. The serving agent alone."
+  callHold(
+    "Which call."
+    id: ID!
+    "Whether he shall be held."
+    held: Boolean!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): CallHoldPayload @requires(scope: CALL_CONTROL)
+  "Silences the caller's own leg, or lets it be heard again. The serving agent alone."
+  callMute(
+    "Which call."
+    id: ID!
+    "Whether it shall be silent."
+    muted: Boolean!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): CallMutePayload @requires(scope: CALL_CONTROL)
+  "Sends keys to the customer's side. The serving agent alone."
+  callDigitsSend(
+    "Which call."
+    id: ID!
+    "1 to 32 of 0-9, *, #, A-D."
+    digits: String!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): CallDigitsSendPayload @requires(scope: CALL_CONTROL)
+  "Hangs up. The serving agent, or SUPERVISE, who also ends what nobody serves yet."
+  callEnd(
+    "Which call."
+    id: ID!
+    "Makes a repeat safe: one effect per key, remembered for 48 hours."
+    idempotencyKey: Key
+  ): CallEndPayload @requires(scope: CALL_CONTROL)
+}
+
+"A page of Call."
+type CallConnection {
+  "The rows with their places."
+  edges: [CallEdge!]!
+  "The rows alone."
+  nodes: [Call!]!
+  "Whether there is more."
+  pageInfo: PageInfo!
+  "All rows of the list; counted only when it is asked for."
+  totalCount: Int! @cost(points: 10)
+}
+
+"A row in its page."
+type CallEdge {
+  "The row's place."
+  cursor: Cursor!
+  "The row."
+  node: Call!
+}
+
+"The outcome of ` + "`" + `callStart` + "`" + `."
+type CallStartPayload {
+  "As it is now; null if nothing came of it."
+  call: Call
+  "For the browser's offer; null where a phone rings."
+  sdpAnswer: String
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `callAnswer` + "`" + `."
+type CallAnswerPayload {
+  "As it is now; null if nothing came of it."
+  call: Call
+  "For the browser's offer, with all candidates."
+  sdpAnswer: String
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `callMediaRenew` + "`" + `."
+type CallMediaRenewPayload {
+  "As it is now; null if nothing came of it."
+  call: Call
+  "For the browser's offer, with all candidates."
+  sdpAnswer: String
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `callHold` + "`" + `."
+type CallHoldPayload {
+  "As it is now; null if nothing came of it."
+  call: Call
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `callMute` + "`" + `."
+type CallMutePayload {
+  "As it is now; null if nothing came of it."
+  call: Call
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `callDigitsSend` + "`" + `."
+type CallDigitsSendPayload {
+  "As it is now; null if nothing came of it."
+  call: Call
+  "Why not. Empty: it is done."
+  userErrors: [UserError!]!
+}
+
+"The outcome of ` + "`" + `callEnd` + "`" + `."
+type CallEndPayload {
+  "As it is now; null if nothing came of it."
+  call: Call
   "Why not. Empty: it is done."
   userErrors: [UserError!]!
 }
@@ -1474,7 +1870,11 @@ type Interaction implements Versioned & Node @requires(scope: CONVERSATION_READ)
   abandoned: Boolean!
   "How an answer would be addressed and called; null where messages have one recipient and no subject, or the contact is withheld."
   composer: Composer @cost(points: 20)
-  "Of a restricted queue whose member the viewer is not: a placeholder without messages, notes and reasons."
+  "Its call: the one that goes on, else the newest; null where it has none or it is withheld."
+  call: Call
+  "All its calls, oldest first."
+  calls: [Call!]
+  "Of a restricted queue whose member the viewer is not: a placeholder without messages, calls, notes and reasons."
   withheld: Boolean!
 }
 
@@ -1550,6 +1950,8 @@ enum TimelineItemType {
   ASSIGNMENT
   "A state or member changed."
   CHANGE
+  "Somebody called."
+  CALL
 }
 
 "Something was said."
@@ -1594,6 +1996,28 @@ type NoteItem implements TimelineItem & Node @requires(scope: CONVERSATION_READ)
   internal: Boolean!
   "What."
   note: Note
+}
+
+"Somebody called."
+type CallItem implements TimelineItem & Node @requires(scope: CONVERSATION_READ) {
+  "Opaque, sortable by time."
+  id: ID!
+  "Which sort."
+  type: TimelineItemType!
+  "When."
+  at: DateTime!
+  "Who, if an agent did it."
+  actor: Actor
+  "Where."
+  conversation: Conversation
+  "In which contact."
+  interaction: Interaction
+  "In a customer's timeline: his role there; null elsewhere."
+  customerRole: ParticipantRole
+  "Never shown to a customer."
+  internal: Boolean!
+  "The call; null where the interaction is withheld."
+  call: Call
 }
 
 "Somebody took it."
@@ -2343,6 +2767,14 @@ enum EventType {
   NOTE_DELETED
   "A note names the viewer."
   MENTIONED
+  "Somebody calls, or is called."
+  CALL_CREATED
+  "A call changed: its state, its legs, its recordings."
+  CALL_UPDATED
+  "A call is over."
+  CALL_ENDED
+  "A key was pressed in a call; which one is not told here."
+  CALL_DIGIT
   "A customer came to be known."
   CUSTOMER_CREATED
   "A customer changed."
@@ -3904,6 +4336,10 @@ enum Scope {
   CONVERSATION_READ
   "Serve: accept, write, resolve."
   CONVERSATION_WRITE
+  "Be on the line: answer, call, hold, hang up."
+  CALL_CONTROL
+  "Hear recordings of calls."
+  RECORDING_READ
   "Act on what others serve."
   SUPERVISE
   "See queues, the pool and routing decisions."
@@ -4440,10 +4876,12 @@ extend type Query {
 }
 
 extend type Mutation {
-  "Takes what is offered. Belongs to the offered agent alone; others get NOT_FOUND."
+  "Takes what is offered. Belongs to the offered agent alone; others get NOT_FOUND. A call rings the agent's phone: the offer is ` + "`" + `connecting` + "`" + ` until it is answered."
   offerAccept(
     "Which."
     id: ID!
+    "The phone that a call is taken by; absent: the preferred one, else all."
+    phoneId: ID
     "Makes a repeat safe: one effect per key, remembered for 48 hours."
     idempotencyKey: Key
   ): OfferAcceptPayload @requires(scope: CONVERSATION_WRITE)
@@ -6148,6 +6586,204 @@ func (ec *executionContext) childFields_Attribute(ctx context.Context, field gra
 	return nil, fmt.Errorf("no field named %q was found under type Attribute", field.Name)
 }
 
+func (ec *executionContext) childFields_Call(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Call_id(ctx, field)
+	case "version":
+		return ec.fieldContext_Call_version(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Call_createdAt(ctx, field)
+	case "updatedAt":
+		return ec.fieldContext_Call_updatedAt(ctx, field)
+	case "interaction":
+		return ec.fieldContext_Call_interaction(ctx, field)
+	case "direction":
+		return ec.fieldContext_Call_direction(ctx, field)
+	case "state":
+		return ec.fieldContext_Call_state(ctx, field)
+	case "from":
+		return ec.fieldContext_Call_from(ctx, field)
+	case "to":
+		return ec.fieldContext_Call_to(ctx, field)
+	case "name":
+		return ec.fieldContext_Call_name(ctx, field)
+	case "callerProof":
+		return ec.fieldContext_Call_callerProof(ctx, field)
+	case "legs":
+		return ec.fieldContext_Call_legs(ctx, field)
+	case "headers":
+		return ec.fieldContext_Call_headers(ctx, field)
+	case "digits":
+		return ec.fieldContext_Call_digits(ctx, field)
+	case "ringingAt":
+		return ec.fieldContext_Call_ringingAt(ctx, field)
+	case "answeredAt":
+		return ec.fieldContext_Call_answeredAt(ctx, field)
+	case "endedAt":
+		return ec.fieldContext_Call_endedAt(ctx, field)
+	case "waitSeconds":
+		return ec.fieldContext_Call_waitSeconds(ctx, field)
+	case "talkSeconds":
+		return ec.fieldContext_Call_talkSeconds(ctx, field)
+	case "holdSeconds":
+		return ec.fieldContext_Call_holdSeconds(ctx, field)
+	case "endCause":
+		return ec.fieldContext_Call_endCause(ctx, field)
+	case "sipCode":
+		return ec.fieldContext_Call_sipCode(ctx, field)
+	case "quality":
+		return ec.fieldContext_Call_quality(ctx, field)
+	case "recordingState":
+		return ec.fieldContext_Call_recordingState(ctx, field)
+	case "recordings":
+		return ec.fieldContext_Call_recordings(ctx, field)
+	case "resumedFrom":
+		return ec.fieldContext_Call_resumedFrom(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Call", field.Name)
+}
+
+func (ec *executionContext) childFields_CallAnswerPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "call":
+		return ec.fieldContext_CallAnswerPayload_call(ctx, field)
+	case "sdpAnswer":
+		return ec.fieldContext_CallAnswerPayload_sdpAnswer(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CallAnswerPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CallAnswerPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_CallConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_CallConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_CallConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_CallConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_CallConnection_totalCount(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CallConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_CallDigitsSendPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "call":
+		return ec.fieldContext_CallDigitsSendPayload_call(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CallDigitsSendPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CallDigitsSendPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_CallEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_CallEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_CallEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CallEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_CallEndPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "call":
+		return ec.fieldContext_CallEndPayload_call(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CallEndPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CallEndPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_CallHoldPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "call":
+		return ec.fieldContext_CallHoldPayload_call(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CallHoldPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CallHoldPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_CallLeg(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_CallLeg_id(ctx, field)
+	case "role":
+		return ec.fieldContext_CallLeg_role(ctx, field)
+	case "agent":
+		return ec.fieldContext_CallLeg_agent(ctx, field)
+	case "identity":
+		return ec.fieldContext_CallLeg_identity(ctx, field)
+	case "state":
+		return ec.fieldContext_CallLeg_state(ctx, field)
+	case "browser":
+		return ec.fieldContext_CallLeg_browser(ctx, field)
+	case "muted":
+		return ec.fieldContext_CallLeg_muted(ctx, field)
+	case "held":
+		return ec.fieldContext_CallLeg_held(ctx, field)
+	case "startedAt":
+		return ec.fieldContext_CallLeg_startedAt(ctx, field)
+	case "ringUntil":
+		return ec.fieldContext_CallLeg_ringUntil(ctx, field)
+	case "joinedAt":
+		return ec.fieldContext_CallLeg_joinedAt(ctx, field)
+	case "leftAt":
+		return ec.fieldContext_CallLeg_leftAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CallLeg", field.Name)
+}
+
+func (ec *executionContext) childFields_CallMediaRenewPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "call":
+		return ec.fieldContext_CallMediaRenewPayload_call(ctx, field)
+	case "sdpAnswer":
+		return ec.fieldContext_CallMediaRenewPayload_sdpAnswer(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CallMediaRenewPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CallMediaRenewPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_CallMutePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "call":
+		return ec.fieldContext_CallMutePayload_call(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CallMutePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CallMutePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_CallQuality(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "lossRate":
+		return ec.fieldContext_CallQuality_lossRate(ctx, field)
+	case "jitterMs":
+		return ec.fieldContext_CallQuality_jitterMs(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CallQuality", field.Name)
+}
+
+func (ec *executionContext) childFields_CallStartPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "call":
+		return ec.fieldContext_CallStartPayload_call(ctx, field)
+	case "sdpAnswer":
+		return ec.fieldContext_CallStartPayload_sdpAnswer(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CallStartPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CallStartPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_CapacityProfile(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -7274,6 +7910,10 @@ func (ec *executionContext) childFields_Interaction(ctx context.Context, field g
 		return ec.fieldContext_Interaction_abandoned(ctx, field)
 	case "composer":
 		return ec.fieldContext_Interaction_composer(ctx, field)
+	case "call":
+		return ec.fieldContext_Interaction_call(ctx, field)
+	case "calls":
+		return ec.fieldContext_Interaction_calls(ctx, field)
 	case "withheld":
 		return ec.fieldContext_Interaction_withheld(ctx, field)
 	}
@@ -8020,6 +8660,28 @@ func (ec *executionContext) childFields_Recipient(ctx context.Context, field gra
 		return ec.fieldContext_Recipient_name(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Recipient", field.Name)
+}
+
+func (ec *executionContext) childFields_Recording(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Recording_id(ctx, field)
+	case "call":
+		return ec.fieldContext_Recording_call(ctx, field)
+	case "seconds":
+		return ec.fieldContext_Recording_seconds(ctx, field)
+	case "startedAt":
+		return ec.fieldContext_Recording_startedAt(ctx, field)
+	case "bytes":
+		return ec.fieldContext_Recording_bytes(ctx, field)
+	case "sha256":
+		return ec.fieldContext_Recording_sha256(ctx, field)
+	case "url":
+		return ec.fieldContext_Recording_url(ctx, field)
+	case "deletedAt":
+		return ec.fieldContext_Recording_deletedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Recording", field.Name)
 }
 
 func (ec *executionContext) childFields_Role(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

@@ -108,6 +108,76 @@ type Attribute struct {
 	Value string `json:"value"`
 }
 
+// The outcome of `callAnswer`.
+type CallAnswerPayload struct {
+	// As it is now; null if nothing came of it.
+	Call *ent.Call `json:"call,omitempty"`
+	// For the browser's offer, with all candidates.
+	SdpAnswer *string `json:"sdpAnswer,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `callDigitsSend`.
+type CallDigitsSendPayload struct {
+	// As it is now; null if nothing came of it.
+	Call *ent.Call `json:"call,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `callEnd`.
+type CallEndPayload struct {
+	// As it is now; null if nothing came of it.
+	Call *ent.Call `json:"call,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `callHold`.
+type CallHoldPayload struct {
+	// As it is now; null if nothing came of it.
+	Call *ent.Call `json:"call,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `callMediaRenew`.
+type CallMediaRenewPayload struct {
+	// As it is now; null if nothing came of it.
+	Call *ent.Call `json:"call,omitempty"`
+	// For the browser's offer, with all candidates.
+	SdpAnswer *string `json:"sdpAnswer,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// The outcome of `callMute`.
+type CallMutePayload struct {
+	// As it is now; null if nothing came of it.
+	Call *ent.Call `json:"call,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
+// What was received from the customer's side.
+type CallQuality struct {
+	// Packets lost, 0 to 1.
+	LossRate *float64 `json:"lossRate,omitempty"`
+	// Jitter in milliseconds, as RFC 3550 computes it.
+	JitterMs *float64 `json:"jitterMs,omitempty"`
+}
+
+// The outcome of `callStart`.
+type CallStartPayload struct {
+	// As it is now; null if nothing came of it.
+	Call *ent.Call `json:"call,omitempty"`
+	// For the browser's offer; null where a phone rings.
+	SdpAnswer *string `json:"sdpAnswer,omitempty"`
+	// Why not. Empty: it is done.
+	UserErrors []*desk.Refusal `json:"userErrors"`
+}
+
 // The outcome of `capacityProfileCreate`.
 type CapacityProfileCreatePayload struct {
 	// As it is now; null if nothing came of it.

@@ -24,6 +24,8 @@ type (
 	AssignmentItem struct{ Row }
 	// ChangeItem is a row of type CHANGE.
 	ChangeItem struct{ Row }
+	// CallItem is a row of type CALL.
+	CallItem struct{ Row }
 )
 
 // CustomerRole is the role in which the customer whose timeline this is takes part; nil in other lists.
@@ -46,6 +48,9 @@ func (AssignmentItem) IsTimelineItem() {}
 // IsTimelineItem marks ChangeItem.
 func (ChangeItem) IsTimelineItem() {}
 
+// IsTimelineItem marks CallItem.
+func (CallItem) IsTimelineItem() {}
+
 // Item dresses a row.
 func Item(t *ent.TimelineItem) TimelineItem {
 	switch t.Type {
@@ -55,6 +60,8 @@ func Item(t *ent.TimelineItem) TimelineItem {
 		return NoteItem{Row{t}}
 	case "ASSIGNMENT":
 		return AssignmentItem{Row{t}}
+	case "CALL":
+		return CallItem{Row{t}}
 	default:
 		return ChangeItem{Row{t}}
 	}

@@ -27,6 +27,8 @@ const (
 	ConversationRead  Scope = "CONVERSATION_READ"
 	ConversationWrite Scope = "CONVERSATION_WRITE"
 	Supervise         Scope = "SUPERVISE"
+	CallControl       Scope = "CALL_CONTROL"
+	RecordingRead     Scope = "RECORDING_READ"
 	RoutingRead       Scope = "ROUTING_READ"
 	RoutingWrite      Scope = "ROUTING_WRITE"
 	PeopleRead        Scope = "PEOPLE_READ"
