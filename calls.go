@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -91,7 +93,19 @@ func (h *house) openLines(ctx context.Context) (err error) {
 		return l.peers.Answer(ctx, offer, prefer)
 	}
 	h.lines = l
+	if a := l.gate.Addr("phone", "udp"); a.IsValid() {
+		h.desk.PhoneRegistrar = registrar(h.desk.PublicURL, a.Port())
+	}
 	return nil
+}
+
+// registrar is where desk phones register: the name by which the outside reaches us, with the port of phones.
+func registrar(publicURL string, port uint16) string {
+	u, err := url.Parse(publicURL)
+	if err != nil || u.Hostname() == "" {
+		return ""
+	}
+	return net.JoinHostPort(u.Hostname(), strconv.Itoa(int(port)))
 }
 
 func (h *house) openGate(ctx context.Context) (*gate.Gate, error) {

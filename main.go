@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"sync/atomic"
 	"time"
@@ -176,7 +175,7 @@ func build(ctx context.Context, cfg *config.Config, publicURL string, log *slog.
 		Store: h.store, Events: h.events, Blob: files, Links: blob.NewSigner(h.box.Key("links"), time.Now), Tokens: h.tokens,
 		Limiter: h.limiter, Host: h.host(guard, files),
 		Cluster: together,
-		Log:     log, Node: h.node.Name, PublicURL: publicURL, OfferLease: offerLease, PhoneRegistrar: registrar(publicURL, cfg.SIPPhone),
+		Log:     log, Node: h.node.Name, Epoch: h.epoch, Switchboard: h.calls, PublicURL: publicURL, OfferLease: offerLease,
 		LoginsPerFiveMinutes: perFiveMinutes(cfg.Limits.LoginsPerAgent), StartsPerMinute: 3 * perMinute(cfg.Limits.VisitorMessages), MessagesPerMinute: perMinute(cfg.Limits.VisitorMessages),
 	})
 	h.puller = h.desk.NewPuller(func(ctx context.Context, total int) (int, error) {
@@ -192,16 +191,6 @@ func build(ctx context.Context, cfg *config.Config, publicURL string, log *slog.
 		return nil, errors.Join(err, h.store.Close())
 	}
 	return h, nil
-}
-
-// registrar is where desk phones register: the public host, at the port on which we listen for them; empty: nowhere.
-func registrar(publicURL string, phones config.HostPort) string {
-	u, err := url.Parse(publicURL)
-	_, port, err2 := net.SplitHostPort(phones.Address())
-	if err != nil || err2 != nil || u.Hostname() == "" {
-		return ""
-	}
-	return net.JoinHostPort(u.Hostname(), port)
 }
 
 func perFiveMinutes(r config.Rate) int { return per(r, 5*time.Minute) }
@@ -384,7 +373,7 @@ func (d *door) parts(g *run.Group, lis net.Listener) {
 	}
 	g.Add("calls", h.runCalls)
 	g.Add("presence", h.heartbeat)
-	g.Add("calls", h.desk.ConformCalls)
+	g.Add("wishes", h.desk.ConformCalls)
 	g.Add("sockets", d.graphql.Run)
 	g.Add("http", func(ctx context.Context) error { return d.listen(ctx, lis) })
 	if d.stage != nil {

@@ -114,9 +114,7 @@ func (c *call) dialOut(o voice.DialOrder, prefer codec) (gate.Dialog, Port, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, deskWait)
-	defer cancel()
-	d, err := c.x.Lines.DialTrunk(ctx, o.Trunk, gate.Outgoing{To: o.Number, From: o.From, SDP: port.Offer()})
+	d, err := c.x.Lines.DialTrunk(c.ctx, o.Trunk, gate.Outgoing{To: o.Number, From: o.From, SDP: port.Offer()})
 	if err != nil {
 		_ = port.Close()
 		return nil, nil, err

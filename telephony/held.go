@@ -19,7 +19,7 @@ type heldDialog struct {
 func isGone(err error) bool { return errors.Is(err, voice.ErrNoCall) || errors.Is(err, voice.ErrStale) }
 
 // dialled rings a phone of this node for another node's call.
-func (d *distant) dialled(ctx context.Context, p phoneDial) (bool, error) {
+func (d *distant) dialled(_ context.Context, p phoneDial) (bool, error) {
 	if p.At.Node != d.x.Node {
 		return false, voice.ErrUnknown
 	}
@@ -32,7 +32,7 @@ func (d *distant) dialled(ctx context.Context, p phoneDial) (bool, error) {
 	if twice {
 		return true, nil
 	}
-	dialog, err := d.x.Lines.DialPhone(ctx, p.At, p.Outgoing)
+	dialog, err := d.x.Lines.DialPhone(d.x.ctx, p.At, p.Outgoing)
 	if err != nil {
 		d.letGo(p.ID)
 		return false, err

@@ -114,9 +114,8 @@ func (c *call) dialPhone(r voice.Registration, o voice.RingOrder) (*attempt, err
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, deskWait)
-	defer cancel()
-	d, err := c.x.phone(ctx, r, gate.Outgoing{From: o.From, Name: o.Name, SDP: port.Offer()})
+	// The context is the dialog's until it is answered: one that ended here would cancel it.
+	d, err := c.x.phone(c.ctx, r, gate.Outgoing{From: o.From, Name: o.Name, SDP: port.Offer()})
 	if err != nil {
 		_ = port.Close()
 		return nil, err

@@ -101,11 +101,11 @@ func (a *agentAt) offer(t *testing.T) rig.Value {
 	t.Helper()
 	var o rig.Value
 	rig.Eventually(t, patience, "an offer for "+a.Name, func() bool {
-		v, err := a.Do(context.Background(), `{me{... on Agent{openOffers{id state connecting interaction{id state channelKind conversation{id customer{id displayName}} call{id state from{text} callerProof}}}}}}`, nil)
+		v, err := a.Do(context.Background(), `{offers{id state connecting interaction{id state channelKind conversation{id customer{id displayName}} call{id state from{text} callerProof}}}}`, nil)
 		if err != nil {
 			return false
 		}
-		for _, x := range v.At("data", "me", "openOffers").List() {
+		for _, x := range v.At("data", "offers").List() {
 			if x.At("state").String() == "PENDING" && !x.At("connecting").Bool() {
 				o = x
 				return true
