@@ -16,14 +16,14 @@ func TestAKilledNodeFreesTheAgentAndKeepsTheCallersPlace(t *testing.T) {
 	each(t, func(t *testing.T, url string) {
 		d := open(t, url, nil)
 		a := d.agent("Ann")
-		first := d.ringIn(siptest.Options{From: "13800138001", PAI: "<sip:+8613800138001@c>", Tone: fromCaller})
+		first := d.ringIn(siptest.Options{From: "13800138001", PAI: "+8613800138001", Tone: fromCaller})
 		offer := a.offer(t)
 		id := offer.At("interaction", "call", "id").String()
 		desk := a.accept(t, offer.At("id").String())
 		ok(t, desk.Answer())
 		desk.Tone(fromAgent)
 		hear(t, "the caller", first, fromAgent)
-		d.ringIn(siptest.Options{From: "13800138002", PAI: "<sip:+8613800138002@c>"}) // waits behind him
+		d.ringIn(siptest.Options{From: "13800138002", PAI: "+8613800138002"}) // waits behind him
 		d.eventually("the second waits", func() bool {
 			return len(d.work.Admin.Must(t, `{calls(filter:{states:[QUEUED]},first:5){nodes{id}}}`, nil).At("calls", "nodes").List()) == 1
 		})
@@ -35,8 +35,8 @@ func TestAKilledNodeFreesTheAgentAndKeepsTheCallersPlace(t *testing.T) {
 		})
 		d.eventually("the agent is free", func() bool { return d.work.Used(t, a.ID) == 0 })
 		// They call again, the second one first: whose place is older?
-		d.ringIn(siptest.Options{From: "13800138002", PAI: "<sip:+8613800138002@c>"})
-		d.ringIn(siptest.Options{From: "13800138001", PAI: "<sip:+8613800138001@c>"})
+		d.ringIn(siptest.Options{From: "13800138002", PAI: "+8613800138002"})
+		d.ringIn(siptest.Options{From: "13800138001", PAI: "+8613800138001"})
 		d.eventually("both wait", func() bool {
 			return len(d.work.Admin.Must(t, `{calls(filter:{states:[QUEUED]},first:5){nodes{id}}}`, nil).At("calls", "nodes").List()) == 2
 		})

@@ -34,7 +34,7 @@ func hear(t *testing.T, who string, c *siptest.Call, hz float64) {
 func (d *desk) ringIn(o siptest.Options) *siptest.Call {
 	d.t.Helper()
 	if o.From == "" {
-		o.From, o.PAI = "13800138000", "<sip:+8613800138000@carrier.example>"
+		o.From, o.PAI = "13800138000", "+8613800138000"
 	}
 	o.To = "02112345678"
 	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
