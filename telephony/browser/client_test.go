@@ -57,14 +57,19 @@ type client struct {
 	closed  sync.Once
 }
 
-// road is the client's socket; a tunnel swallows what is sent and what comes.
+// road is the client's socket; a tunnel swallows what is sent and what comes, a wall only the handshakes of DTLS.
 type road struct {
 	net.PacketConn
-	tunnel atomic.Bool
+	tunnel, wall atomic.Bool
+}
+
+// swallows tells DTLS by its first byte (RFC 7983).
+func (r *road) swallows(b []byte) bool {
+	return r.tunnel.Load() || r.wall.Load() && len(b) > 0 && b[0] >= 20 && b[0] <= 63
 }
 
 func (r *road) WriteTo(b []byte, to net.Addr) (int, error) {
-	if r.tunnel.Load() {
+	if r.swallows(b) {
 		return len(b), nil
 	}
 	return r.PacketConn.WriteTo(b, to)
@@ -73,7 +78,7 @@ func (r *road) WriteTo(b []byte, to net.Addr) (int, error) {
 func (r *road) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
 		n, from, err := r.PacketConn.ReadFrom(b)
-		if err != nil || !r.tunnel.Load() {
+		if err != nil || !r.swallows(b[:n]) {
 			return n, from, err
 		}
 	}

@@ -222,15 +222,32 @@ func TestKeysByTheBrowsersPayloadType(t *testing.T) {
 	}
 }
 
+// TestUpOnlyWhenConnected: addresses are found, but the handshake of DTLS never gets through: the leg was never up, and is
+// lost in time.
 func TestUpOnlyWhenConnected(t *testing.T) {
+	peers := newPeers(t, Config{LostAfter: 2 * time.Second})
+	page := newClient(t, clientConfig{})
+	page.road.wall.Store(true)
+	p := connect(t, peers, page, media.PCMU)
+	waitFor(t, "the addresses", func() bool {
+		return p.line.Load().pc.ICEConnectionState() == webrtc.ICEConnectionStateConnected
+	})
+	n := <-p.Notices()
+	if n.Kind != media.NoticeLost {
+		t.Errorf("%+v", n)
+	}
+	if s := p.line.Load().pc.ICEConnectionState(); s != webrtc.ICEConnectionStateConnected {
+		t.Errorf("the addresses are %s", s)
+	}
+}
+
+func TestAnswerThatNeverArrives(t *testing.T) {
 	peers := newPeers(t, Config{LostAfter: time.Second})
 	page := newClient(t, clientConfig{})
-	ctx := context.Background()
-	p, _, err := peers.Answer(ctx, page.offer(t, false), media.PCMU)
+	p, _, err := peers.Answer(context.Background(), page.offer(t, false), media.PCMU)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The answer never reaches the page: the leg is lost without ever having been up.
 	if n := <-p.Notices(); n.Kind != media.NoticeLost {
 		t.Errorf("%+v", n)
 	}
