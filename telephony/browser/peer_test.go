@@ -535,7 +535,9 @@ func FuzzOffer(f *testing.F) {
 		"a=mid:0\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=setup:actpass\r\na=rtcp-mux\r\na=sendrecv\r\n" +
 		"a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:126 telephone-event/8000\r\na=ssrc:1 cname:x\r\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		p, _, err := peers.Answer(context.Background(), text, media.PCMA)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		p, _, err := peers.Answer(ctx, text, media.PCMA)
 		if err == nil {
 			_ = p.Close()
 		} else if !errors.Is(err, voice.ErrMedia) {
