@@ -2,7 +2,6 @@ package browser
 
 import (
 	"context"
-	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -299,22 +298,4 @@ func play(t testing.TB, to media.Sink, clip media.Clip) (stop func()) {
 	stop = func() { cancel(); <-done }
 	t.Cleanup(stop)
 	return stop
-}
-
-// goertzel is the power of one frequency in samples of 8 kHz.
-func goertzel(samples []float64, hertz float64) float64 {
-	k := 2 * math.Cos(2*math.Pi*hertz/8000)
-	s1, s2 := 0.0, 0.0
-	for _, x := range samples {
-		s1, s2 = x+k*s1-s2, s1
-	}
-	return (s1*s1 + s2*s2 - k*s1*s2) / float64(len(samples)) / float64(len(samples))
-}
-
-func clear(samples []float64, hertz float64, others ...float64) float64 {
-	least := math.Inf(1)
-	for _, o := range others {
-		least = min(least, 10*math.Log10((goertzel(samples, hertz)+1e-12)/(goertzel(samples, o)+1e-12)))
-	}
-	return least
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -443,7 +444,7 @@ func TestAnswerOfAnOffer(t *testing.T) {
 }
 
 func TestAdvertisedAddress(t *testing.T) {
-	peers, err := NewPeers(Config{IP: loopback, Advertise: netipAddr("203.0.113.5")})
+	peers, err := NewPeers(Config{IP: loopback, Advertise: netip.MustParseAddr("203.0.113.5")})
 	if err != nil {
 		t.Fatal(err)
 	}
