@@ -2,7 +2,6 @@ package browser
 
 import (
 	"context"
-	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -57,14 +56,19 @@ type client struct {
 	closed  sync.Once
 }
 
-// road is the client's socket; a tunnel swallows what is sent and what comes.
+// road is the client's socket; a tunnel swallows what is sent and what comes, a wall only the handshakes of DTLS.
 type road struct {
 	net.PacketConn
-	tunnel atomic.Bool
+	tunnel, wall atomic.Bool
+}
+
+// swallows tells DTLS by its first byte (RFC 7983).
+func (r *road) swallows(b []byte) bool {
+	return r.tunnel.Load() || r.wall.Load() && len(b) > 0 && b[0] >= 20 && b[0] <= 63
 }
 
 func (r *road) WriteTo(b []byte, to net.Addr) (int, error) {
-	if r.tunnel.Load() {
+	if r.swallows(b) {
 		return len(b), nil
 	}
 	return r.PacketConn.WriteTo(b, to)
@@ -73,7 +77,7 @@ func (r *road) WriteTo(b []byte, to net.Addr) (int, error) {
 func (r *road) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
 		n, from, err := r.PacketConn.ReadFrom(b)
-		if err != nil || !r.tunnel.Load() {
+		if err != nil || !r.swallows(b[:n]) {
 			return n, from, err
 		}
 	}
@@ -294,22 +298,4 @@ func play(t testing.TB, to media.Sink, clip media.Clip) (stop func()) {
 	stop = func() { cancel(); <-done }
 	t.Cleanup(stop)
 	return stop
-}
-
-// goertzel is the power of one frequency in samples of 8 kHz.
-func goertzel(samples []float64, hertz float64) float64 {
-	k := 2 * math.Cos(2*math.Pi*hertz/8000)
-	s1, s2 := 0.0, 0.0
-	for _, x := range samples {
-		s1, s2 = x+k*s1-s2, s1
-	}
-	return (s1*s1 + s2*s2 - k*s1*s2) / float64(len(samples)) / float64(len(samples))
-}
-
-func clear(samples []float64, hertz float64, others ...float64) float64 {
-	least := math.Inf(1)
-	for _, o := range others {
-		least = min(least, 10*math.Log10((goertzel(samples, hertz)+1e-12)/(goertzel(samples, o)+1e-12)))
-	}
-	return least
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -222,15 +223,32 @@ func TestKeysByTheBrowsersPayloadType(t *testing.T) {
 	}
 }
 
+// TestUpOnlyWhenConnected: addresses are found, but the handshake of DTLS never gets through: the leg was never up, and is
+// lost in time.
 func TestUpOnlyWhenConnected(t *testing.T) {
+	peers := newPeers(t, Config{LostAfter: 2 * time.Second})
+	page := newClient(t, clientConfig{})
+	page.road.wall.Store(true)
+	p := connect(t, peers, page, media.PCMU)
+	waitFor(t, "the addresses", func() bool {
+		return p.line.Load().pc.ICEConnectionState() == webrtc.ICEConnectionStateConnected
+	})
+	n := <-p.Notices()
+	if n.Kind != media.NoticeLost {
+		t.Errorf("%+v", n)
+	}
+	if s := p.line.Load().pc.ICEConnectionState(); s != webrtc.ICEConnectionStateConnected {
+		t.Errorf("the addresses are %s", s)
+	}
+}
+
+func TestAnswerThatNeverArrives(t *testing.T) {
 	peers := newPeers(t, Config{LostAfter: time.Second})
 	page := newClient(t, clientConfig{})
-	ctx := context.Background()
-	p, _, err := peers.Answer(ctx, page.offer(t, false), media.PCMU)
+	p, _, err := peers.Answer(context.Background(), page.offer(t, false), media.PCMU)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The answer never reaches the page: the leg is lost without ever having been up.
 	if n := <-p.Notices(); n.Kind != media.NoticeLost {
 		t.Errorf("%+v", n)
 	}
@@ -426,7 +444,7 @@ func TestAnswerOfAnOffer(t *testing.T) {
 }
 
 func TestAdvertisedAddress(t *testing.T) {
-	peers, err := NewPeers(Config{IP: loopback, Advertise: netipAddr("203.0.113.5")})
+	peers, err := NewPeers(Config{IP: loopback, Advertise: netip.MustParseAddr("203.0.113.5")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -518,7 +536,9 @@ func FuzzOffer(f *testing.F) {
 		"a=mid:0\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=setup:actpass\r\na=rtcp-mux\r\na=sendrecv\r\n" +
 		"a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:126 telephone-event/8000\r\na=ssrc:1 cname:x\r\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		p, _, err := peers.Answer(context.Background(), text, media.PCMA)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		p, _, err := peers.Answer(ctx, text, media.PCMA)
 		if err == nil {
 			_ = p.Close()
 		} else if !errors.Is(err, voice.ErrMedia) {

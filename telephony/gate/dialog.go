@@ -42,7 +42,7 @@ type EventKind string
 
 // The events.
 const (
-	// EventRinging: 180 or 183, outbound; SDP if it came.
+	// EventRinging: 180 or 183, outbound; SDP if it came. It may come again, and it is missing where a 200 overtook it.
 	EventRinging EventKind = "ringing"
 	// EventAnswered: outbound, 200 with SDP; it is acknowledged already.
 	EventAnswered EventKind = "answered"

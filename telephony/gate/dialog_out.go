@@ -41,7 +41,7 @@ func (x *dialog) hopper() hopper {
 			return []hop{{network: r.network, addr: at, flow: true}}, err
 		}
 		if unanswered && r.server != "" {
-			return d.resolve(ctx, r.server, r.network)
+			return d.server(ctx, r.server, r.network)
 		}
 		if at, err := netip.ParseAddrPort(r.source); err == nil {
 			if c := d.tp.Pool(r.network).Get(at.String()); c != nil {

@@ -41,12 +41,22 @@ func (g *Gate) newDoor(name string) *door {
 	quiet := slog.New(slog.DiscardHandler)
 	d := &door{g: g, name: name, conns: map[netip.Addr]int{}}
 	d.client = &tls.Config{RootCAs: g.cfg.Roots, MinVersion: tls.VersionTLS12}
-	d.tp = sip.NewTransportLayer(net.DefaultResolver, sip.NewParser(), nil,
+	d.tp = sip.NewTransportLayer(net.DefaultResolver, newParser(), nil,
 		sip.WithTransportLayerLogger(quiet), sip.WithTransportLayerConnectionReuse(true))
 	d.tx = sip.NewTransactionLayer(d.tp, sip.WithTransactionLayerLogger(quiet),
 		sip.WithTransactionLayerUnhandledResponseHandler(func(*sip.Response) {}))
 	d.tx.OnRequest(func(req *sip.Request, tx *sip.ServerTx) { g.request(d, req, tx) })
 	return d
+}
+
+// newParser reads into types only what a transaction needs, all of which check has understood. The library drops a message
+// in silence when it cannot read any other field that it knows.
+func newParser() *sip.Parser {
+	all, some := sip.DefaultHeadersParser(), sip.HeadersParser{}
+	for _, name := range []string{"via", "from", "to", "call-id", "cseq", "contact", "route", "record-route", "content-length"} {
+		some[name] = all[name]
+	}
+	return sip.NewParser(sip.WithHeadersParsers(some))
 }
 
 // listen binds UDP and TCP on one port.

@@ -85,8 +85,11 @@ func FuzzScan(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	const rest = "Via: SIP/2.0/0 0\r\nCall-ID: 0\r\nCSeq: 0 REGISTER\r\nFrom: <A:0>\r\nTo: <A:0>\r\n"
+	f.Add([]byte("SIP/2.0 100\r\n" + rest + "\r\n"))
+	f.Add([]byte("REGISTER sip:0 SIP/2.0\r\n" + rest + "Referred-By: \r\nContent-Type:\r\n\r\n"))
 	g, _ := bare()
-	parser := sip.NewParser()
+	parser := newParser()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, fault := scan(data)
 		if m == nil {

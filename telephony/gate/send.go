@@ -18,8 +18,9 @@ import (
 type hop struct {
 	network string // UDP, TCP, TLS
 	addr    netip.AddrPort
-	// name is what the certificate has to be for.
-	name string
+	// name is what the certificate has to be for; strict: also that of a connection which is there already.
+	name   string
+	strict bool
 	// flow: only an open connection will do, since nobody can connect to a phone behind its router.
 	flow bool
 }
@@ -150,7 +151,7 @@ func (d *door) connect(ctx context.Context, h hop) error {
 	}
 	if c := pool.Get(h.addr.String()); c != nil {
 		_, err := c.TryClose() // gives back what Get took
-		return err
+		return errors.Join(err, h.verify(c))
 	}
 	if h.flow {
 		return errNoFlow
@@ -181,6 +182,30 @@ func (d *door) connect(ctx context.Context, h hop) error {
 		return net.ErrClosed
 	}
 	return d.pooled(ctx, h)
+}
+
+// verify refuses a connection that another name was verified for: two trunks may be at one address.
+func (h hop) verify(c sip.Connection) error {
+	if !h.strict || h.network != "TLS" {
+		return nil
+	}
+	if t, ok := c.(*sip.TCPConnection); ok {
+		if s, ok := t.Conn.(*stream); ok {
+			if secure, ok := s.Conn.(*tls.Conn); ok && s.dialled {
+				return secure.VerifyHostname(h.name)
+			}
+		}
+	}
+	return errNoFlow
+}
+
+// server is resolve for the server of a trunk, whose name has to be proved.
+func (d *door) server(ctx context.Context, server, network string) ([]hop, error) {
+	hops, err := d.resolve(ctx, server, network)
+	for i := range hops {
+		hops[i].strict = true
+	}
+	return hops, err
 }
 
 // pooled waits until the library has taken the connection in.

@@ -351,7 +351,7 @@ func (g *Gate) tellHealth(ctx context.Context, id voice.ID, health error) {
 
 // alive sends OPTIONS; any answer but 408 and 503 means that somebody is there.
 func (g *Gate) alive(ctx context.Context, t voice.Trunk) error {
-	hops, err := g.trunks.resolve(ctx, t.Server, strings.ToUpper(t.Transport))
+	hops, err := g.trunks.server(ctx, t.Server, strings.ToUpper(t.Transport))
 	if err != nil {
 		return err
 	}

@@ -338,15 +338,25 @@ func TestTLS(t *testing.T) {
 	if e := event(t, d, EventEnded); e.Code != 486 {
 		t.Errorf("ended: %+v", e)
 	}
-	// Another name is not the trunk's.
-	w.desk.setTrunks(voice.Trunk{ID: testTrunk, Server: "localhost:" + fmt.Sprint(l.Addr().(*net.TCPAddr).Port), Transport: "tls"})
-	if err := w.refresh(t.Context()); err != nil {
+	// Another name is not the trunk's, neither over the connection that stands nor over a new one.
+	l2, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	w.trunks.tp.Pool("tls").Delete(l.Addr().String())
-	d = w.dialTrunk(t.Context(), Outgoing{})
-	if e := event(t, d, EventEnded); e.Code != 503 {
-		t.Errorf("ended: %+v", e)
+	q2 := acceptPeer(t, l2)
+	for _, c := range []struct {
+		at net.Listener
+		by *peer
+	}{{l, q}, {l2, q2}} {
+		w.desk.setTrunks(voice.Trunk{ID: testTrunk, Server: "localhost:" + fmt.Sprint(c.at.Addr().(*net.TCPAddr).Port), Transport: "tls"})
+		if err := w.refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d = w.dialTrunk(t.Context(), Outgoing{})
+		if e := event(t, d, EventEnded); e.Code != 503 || !strings.Contains(e.Reason, "certificate") {
+			t.Errorf("ended: %+v", e)
+		}
+		c.by.silent("an INVITE", func(m *message) bool { return m.method == "INVITE" })
 	}
 }
 

@@ -109,6 +109,9 @@ func TestSenderProperty(t *testing.T) {
 				late.Sequence -= uint16(back)
 				late.Timestamp -= uint32(back) * uint32(len(src.sound))
 				src.write(late)
+				if rapid.Bool().Draw(t, "twice") {
+					src.write(late)
+				}
 			case 2:
 				src.p.Timestamp += rapid.Uint32().Draw(t, "jump")
 			case 3:
@@ -196,6 +199,14 @@ func TestSenderChangesSource(t *testing.T) {
 	a.next(0)
 	if l := wire.last(); !l.Marker {
 		t.Errorf("a jump back gave %+v", l)
+	}
+	// So is one that jumps far ahead of the clock, which would be silence for an hour.
+	before := wire.last()
+	a.p.Timestamp += 3600 * rate
+	c.turn(frameTime)
+	a.next(0)
+	if l := wire.last(); !l.Marker || l.Timestamp != before.Timestamp+frameSamples {
+		t.Errorf("a jump ahead gave %+v after %+v", l, before)
 	}
 	seamless(t, wire.frames, 0)
 }
