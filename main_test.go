@@ -36,3 +36,22 @@ func TestChargeGivesEachTokenABucketOfItsOwn(t *testing.T) {
 		}
 	}
 }
+
+// TestPhonesRegisterAtThePublicHost: what agents type into their phones is how the world reaches us, at the phones' port.
+func TestPhonesRegisterAtThePublicHost(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		public string
+		phones config.HostPort
+		want   string
+	}{
+		{"https://desk.example", "0.0.0.0:5070", "desk.example:5070"},
+		{"http://127.0.0.1:8080", "127.0.0.1:5070", "127.0.0.1:5070"},
+		{"https://[2001:db8::1]:8443", "[::]:5070", "[2001:db8::1]:5070"},
+		{"https://desk.example", "", ""},
+	} {
+		if got := registrar(c.public, c.phones); got != c.want {
+			t.Errorf("%s with phones at %q: %q, want %q", c.public, c.phones, got, c.want)
+		}
+	}
+}

@@ -219,10 +219,11 @@ func (o *opened) liveness() channels.Liveness {
 	return o.kind.Live
 }
 
-// sends reports whether messages can be written by the channel.
-func (o *opened) sends() bool {
-	_, ok := o.channel.(channels.Sender)
-	return ok || o.surface()
+// carriesText reports whether messages can be written by the channel at all. One whose settings only take in could be
+// set up to send, so what is written by it stays a visible failure; a call never carries text.
+func (o *opened) carriesText() bool {
+	_, sends := o.channel.(channels.Sender)
+	return sends || o.liveness() != channels.Live
 }
 
 // surface reports whether the kind has no provider: sending is committing.

@@ -1,5 +1,14 @@
 package desk
 
+import (
+	"context"
+	"io"
+
+	"tributary/channels/voice"
+	"tributary/ent"
+	"tributary/internal/gid"
+)
+
 // Overdue lets the time of every retired channel come now, which is minutes away.
 func (d *Desk) Overdue() {
 	d.open.mu.Lock()
@@ -8,3 +17,15 @@ func (d *Desk) Overdue() {
 		t.Reset(0)
 	}
 }
+
+// PublishedFlow is what a channel's callers go through now, as telephony runs it, and its version.
+func (d *Desk) PublishedFlow(ctx context.Context, ch *ent.Channel) (f *voice.Flow, version gid.ID, err error) {
+	err = d.do(ctx, nil, func(ctx context.Context, w *work) error {
+		f, version, err = w.publishedFlow(ctx, ch)
+		return err
+	})
+	return f, version, err
+}
+
+// WAVSeconds is how long a WAV file lasts.
+func WAVSeconds(r io.ReadSeeker, size int64) (float64, error) { return wavSeconds(r, size) }

@@ -190,7 +190,7 @@ func (w *work) wayOut(ctx context.Context, i *ent.Interaction, text string) (*en
 	if err != nil {
 		return nil, nil, refuse(ChannelUnavailable, "the channel's settings do not work", "interactionId")
 	}
-	if !o.sends() {
+	if !o.carriesText() {
 		return nil, nil, refuse(NotSupported, "nothing can be written by this channel", "interactionId")
 	}
 	if i.IdentityID == nil {

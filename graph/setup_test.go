@@ -48,6 +48,10 @@ var nouns = []noun{
 		return object{"name": "Reader", "scopes": []string{"CONVERSATION_READ"}, "reach": "OWN"}
 	}, change: object{"scopes": []string{"CONVERSATION_READ", "CUSTOMER_READ"}, "reach": "TEAMS", "personalShown": []string{"NAME"}}},
 	{name: "queue", typ: "Queue", make: func(*desktest.World) object { return object{"name": "Returns"} }, change: object{"offerSeconds": 7}},
+	{name: "flow", typ: "Flow", make: func(*desktest.World) object { return object{"name": "Sales"} }, change: object{"name": "Sales 2"}},
+	{name: "prompt", typ: "Prompt", make: func(w *desktest.World) object {
+		return object{"name": "Hello", "attachmentId": soundFile(w, "hello.wav")}
+	}, change: object{"name": "Hello 2"}},
 	{name: "channel", typ: "Channel", make: func(*desktest.World) object { return object{"kind": "webchat", "name": "Shop", "config": object{}} }, change: object{"name": "Shop 2"}},
 }
 

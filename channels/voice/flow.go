@@ -117,6 +117,12 @@ func (f Flow) checkNode(n Node) (out []string) {
 	if n.Kind != NodeQueue && n.Queue != "" {
 		out = append(out, "only a queue node names a queue")
 	}
+	if n.Kind == NodeQueue && n.Sound != nil {
+		out = append(out, "a queue node plays nothing: who waits hears the queue's own prompt")
+	}
+	if n.Kind != NodeMenu && (n.TimeoutSeconds != 0 || n.Tries != 0) {
+		out = append(out, "only a menu waits and asks again")
+	}
 	for _, exit := range need {
 		if _, ok := n.Exits[exit]; !ok {
 			out = append(out, fmt.Sprintf("the exit %q is missing", exit))

@@ -77,6 +77,9 @@ func TestEachProblemIsFound(t *testing.T) {
 		"queue with an exit":    {node("sales", func(n *voice.Node) { n.Exits = exits{"done": "bye"} }), "sales", `a queue has no exit "done"`},
 		"hang-up with an exit":  {node("bye", func(n *voice.Node) { n.Exits = exits{"done": "sales"} }), "bye", `a hang_up has no exit "done"`},
 		"prompt with a queue":   {node("hello", func(n *voice.Node) { n.Queue = "que_1" }), "hello", "only a queue node"},
+		"queue with a sound":    {node("sales", func(n *voice.Node) { n.Sound = sound }), "sales", "plays nothing"},
+		"prompt that waits":     {node("hello", func(n *voice.Node) { n.TimeoutSeconds = 5 }), "hello", "only a menu waits"},
+		"queue that asks":       {node("service", func(n *voice.Node) { n.Tries = 2 }), "service", "only a menu waits"},
 		"nobody reaches it":     {func(f *voice.Flow) { f.Nodes["island"] = voice.Node{Kind: voice.NodeHangUp} }, "island", "no way leads here"},
 		"silence goes in round": {node("menu", func(n *voice.Node) { n.Exits["timeout"] = "hello" }), "hello", "never gets on"},
 	} {
