@@ -36,7 +36,7 @@ func eachType(db *ent.Client, f func(name string, client reflect.Value)) int {
 	return n
 }
 
-func call(v reflect.Value, method string, args ...any) []reflect.Value {
+func invoke(v reflect.Value, method string, args ...any) []reflect.Value {
 	in := make([]reflect.Value, len(args))
 	for n, a := range args {
 		in[n] = reflect.ValueOf(a)
@@ -50,7 +50,7 @@ func errOf(out []reflect.Value) error {
 }
 
 func count(ctx context.Context, client reflect.Value) (int, error) {
-	out := call(call(client, "Query")[0], "Count", ctx)
+	out := invoke(invoke(client, "Query")[0], "Count", ctx)
 	return int(out[0].Int()), errOf(out)
 }
 
@@ -67,11 +67,11 @@ func TestWithoutAViewerEveryTypeRefusesQueriesAndMutations(t *testing.T) {
 				t.Errorf("query of %s: %v", name, err)
 			}
 			for _, m := range []string{"Update", "Delete"} {
-				if err := errOf(call(call(client, m)[0], "Exec", t.Context())); !errors.Is(err, viewer.ErrNone) {
+				if err := errOf(invoke(invoke(client, m)[0], "Exec", t.Context())); !errors.Is(err, viewer.ErrNone) {
 					t.Errorf("%s of %s: %v", m, name, err)
 				}
 			}
-			if err := errOf(call(call(client, "Create")[0], "Save", t.Context())); !errors.Is(err, viewer.ErrNone) {
+			if err := errOf(invoke(invoke(client, "Create")[0], "Save", t.Context())); !errors.Is(err, viewer.ErrNone) {
 				t.Errorf("creation of %s: %v", name, err)
 			}
 		})
