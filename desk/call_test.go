@@ -390,7 +390,7 @@ func TestHoldsAndMutesAreShownAndCounted(t *testing.T) {
 				t.Error("not muted")
 			}
 		}
-		bob := w.Agent("Bob", "agent")
+		bob := w.Agent("Bob", "admin")
 		_, err = w.Desk.HoldCall(bob, c.ID, true, nil)
 		w.Refused(err, desk.ServedByOthers)
 		key := "once"

@@ -21,8 +21,9 @@ func isRefused(err error) bool { return errors.Is(err, voice.ErrRefused) }
 // A waiting call that is claimed is an offer to its taker, accepted already: his phone rings.
 func TestAWaitingCallIsClaimedByPhone(t *testing.T) {
 	each(t, func(t *testing.T, w *desktest.World) {
-		l, ann := desked(t, w)
-		bob := w.Agent("Bob", "agent")
+		l := w.Line(nil)
+		ann, bob := w.Agent("Ann", "admin"), w.Agent("Bob", "admin")
+		ann.Phone(false)
 		c := l.Call(berlin)
 		_, err := w.Desk.Claim(bob, c.Interaction().ID, nil)
 		w.Refused(err, desk.WrongState)
@@ -160,8 +161,9 @@ func told(c *desktest.Caller, f voice.Fact) error {
 
 func TestOfTwoWhoClaimACallOneRings(t *testing.T) {
 	each(t, func(t *testing.T, w *desktest.World) {
-		l, ann := desked(t, w)
-		bob := w.Agent("Bob", "agent")
+		l := w.Line(nil)
+		ann, bob := w.Agent("Ann", "admin"), w.Agent("Bob", "admin")
+		ann.Phone(false)
 		bob.Phone(false)
 		for range 10 {
 			c := l.Call("")

@@ -95,14 +95,7 @@ func (w *work) callIn(ctx context.Context, ch *ent.Channel, a voice.Arrival) (*e
 	if err != nil {
 		return nil, err
 	}
-	seen, err := w.tx.Identity.UpdateOneID(who.identity.ID).SetLastSeenAt(w.at).Save(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("note identity: %w", err)
-	}
-	if seen.CustomerID != who.identity.CustomerID || seen.GivenToID != nil { // joined another customer meanwhile
-		return nil, errAgain
-	}
-	last, err := w.dropped(ctx, seen)
+	last, err := w.dropped(ctx, who.identity)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +103,7 @@ func (w *work) callIn(ctx context.Context, ch *ent.Channel, a voice.Arrival) (*e
 	if err != nil {
 		return nil, err
 	}
-	in := arrival{channel: ch, identity: seen, live: true, in: channels.Inbound{ThreadKey: id.String()}}
+	in := arrival{channel: ch, identity: who.identity, live: true, in: channels.Inbound{ThreadKey: id.String()}}
 	state := call.StateQUEUED
 	switch {
 	case last != nil && last.waited(): // he has been through the flow
@@ -121,6 +114,14 @@ func (w *work) callIn(ctx context.Context, ch *ent.Channel, a voice.Arrival) (*e
 	c, i, err := w.place(ctx, in)
 	if err != nil {
 		return nil, err
+	}
+	// After the conversation's lock, as messages do.
+	seen, err := w.tx.Identity.UpdateOneID(who.identity.ID).SetLastSeenAt(w.at).Save(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("note identity: %w", err)
+	}
+	if seen.CustomerID != who.identity.CustomerID || seen.GivenToID != nil { // joined another customer meanwhile
+		return nil, errAgain
 	}
 	if err := w.participate(ctx, c, seen); err != nil {
 		return nil, err

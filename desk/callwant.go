@@ -81,18 +81,17 @@ func wantedOf(c *ent.Call) voice.Wanted {
 // state is told once. What is lost here is told by the next Pulse.
 type conformer struct {
 	mu      sync.Mutex
-	on      bool
 	waiting map[gid.ID]bool
 	busy    map[gid.ID]bool
 	wake    chan struct{}
 }
 
-func (c *conformer) init(on bool) {
-	c.on, c.waiting, c.busy, c.wake = on, map[gid.ID]bool{}, map[gid.ID]bool{}, make(chan struct{}, 1)
+func (c *conformer) init() {
+	c.waiting, c.busy, c.wake = map[gid.ID]bool{}, map[gid.ID]bool{}, make(chan struct{}, 1)
 }
 
 func (c *conformer) add(ids []gid.ID) {
-	if !c.on || len(ids) == 0 {
+	if len(ids) == 0 {
 		return
 	}
 	c.mu.Lock()

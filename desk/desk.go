@@ -46,7 +46,8 @@ type Config struct {
 	Node string
 	// Epoch tells this life of the node from earlier ones: calls of another one are lost.
 	Epoch int64
-	// Switchboard reaches the nodes of calls; nil where this build serves none: then what needs it is refused.
+	// Switchboard reaches the nodes of calls; nil where this node serves none: then what needs it is refused. It needs the
+	// desk itself, so it may be set after New, before anything runs.
 	Switchboard voice.Switchboard
 	// PublicURL is how the world reaches us, without a trailing slash.
 	PublicURL string
@@ -92,7 +93,7 @@ func New(cfg Config) *Desk {
 	d.open.byID, d.open.retired = map[gid.ID]*opened{}, map[*time.Timer]*opened{}
 	d.live.count = map[gid.ID]*connection{}
 	d.viewer.byToken = map[gid.ID]cachedViewer{}
-	d.conform.init(cfg.Switchboard != nil)
+	d.conform.init()
 	d.sight()
 	return d
 }

@@ -18,15 +18,16 @@ type burden struct {
 	units  int
 	max    int // of the kind at once; 0: no bound of its own
 	blocks bool
+	always bool // costs its server also in a conversation that he serves already
 }
 
 func burdenOf(p *ent.CapacityProfile, kind string) burden {
 	for _, r := range p.Rules {
 		if r.ChannelKind == kind {
-			return burden{units: r.UnitsEach, max: r.MaxAtOnce, blocks: r.BlocksOthers}
+			return burden{units: r.UnitsEach, max: r.MaxAtOnce, blocks: r.BlocksOthers, always: r.BlocksOthers || liveKind(kind)}
 		}
 	}
-	return burden{units: 1, blocks: liveKind(kind)} // MODEL 2: voice blocks by default
+	return burden{units: 1, blocks: liveKind(kind), always: liveKind(kind)} // MODEL 2: voice blocks by default
 }
 
 // reserve takes the interaction's cost from the agent's capacity, or refuses with CAPACITY_FULL. One more asynchronous
@@ -41,7 +42,7 @@ func (w *work) reserve(ctx context.Context, agentID gid.ID, i *ent.Interaction) 
 	}
 	b := burdenOf(p, i.ChannelKind)
 	free := false
-	if !b.blocks && !liveKind(i.ChannelKind) { // a call always counts
+	if !b.always {
 		free, err = w.tx.Interaction.Query().Where(interaction.ConversationID(i.ConversationID), interaction.AgentID(agentID),
 			interaction.IDNEQ(i.ID), interaction.StateIn(interaction.StateACTIVE, interaction.StateWRAP_UP)).Exist(ctx)
 		if err != nil {
@@ -110,9 +111,20 @@ func (w *work) release(ctx context.Context, agentID gid.ID, i *ent.Interaction, 
 // there is none.
 func (w *work) heir(ctx context.Context, agentID gid.ID, i *ent.Interaction) (*ent.Interaction, error) {
 	mine := w.tx.Interaction.Query().Where(interaction.ConversationID(i.ConversationID), interaction.IDNEQ(i.ID)).Order(ent.Asc(interaction.FieldID))
-	served, err := mine.Clone().Where(interaction.AgentID(agentID), interaction.Cost(0), interaction.StateIn(interaction.StateACTIVE, interaction.StateWRAP_UP)).First(ctx)
-	if err == nil || !ent.IsNotFound(err) {
-		return served, wrapped("read what the agent serves", err)
+	now := mine.Clone().Where(interaction.AgentID(agentID), interaction.StateIn(interaction.StateACTIVE, interaction.StateWRAP_UP))
+	served, err := now.Clone().Where(interaction.Cost(0)).First(ctx)
+	if err != nil && !ent.IsNotFound(err) {
+		return nil, wrapped("read what the agent serves", err)
+	}
+	if served != nil {
+		if !liveKind(i.ChannelKind) { // he was the one who carried
+			return served, nil
+		}
+		carried, err := now.Where(interaction.CostGT(0)).Exist(ctx)
+		if carried || err != nil { // another one carries, too
+			return nil, wrapped("read what the agent serves", err)
+		}
+		return served, nil
 	}
 	offered, err := mine.Where(interaction.HasOpenOfferWith(offer.AgentID(agentID), offer.Cost(0), offer.StateEQ(offer.StatePENDING))).First(ctx)
 	if ent.IsNotFound(err) {

@@ -88,8 +88,8 @@ func (w *work) recost(ctx context.Context, agentID gid.ID, conversations []gid.I
 	return err
 }
 
-// recostIn decides who carries an agent's cost of one conversation: what blocks carries its own; of the others one does,
-// and none beside what blocks. An offer costs nothing where he serves the conversation already.
+// recostIn decides who carries an agent's cost of one conversation: what always counts carries its own; of the
+// others one does, and none beside what always counts. An offer costs nothing where he serves the conversation already.
 func (w *work) recostIn(ctx context.Context, p *ent.CapacityProfile, agentID, conv gid.ID, r *recosted) error {
 	served, err := w.tx.Interaction.Query().Where(interaction.ConversationID(conv), interaction.AgentID(agentID),
 		interaction.StateIn(interaction.StateACTIVE, interaction.StateWRAP_UP)).Order(ent.Desc(interaction.FieldCost), ent.Asc(interaction.FieldID)).All(ctx)
@@ -98,11 +98,11 @@ func (w *work) recostIn(ctx context.Context, p *ent.CapacityProfile, agentID, co
 	}
 	carried := false
 	for _, i := range served {
-		carried = carried || burdenOf(p, i.ChannelKind).blocks
+		carried = carried || burdenOf(p, i.ChannelKind).always
 	}
 	for _, i := range served {
 		b := burdenOf(p, i.ChannelKind)
-		if b.blocks {
+		if b.always {
 			continue
 		}
 		cost := 0
@@ -131,7 +131,7 @@ func (w *work) recostOffers(ctx context.Context, p *ent.CapacityProfile, agentID
 	for _, o := range offers {
 		b := burdenOf(p, o.Edges.Interaction.ChannelKind)
 		cost := b.units
-		if serves && !b.blocks {
+		if serves && !b.always {
 			cost = 0
 		}
 		if cost == o.Cost || o.Cost > 0 && cost > 0 {

@@ -51,8 +51,7 @@ func TestStateTableIsTheGoldenOne(t *testing.T) {
 	}
 }
 
-// modelRows are the rows of the model that the kinds at hand can reach. Voice legs and calls that a node loses come with
-// telephony.
+// modelRows are the rows of the model that the kinds at hand can reach.
 var modelRows = []struct {
 	from interaction.State
 	on   trigger
@@ -85,6 +84,15 @@ var modelRows = []struct {
 	{interaction.StateACTIVE, onEndWrapUp, interaction.StateWRAP_UP, capKeep},
 	{interaction.StateACTIVE, onEnd, interaction.StateENDED, capRelease},
 	{interaction.StateWRAP_UP, onWrapUpDone, interaction.StateENDED, capRelease},
+	{interaction.StateOFFERED, onConnect, interaction.StateOFFERED, capKeep},
+	{interaction.StateOFFERED, onUnanswered, interaction.StateQUEUED, capRelease},
+	{interaction.StateIN_FLOW, onLeave, interaction.StateENDED, capNone},
+	{interaction.StateIN_FLOW, onNodeLost, interaction.StateENDED, capNone},
+	{interaction.StateQUEUED, onNodeLost, interaction.StateENDED, capNone},
+	{interaction.StateOFFERED, onNodeLost, interaction.StateENDED, capRelease},
+	{interaction.StateACTIVE, onNodeLost, interaction.StateENDED, capRelease},
+	{interaction.StatePAUSED, onNodeLost, interaction.StateENDED, capNone},
+	{interaction.StateWRAP_UP, onNodeLost, interaction.StateENDED, capRelease},
 }
 
 func TestEveryRowOfTheModelIsInTheTable(t *testing.T) {

@@ -131,7 +131,7 @@ func (d *Desk) do(ctx context.Context, key *string, f func(context.Context, *wor
 			moved = w.moved
 			return w.flush(ctx)
 		})
-		if err == nil {
+		if err == nil && d.Switchboard != nil {
 			d.conform.add(moved)
 		}
 		// Somebody made the same thread, identity or row meanwhile, or moved what this stood on: the next try finds it.
