@@ -17,6 +17,7 @@ import (
 	"tributary/channels/voice"
 	"tributary/internal/blob"
 	"tributary/internal/config"
+	"tributary/internal/dial"
 	"tributary/telephony"
 	"tributary/telephony/browser"
 	"tributary/telephony/gate"
@@ -60,7 +61,7 @@ func (noLines) DialPhone(context.Context, voice.Registration, gate.Outgoing) (ga
 
 // openLines opens the listeners. An address that nobody chose and that is taken by another program is given up: the rest
 // of the service must start all the same.
-func (h *house) openLines(ctx context.Context) (err error) {
+func (h *house) openLines(ctx context.Context, guard *dial.Guard) (err error) {
 	h.calls.Desk = h.desk.Voice()
 	cfg := h.cfg
 	if !cfg.Roles.Has(config.Telephony) || !cfg.SIPTrunk.On() && !cfg.SIPPhone.On() && !cfg.SIPTrunkTLS.On() {
@@ -72,7 +73,7 @@ func (h *house) openLines(ctx context.Context) (err error) {
 			l.close()
 		}
 	}()
-	if l.gate, err = h.openGate(ctx); err != nil {
+	if l.gate, err = h.openGate(ctx, guard); err != nil {
 		return err
 	}
 	bind, advertise, err := soundAddress(cfg)
@@ -108,12 +109,13 @@ func registrar(publicURL string, port uint16) string {
 	return net.JoinHostPort(u.Hostname(), strconv.Itoa(int(port)))
 }
 
-func (h *house) openGate(ctx context.Context) (*gate.Gate, error) {
+func (h *house) openGate(ctx context.Context, guard *dial.Guard) (*gate.Gate, error) {
 	cfg := h.cfg
 	public := cfg.Media()
 	g := gate.Config{
 		Trunk: cfg.SIPTrunk.Address(), Phone: cfg.SIPPhone.Address(), TrunkTLS: cfg.SIPTrunkTLS.Address(), Certificate: cfg.SIPCertificate, Key: cfg.SIPKey,
 		PublicIP: public, Node: h.node.Name, Epoch: h.epoch, Desk: h.calls.Desk, Secret: h.box.Key("sip"), Incoming: h.calls.Incoming, Log: h.log,
+		Dial: guard.Dialer(dial.SIP),
 	}
 	opened, err := gate.Open(ctx, g)
 	if !errors.Is(err, syscall.EADDRINUSE) {

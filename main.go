@@ -183,7 +183,7 @@ func build(ctx context.Context, cfg *config.Config, publicURL string, log *slog.
 	})
 	h.jobs = jobs.NewRunner(h.store, jobs.Config{Node: h.node.Name, Lease: jobLease, Log: log})
 	h.desk.Register(h.jobs)
-	if err := h.openLines(ctx); err != nil {
+	if err := h.openLines(ctx, guard); err != nil {
 		return nil, errors.Join(err, h.store.Close())
 	}
 	// There is no clean-shutdown shortcut: every start takes the path of a start after a crash.

@@ -42,16 +42,16 @@ func TestPhonesRegisterAtThePublicHost(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		public string
-		phones config.HostPort
+		phones uint16
 		want   string
 	}{
-		{"https://desk.example", "0.0.0.0:5070", "desk.example:5070"},
-		{"http://127.0.0.1:8080", "127.0.0.1:5070", "127.0.0.1:5070"},
-		{"https://[2001:db8::1]:8443", "[::]:5070", "[2001:db8::1]:5070"},
-		{"https://desk.example", "", ""},
+		{"https://desk.example", 5070, "desk.example:5070"},
+		{"http://127.0.0.1:8080", 5071, "127.0.0.1:5071"},
+		{"https://[2001:db8::1]:8443", 5070, "[2001:db8::1]:5070"},
+		{"", 5070, ""},
 	} {
 		if got := registrar(c.public, c.phones); got != c.want {
-			t.Errorf("%s with phones at %q: %q, want %q", c.public, c.phones, got, c.want)
+			t.Errorf("%s with phones at %d: %q, want %q", c.public, c.phones, got, c.want)
 		}
 	}
 }

@@ -2,9 +2,7 @@ package desk
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
 
 	"tributary/channels/voice"
 	"tributary/ent"
@@ -26,27 +24,6 @@ func (w *work) flowFor(ctx context.Context, ch *ent.Channel) (*ent.FlowVersion, 
 		return nil, fmt.Errorf("read flow: %w", err)
 	}
 	return f.Edges.Published, nil
-}
-
-// playable is a version of a flow as telephony runs it: prompts are files.
-func (w *work) playable(ctx context.Context, v *ent.FlowVersion) (*voice.Flow, error) {
-	var f voice.Flow
-	if err := json.Unmarshal(v.Document, &f); err != nil {
-		return nil, fmt.Errorf("read flow %s: %w", v.ID, err)
-	}
-	f.ID, f.Version, f.Nodes = voiceID(v.ID), v.Number, maps.Clone(f.Nodes)
-	for key, n := range f.Nodes {
-		if n.Sound == nil {
-			continue
-		}
-		s, err := w.sound(ctx, n.Sound.Name)
-		if err != nil {
-			return nil, err
-		}
-		n.Sound = s
-		f.Nodes[key] = n
-	}
-	return &f, nil
 }
 
 // sound is a prompt's file, or a built-in sound by its name. A prompt that is gone is the sound of an error: a caller hears

@@ -75,7 +75,7 @@ func (w *work) greeting(ctx context.Context, c *ent.Call) (voice.Greeting, error
 		if err != nil {
 			return out, fmt.Errorf("read flow: %w", err)
 		}
-		if out.Flow, err = w.playable(ctx, version); err != nil {
+		if out.Flow, err = w.playedFlow(ctx, version); err != nil {
 			return out, err
 		}
 	}

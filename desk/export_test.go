@@ -21,7 +21,12 @@ func (d *Desk) Overdue() {
 // PublishedFlow is what a channel's callers go through now, as telephony runs it, and its version.
 func (d *Desk) PublishedFlow(ctx context.Context, ch *ent.Channel) (f *voice.Flow, version gid.ID, err error) {
 	err = d.do(ctx, nil, func(ctx context.Context, w *work) error {
-		f, version, err = w.publishedFlow(ctx, ch)
+		v, err := w.flowFor(ctx, ch)
+		if v == nil || err != nil {
+			return err
+		}
+		version = v.ID
+		f, err = w.playedFlow(ctx, v)
 		return err
 	})
 	return f, version, err

@@ -7,29 +7,10 @@ import (
 
 	"tributary/channels/voice"
 	"tributary/ent"
-	"tributary/ent/flow"
 	"tributary/ent/prompt"
-	"tributary/internal/gid"
 )
 
-// publishedFlow is what a channel's callers go through now, as telephony runs it: prompts are files. Nil: they wait at
-// once. The version's id is kept with the call.
-func (w *work) publishedFlow(ctx context.Context, ch *ent.Channel) (*voice.Flow, gid.ID, error) {
-	if ch.FlowID == nil {
-		return nil, gid.ID{}, nil
-	}
-	row, err := w.tx.Flow.Query().Where(flow.ID(*ch.FlowID)).WithPublished().Only(ctx)
-	if ent.IsNotFound(err) || err == nil && row.Edges.Published == nil {
-		return nil, gid.ID{}, nil
-	}
-	if err != nil {
-		return nil, gid.ID{}, fmt.Errorf("read flow: %w", err)
-	}
-	f, err := w.playedFlow(ctx, row.Edges.Published)
-	return f, row.Edges.Published.ID, err
-}
-
-// playedFlow names the file of each prompt of a version. A prompt that is gone is the sound of an error: a caller hears
+// playedFlow is a version of a flow as telephony runs it: prompts are files. A prompt that is gone is the sound of an error: a caller hears
 // that something is wrong, and the flow goes on.
 func (w *work) playedFlow(ctx context.Context, v *ent.FlowVersion) (*voice.Flow, error) {
 	f, err := documentOf(v)
@@ -47,7 +28,7 @@ func (w *work) playedFlow(ctx context.Context, v *ent.FlowVersion) (*voice.Flow,
 			files[p.ID.String()] = storedAt(p.Edges.Audio)
 		}
 	}
-	f.Nodes = maps.Clone(f.Nodes)
+	f.ID, f.Version, f.Nodes = voiceID(v.ID), v.Number, maps.Clone(f.Nodes)
 	for key, n := range f.Nodes {
 		if n.Sound == nil {
 			continue

@@ -38,6 +38,8 @@ const (
 	SMPP Purpose = "smpp"
 	// Mail is reading and sending of one mailbox: an operator opens his mail server with one rule.
 	Mail Purpose = "mail"
+	// SIP is calling through a trunk by TCP or TLS.
+	SIP Purpose = "sip"
 )
 
 // Ports are the ports of public addresses that are open for a purpose without any rule.
@@ -47,6 +49,8 @@ func Ports(p Purpose) []uint16 {
 		return []uint16{2775, 3550}
 	case Mail:
 		return []uint16{143, 993, 25, 465, 587} // IMAP, then SMTP
+	case SIP:
+		return []uint16{5060, 5061}
 	}
 	return []uint16{80, 443}
 }

@@ -134,9 +134,6 @@ var tame = sync.OnceFunc(func() {
 	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
 })
 
-// purpose is what an operator's rules for trunks are named.
-const purpose dial.Purpose = "sip"
-
 // Open binds the listeners and reads the trunks; from then on requests can be sent and are answered. Close or the end of
 // Run gives everything back.
 func Open(ctx context.Context, cfg Config) (*Gate, error) {
@@ -151,7 +148,7 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Dial == nil {
-		cfg.Dial = dial.New(nil).Dialer(purpose, 5060, 5061)
+		cfg.Dial = dial.New(nil).Dialer(dial.SIP)
 	}
 	if cfg.Resolver == nil {
 		cfg.Resolver = net.DefaultResolver

@@ -68,14 +68,52 @@ func TestACallOfOurs(t *testing.T) {
 			ok(t, c.HangUp(t.Context()))
 		}
 		d.eventually("nothing waits", func() bool { return d.work.Used(t, a.ID) == 0 && d.call(offer.At("interaction", "call", "id").String()).At("state").String() == "ENDED" })
+		called := make(chan *siptest.Call, 1)
 		d.carry.Behave(func(c *siptest.Call) {
 			_ = c.Ringing()
-			_ = c.Answer()
-			c.Tone(fromCaller)
+			called <- c
 		})
-		v := d.work.Admin.Must(t, `mutation($i:CallStartInput!,$k:Key!){callStart(input:$i,idempotencyKey:$k){call{id state direction} userErrors{code message field}}}`, rig.M{
-			"i": rig.M{"conversationId": offer.At("interaction", "conversation", "id").String(), "number": "13800138000"}, "k": rig.Unique("start"),
+		d.eventually("the agent may call", func() bool { return d.work.Used(t, a.ID) == 0 })
+		v := d.work.Admin.Must(t, `mutation($c:ID!,$a:ID!){conversationOwnerSet(id:$c,agentId:$a){conversation{id} userErrors{code message}}}`, rig.M{
+			"c": offer.At("interaction", "conversation", "id").String(), "a": a.ID,
 		})
-		_ = v
+		v = a.Must(t, `mutation($i:CallStartInput!,$k:Key!){callStart(input:$i,idempotencyKey:$k){call{id state direction} userErrors{code message field}}}`, rig.M{
+			"i": rig.M{"conversationId": offer.At("interaction", "conversation", "id").String()}, "k": rig.Unique("start"),
+		}).At("callStart", "call")
+		id := v.At("id").String()
+		if v.At("direction").String() != "OUTBOUND" || v.At("state").String() != "RINGING" {
+			t.Errorf("at first: %s", v.JSON())
+		}
+		var desk, customer *siptest.Call
+		select {
+		case desk = <-a.rings:
+		case <-time.After(patience):
+			t.Fatal("the agent's own phone does not ring")
+		}
+		ok(t, desk.Answer())
+		desk.Tone(fromAgent)
+		select {
+		case customer = <-called:
+		case <-time.After(patience):
+			t.Fatal("the customer's phone does not ring")
+		}
+		if to := customer.To(); to != "+8613800138000" {
+			t.Errorf("dialled %s", to)
+		}
+		ok(t, customer.Answer())
+		customer.Tone(fromCaller)
+		hear(t, "the agent", desk, fromCaller)
+		hear(t, "the customer", customer, fromAgent)
+		if got := d.call(id); got.At("state").String() != "ACTIVE" {
+			t.Errorf("while they talk: %s", got.JSON())
+		}
+		a.Must(t, `mutation($c:ID!){callEnd(id:$c){call{state} userErrors{code message}}}`, rig.M{"c": id})
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err := customer.AwaitEnd(ctx)
+		ok(t, err)
+		_, err = desk.AwaitEnd(ctx)
+		ok(t, err)
+		d.eventually("the call is over", func() bool { return d.call(id).At("endCause").String() == "AGENT_HUNG_UP" })
 	})
 }
