@@ -67,7 +67,9 @@ func TestACallOfOurs(t *testing.T) {
 		for _, c := range d.carry.Calls() {
 			ok(t, c.HangUp(t.Context()))
 		}
-		d.eventually("nothing waits", func() bool { return d.work.Used(t, a.ID) == 0 && d.call(offer.At("interaction", "call", "id").String()).At("state").String() == "ENDED" })
+		d.eventually("nothing waits", func() bool {
+			return d.work.Used(t, a.ID) == 0 && d.call(offer.At("interaction", "call", "id").String()).At("state").String() == "ENDED"
+		})
 		called := make(chan *siptest.Call, 1)
 		d.carry.Behave(func(c *siptest.Call) {
 			_ = c.Ringing()
