@@ -329,9 +329,15 @@ func TestARepeatedFactDoesNothingAgain(t *testing.T) {
 			}
 		}
 		for _, f := range []voice.Fact{
-			{Kind: voice.Ringing, Leg: leg}, {Kind: voice.Up, Leg: leg}, {Kind: voice.Digit, Leg: c.Leg, Digit: "5"},
-			{Kind: voice.Held, Leg: leg}, {Kind: voice.Resumed, Leg: leg}, {Kind: voice.Muted, Leg: leg}, {Kind: voice.Unmuted, Leg: leg},
-			{Kind: voice.Left, Leg: leg, Cause: voice.MediaLost}, {Kind: voice.Ended, Cause: voice.CustomerHungUp},
+			{Kind: voice.Ringing, Leg: leg},
+			{Kind: voice.Up, Leg: leg},
+			{Kind: voice.Digit, Leg: c.Leg, Digit: "5"},
+			{Kind: voice.Held, Leg: leg},
+			{Kind: voice.Resumed, Leg: leg},
+			{Kind: voice.Muted, Leg: leg},
+			{Kind: voice.Unmuted, Leg: leg},
+			{Kind: voice.Left, Leg: leg, Cause: voice.MediaLost},
+			{Kind: voice.Ended, Cause: voice.CustomerHungUp},
 		} {
 			twice(f)
 		}
@@ -376,11 +382,12 @@ func TestHoldsAndMutesAreShownAndCounted(t *testing.T) {
 		})
 		_, err := w.Desk.HoldCall(ann, c.ID, true, nil)
 		ok(t, err)
-		row := callIs(t, c, call.StateHELD)
+		callIs(t, c, call.StateHELD)
 		w.Clock.Add(90 * time.Second)
 		_, err = w.Desk.HoldCall(ann, c.ID, false, nil)
 		ok(t, err)
-		if row = callIs(t, c, call.StateACTIVE); row.HeldTotal < 89 || row.HeldTotal > 120 || row.HeldSince != nil {
+		row := callIs(t, c, call.StateACTIVE)
+		if row.HeldTotal < 89 || row.HeldTotal > 120 || row.HeldSince != nil {
 			t.Errorf("held for %d s", row.HeldTotal)
 		}
 		_, err = w.Desk.MuteCall(ann, c.ID, true, nil)

@@ -47,12 +47,18 @@ func (w *world) neighbour() (b *Exchange, cut *atomic.Bool) {
 		ctx, cancel := context.WithCancel(context.Background())
 		ran := make(chan error, 1)
 		go func() { ran <- s.Run(ctx, lis) }()
-		w.t.Cleanup(func() { cancel(); <-ran })
+		w.t.Cleanup(func() {
+			cancel()
+			ok(w.t, <-ran)
+		})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- b.Run(ctx) }()
-	w.t.Cleanup(func() { cancel(); <-ran })
+	w.t.Cleanup(func() {
+		cancel()
+		ok(w.t, <-ran)
+	})
 	return b, cut
 }
 
@@ -128,4 +134,11 @@ func TestVerbsReachTheNodeOfTheCall(t *testing.T) {
 		t.Errorf("a node that does not answer: %v", err)
 	}
 	caller.far(gate.Event{Kind: gate.EventEnded})
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
 }

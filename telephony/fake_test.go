@@ -167,6 +167,7 @@ func (p *fakePort) Accept(answer []byte) error {
 	}
 	return nil
 }
+
 func (p *fakePort) RemoteHolds() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -88,7 +88,7 @@ func (c *call) ringPhones(ctx context.Context, l *leg, o voice.RingOrder) error 
 		}()
 	}
 	var got []*attempt
-	err := error(voice.ErrUnreachable)
+	err := voice.ErrUnreachable
 	for range o.At {
 		if r := <-results; r.err == nil {
 			got = append(got, r.a)

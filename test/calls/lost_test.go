@@ -76,10 +76,10 @@ func TestACallOfOurs(t *testing.T) {
 			called <- c
 		})
 		d.eventually("the agent may call", func() bool { return d.work.Used(t, a.ID) == 0 })
-		v := d.work.Admin.Must(t, `mutation($c:ID!,$a:ID!){conversationOwnerSet(id:$c,agentId:$a){conversation{id} userErrors{code message}}}`, rig.M{
+		d.work.Admin.Must(t, `mutation($c:ID!,$a:ID!){conversationOwnerSet(id:$c,agentId:$a){conversation{id} userErrors{code message}}}`, rig.M{
 			"c": offer.At("interaction", "conversation", "id").String(), "a": a.ID,
 		})
-		v = a.Must(t, `mutation($i:CallStartInput!,$k:Key!){callStart(input:$i,idempotencyKey:$k){call{id state direction} userErrors{code message field}}}`, rig.M{
+		v := a.Must(t, `mutation($i:CallStartInput!,$k:Key!){callStart(input:$i,idempotencyKey:$k){call{id state direction} userErrors{code message field}}}`, rig.M{
 			"i": rig.M{"conversationId": offer.At("interaction", "conversation", "id").String()}, "k": rig.Unique("start"),
 		}).At("callStart", "call")
 		id := v.At("id").String()

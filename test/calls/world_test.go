@@ -4,8 +4,10 @@ package calls_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +29,13 @@ type desk struct {
 	queue string
 	line  string // the channel
 	carry *siptest.Trunk
+	media [2]uint64 // its range of ports
 }
+
+// nextMedia gives each program ports of its own. They lie above those that the system gives to others.
+var nextMedia atomic.Uint32
+
+func init() { nextMedia.Store(40000) }
 
 // sipAddr is an address of UDP and TCP that nobody has.
 func sipAddr(t *testing.T) string {
@@ -47,7 +55,9 @@ func sipAddr(t *testing.T) string {
 func open(t *testing.T, url string, more rig.M) *desk {
 	t.Helper()
 	d := &desk{t: t, trunk: sipAddr(t), phone: sipAddr(t)}
-	d.node = rig.Start(t, rig.Options{DatabaseURL: url, Args: []string{"--sip-trunk", d.trunk, "--sip-phone", d.phone, "--media-ports", "32000-39999"}})
+	first := nextMedia.Add(1000) - 1000
+	d.node = rig.Start(t, rig.Options{DatabaseURL: url, Args: []string{"--sip-trunk", d.trunk, "--sip-phone", d.phone, "--media-ports", fmt.Sprintf("%d-%d", first, first+999)}})
+	d.media = [2]uint64{uint64(first), uint64(first + 999)}
 	d.setUp(more)
 	return d
 }
