@@ -29,8 +29,8 @@ func (w *work) flowFor(ctx context.Context, ch *ent.Channel) (*ent.FlowVersion, 
 // sound is a prompt's file, or a built-in sound by its name. A prompt that is gone is the sound of an error: a caller hears
 // that something is wrong, and the flow goes on.
 func (w *work) sound(ctx context.Context, name string) (*voice.Sound, error) {
-	id, no := gid.Parse(name)
-	if no != nil || id.Kind() != gid.Prompt {
+	id := rowID(voice.ID(name))
+	if id.Kind() != gid.Prompt {
 		return &voice.Sound{Name: name}, nil
 	}
 	p, err := w.tx.Prompt.Query().Where(prompt.ID(id)).WithAudio().Only(ctx)
