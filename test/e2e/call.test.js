@@ -28,6 +28,8 @@ const callView = `query($id: ID!) { call(id: $id) { id state endCause holdSecond
 const answerCall = `mutation($id: ID!, $sdp: String!, $key: Key) { callAnswer(id: $id, sdpOffer: $sdp, idempotencyKey: $key) {
   sdpAnswer call { state } userErrors { code message field } } }`;
 
+const renewMedia = `mutation($id: ID!, $sdp: String!) { callMediaRenew(id: $id, sdpOffer: $sdp) { sdpAnswer call { state } userErrors { code message } } }`;
+
 const holdCall = `mutation($id: ID!, $held: Boolean!) { callHold(id: $id, held: $held) { call { state } userErrors { code message } } }`;
 
 /** A desk with a trunk and a site, and one agent at it. */
@@ -44,9 +46,19 @@ async function open(t, databaseURL) {
   const site = await world.channel({ kind: 'webchat', name: unique('site'), config: {}, queueId: queue, secrets: [{ name: 'identitySecret', value: secret }] });
   await world.channel({ kind: 'voice', name: unique('trunk'), queueId: queue, config: { addresses: ['127.0.0.1'], country: 'CN', trustsCallerId: true } });
   const ann = await world.agent('Ann');
+  await besides(world, ann);
   const carrier = await Carrier.start(trunk);
   t.after(() => carrier.end());
   return { node, world, ann, carrier, site, secret };
+}
+
+/** Lets an agent take a call beside his chats, which nobody does unless it is said so. */
+async function besides(world, agent) {
+  const input = { name: unique('chat and call'), units: 4, rules: [{ channelKind: 'voice', unitsEach: 1, maxAtOnce: 1, blocksOthers: false }] };
+  const { capacityProfile } = await world.admin.do(`mutation($input: CapacityProfileCreateInput!) {
+    capacityProfileCreate(input: $input) { capacityProfile { id } userErrors { code message field } } }`, { input });
+  await world.admin.do(`mutation($id: ID!, $profile: ID!) { agentUpdate(id: $id, input: { capacityProfileId: $profile }) { userErrors { code message } } }`,
+    { id: agent.id, profile: capacityProfile.id });
 }
 
 /** A word of a visitor whose number the operator vouches for, taken by the agent. */
@@ -110,10 +122,13 @@ async function answered(t, browser, databaseURL) {
   const sdp = await page.offer();
   const key = unique('answer');
   const { sdpAnswer } = await ann.client.do(answerCall, { id, sdp, key });
+  const again = await ann.client.do(answerCall, { id, sdp, key });
+  assert.equal(again.sdpAnswer, sdpAnswer, 'again with its key: the same answer');
   await page.accept(sdpAnswer);
   await until('they talk', async () => (await call(id)).state === 'ACTIVE', slow);
   await talk(t, page, carrier, 'at first');
   const during = await call(id);
+  assert.equal(await used(), chatting + 1, 'the agent carries the chat and the call');
   assert.deepEqual([during.recordingState, during.interaction.state, during.interaction.agent.id], ['RECORDING', 'ACTIVE', ann.id]);
   assert.deepEqual(during.legs.map((l) => [l.role, l.state, l.browser]).sort(), [['AGENT', 'ACTIVE', true], ['CUSTOMER', 'ACTIVE', false]]);
 
@@ -127,7 +142,11 @@ async function answered(t, browser, databaseURL) {
   await until('the keys are told', async () => (await call(id)).digits?.text === '12#', slow);
   await page.insertDTMF('90*');
   await until('the caller gets the keys', async () => (await carrier.do('digitsReceived')).digits === '90*', slow);
-  await talk(t, page, carrier, 'after the keys');
+
+  await page.reconnect(); // as after a reload
+  const renewed = await ann.client.do(renewMedia, { id, sdp: await page.offer() });
+  await page.accept(renewed.sdpAnswer);
+  await talk(t, page, carrier, 'after the keys and a reload');
 
   await carrier.do('hangup');
   const after = await until('the call is over', async () => {
