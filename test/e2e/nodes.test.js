@@ -1,7 +1,7 @@
 // One customer by mail and by chat, at a desk of two nodes: the real program twice, on PostgreSQL, Redis and one object
 // store, with real mail servers.
 import assert from 'node:assert/strict';
-import { createHash, createHmac, randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { before } from 'node:test';
@@ -9,7 +9,7 @@ import { Client, Stream, eventStream, get, put, unique, until, visitorStream, wi
 import { filesOf, mailFor, plainMail } from './mail.js';
 import { Node, binary, freeAddress, postgres, postgresMissing, scratch } from './node.js';
 import { Objects } from './objects.js';
-import { Visitor, World, listen } from './world.js';
+import { Visitor, World, listen, signed } from './world.js';
 
 before(() => Promise.all([binary(), Objects.built()]));
 
@@ -99,14 +99,6 @@ async function downloads(client, url, file) {
   const got = await get(url);
   assert.equal(got.type, file.type);
   assert.ok(got.bytes.equals(file.bytes), `${file.name}: the bytes are those that were sent`);
-}
-
-/** A token of the operator's own system: it knows the customer's number and that the mail address is hers. */
-function signed(secret, audience, claims) {
-  const now = Math.floor(Date.now() / 1000);
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const body = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ aud: audience, iat: now, exp: now + 600, ...claims })}`;
-  return `${body}.${createHmac('sha256', secret).update(body).digest('base64url')}`;
 }
 
 const offerView = `query($id: ID!) { offer(id: $id) { id state agent { id } interaction { id joinedBy channelKind conversation { id

@@ -81,3 +81,28 @@ export function judge(pcm, hz) {
     strongest: (sum.indexOf(Math.max(...sum)) * rate) / size,
   };
 }
+
+/** The channels of a WAV file of 16-bit PCM or A-law, as samples. */
+export function readWAV(bytes) {
+  let form;
+  for (let at = 12; at + 8 <= bytes.length;) {
+    const [name, length] = [bytes.toString('latin1', at, at + 4), bytes.readUInt32LE(at + 4)];
+    const body = bytes.subarray(at + 8, at + 8 + length);
+    if (name === 'fmt ') form = { kind: body.readUInt16LE(0), channels: body.readUInt16LE(2), rate: body.readUInt32LE(4), width: body.readUInt16LE(14) / 8 };
+    if (name === 'data') {
+      const sample = form.kind === 6 ? (place) => linear(body[place]) : (place) => body.readInt16LE(place);
+      const step = form.width * form.channels;
+      return Array.from({ length: form.channels }, (_, c) => Int16Array.from({ length: Math.floor(body.length / step) }, (__, n) => sample(n * step + c * form.width)));
+    }
+    at += 8 + length + (length % 2);
+  }
+  throw new Error('the file has no sound');
+}
+
+/** A sample of A-law (ITU-T G.711). */
+function linear(code) {
+  const value = code ^ 0x55;
+  const [exponent, mantissa] = [(value >> 4) & 7, ((value & 15) << 4) + 8];
+  const size = exponent === 0 ? mantissa : (mantissa + 0x100) << (exponent - 1);
+  return value & 0x80 ? size : -size;
+}

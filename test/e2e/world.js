@@ -1,5 +1,6 @@
 // Workspaces and who is in them, made as an admin makes them: through the contract alone.
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { Bridge } from './bridge.js';
 import { Client, Stream, eventStream, patience, unique, visitorStream } from './client.js';
 
@@ -158,19 +159,19 @@ export const claimInteraction = `mutation($id: ID!) { interactionClaim(id: $id) 
 export const sendMessage = `mutation($id: ID!, $input: MessageInput!, $key: Key) {
   messageSend(interactionId: $id, input: $input, idempotencyKey: $key) { message { id number text delivery causedByKey } userErrors { code message retryable } } }`;
 
-const startVisit = `mutation($site: Key!, $known: String) {
-  visitorSessionStart(input: { siteKey: $site, visitorToken: $known, client: "e2e" }) { token visitorToken eventCursor userErrors { code message } } }`;
+const startVisit = `mutation($site: Key!, $known: String, $token: String) {
+  visitorSessionStart(input: { siteKey: $site, visitorToken: $known, identityToken: $token, client: "e2e" }) { token visitorToken eventCursor userErrors { code message } } }`;
 
 export const visitorSays = `mutation($input: VisitorMessageInput!, $key: Key) {
   visitorMessageSend(input: $input, idempotencyKey: $key) { visitorMessage { id number text clientKey } userErrors { code message } } }`;
 
 /** A visitor with a browser. What he has on the screen is by message id. */
 export class Visitor {
-  static async come(node, site, known) {
+  static async come(node, site, known, token) {
     const visitor = new Visitor();
     visitor.site = site;
     visitor.client = new Client(node.url);
-    const visit = await visitor.client.do(startVisit, { site, known });
+    const visit = await visitor.client.do(startVisit, { site, known, token });
     visitor.client.token = visit.token;
     visitor.secret = visit.visitorToken;
     visitor.stream = new Stream(visitor.client, visitorStream, { after: visit.eventCursor });
@@ -197,6 +198,14 @@ export class Visitor {
   told(from = 0) {
     return this.stream.events.slice(from).filter((e) => e.type === 'MESSAGE_CREATED').map((e) => e.message);
   }
+}
+
+/** A token of the operator's own system, which says what it knows of a visitor. */
+export function signed(secret, audience, claims) {
+  const now = Math.floor(Date.now() / 1000);
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const body = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ aud: audience, iat: now, exp: now + 600, ...claims })}`;
+  return `${body}.${createHmac('sha256', secret).update(body).digest('base64url')}`;
 }
 
 /** Numbers without a gap, from 1. */
