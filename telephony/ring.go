@@ -50,11 +50,15 @@ func (x *Exchange) ring(ctx context.Context, to voice.Ref, o voice.RingOrder) er
 	if err != nil {
 		return err
 	}
-	l, err := ask(ctx, c, func() (*leg, error) { return c.newAgentLeg(to.Leg, o.Agent, to.Version) })
+	var prefer codec
+	l, err := ask(ctx, c, func() (*leg, error) {
+		prefer = c.codec()
+		return c.newAgentLeg(to.Leg, o.Agent, to.Version)
+	})
 	if err != nil || l == nil {
 		return err
 	}
-	return c.ringPhones(ctx, l, o)
+	return c.ringPhones(ctx, l, o, prefer)
 }
 
 // newAgentLeg makes a leg that is on its way; nil: it is there already.
@@ -75,7 +79,7 @@ func (c *call) newAgentLeg(id, agent voice.ID, version int) (*leg, error) {
 }
 
 // ringPhones sends the INVITEs and returns when they are out.
-func (c *call) ringPhones(ctx context.Context, l *leg, o voice.RingOrder) error {
+func (c *call) ringPhones(ctx context.Context, l *leg, o voice.RingOrder, prefer codec) error {
 	type out struct {
 		a   *attempt
 		err error
@@ -83,7 +87,7 @@ func (c *call) ringPhones(ctx context.Context, l *leg, o voice.RingOrder) error 
 	results := make(chan out, len(o.At))
 	for _, r := range o.At {
 		go func() {
-			a, err := c.dialPhone(r, o)
+			a, err := c.dialPhone(r, o, prefer)
 			results <- out{a, err}
 		}()
 	}
@@ -109,8 +113,8 @@ func (c *call) ringPhones(ctx context.Context, l *leg, o voice.RingOrder) error 
 	return err
 }
 
-func (c *call) dialPhone(r voice.Registration, o voice.RingOrder) (*attempt, error) {
-	port, err := c.x.Port(c.codec())
+func (c *call) dialPhone(r voice.Registration, o voice.RingOrder, prefer codec) (*attempt, error) {
+	port, err := c.x.Port(prefer)
 	if err != nil {
 		return nil, err
 	}
