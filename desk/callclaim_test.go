@@ -62,6 +62,10 @@ func TestACallAlwaysCounts(t *testing.T) {
 		one.Talks(ann)
 		two.Talks(ann)
 		carries(t, ann, 2, 2)
+		one.Must(voice.Fact{Kind: voice.Ended, Cause: voice.CustomerHungUp})
+		carries(t, ann, 1, 1)
+		two.Must(voice.Fact{Kind: voice.Ended, Cause: voice.CustomerHungUp})
+		carries(t, ann, 0, 0)
 		bob := w.Agent("Bob", "agent")
 		bob.Phone(false)
 		three, four := l.Call("+4930901821"), l.Call("+4930901822")
@@ -257,13 +261,19 @@ func TestACallThatNobodyAnsweredLeavesNoWork(t *testing.T) {
 		own := start()
 		own.Must(voice.Fact{Kind: voice.Missed, Leg: own.Legs(ann)[0], Cause: voice.NoAnswer})
 		over(own, call.EndCauseNO_ANSWER)
+		given := start()
+		_, err := w.Desk.EndCall(ann, given.ID, nil)
+		ok(t, err)
+		inState(t, given.Interaction(), interaction.StateENDED)
+		carries(t, ann, 0, 0)
+		given.Must(voice.Fact{Kind: voice.Ended, Cause: voice.AgentHungUp})
 		l.Does(func(_ context.Context, a desktest.Asked) error {
 			if a.Verb == "dial" {
 				return voice.ErrUnreachable
 			}
 			return nil
 		})
-		_, err := w.Desk.StartCall(ann, in, nil)
+		_, err = w.Desk.StartCall(ann, in, nil)
 		if r := w.Refused(err, desk.ChannelUnavailable); !r.Retryable {
 			t.Error("may be tried again")
 		}

@@ -29,12 +29,11 @@ func (v *Voice) Pulse(ctx context.Context, node string, epoch int64, calls []voi
 		}
 	}
 	for part := range slices.Chunk(ids, maxPulse) {
-		mine := []func(*ent.CallQuery){func(q *ent.CallQuery) { q.Where(call.IDIn(part...), call.Node(node), call.Epoch(epoch)) }}
 		err := d.db.Call.Update().Where(call.IDIn(part...), call.Node(node), call.Epoch(epoch), call.StateNEQ(call.StateENDED)).SetBeatAt(d.now()).Exec(global)
 		if err != nil {
 			return nil, fmt.Errorf("renew calls: %w", err)
 		}
-		rows, err := d.wanted(global, mine...)
+		rows, err := d.wanted(global, func(q *ent.CallQuery) { q.Where(call.IDIn(part...), call.Node(node), call.Epoch(epoch)) })
 		if err != nil {
 			return nil, err
 		}
@@ -50,11 +49,10 @@ const maxPulse = 5000
 
 // wanted reads calls with what decides over them. The call's row comes first: a version is never newer than what is wanted
 // by it.
-func (d *Desk) wanted(ctx context.Context, narrow ...func(*ent.CallQuery)) ([]*ent.Call, error) {
+func (d *Desk) wanted(ctx context.Context, narrow func(*ent.CallQuery)) ([]*ent.Call, error) {
 	q := d.db.Call.Query()
-	for _, f := range narrow {
-		f(q)
-	}
+	narrow(q)
+	q.Select(call.FieldID, call.FieldVersion, call.FieldState, call.FieldNode, call.FieldEpoch, call.FieldInteractionID) // nothing that is sealed
 	rows, err := q.WithInteraction(func(q *ent.InteractionQuery) {
 		q.Select(interaction.FieldID, interaction.FieldState)
 	}).WithLegs(func(q *ent.CallLegQuery) {

@@ -3,12 +3,16 @@ package graph_test
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"tributary/channels/voice"
 	"tributary/desk"
 	"tributary/desk/desktest"
+	"tributary/graph"
 )
 
 const oneCall = `query($c:ID!,$i:ID!,$v:ID!){call(id:$c){id state callerProof from{text masked} to{text masked} headers{key value} digits{text masked} legs{role state agent{displayName} identity{value{text}}}
@@ -46,9 +50,7 @@ func TestACallOfARestrictedQueueIsForMembersAlone(t *testing.T) {
 			len(list(out, "call", "recordings")) != 1 || at(out, "interaction", "call", "id") != c.ID.String() || at(out, "call", "quality", "lossRate") != 0.5 || len(list(out, "calls", "nodes")) != 1 {
 			t.Errorf("a member reads %v", out)
 		}
-		if u, _ := at(out, "call", "recordings", 0, "url").(string); !strings.HasPrefix(u, desktest.PublicURL+"/files/rec_") || !strings.Contains(u, "sig=") {
-			t.Errorf("the recording lies at %q", u)
-		}
+		hear(t, w, at(out, "call", "recordings", 0, "url"))
 		out, _ = must(t, w, other, oneCall, vars)
 		if at(out, "call") != nil || at(out, "node") != nil || len(list(out, "calls", "nodes")) != 0 || at(out, "interaction", "call") != nil || len(list(out, "interaction", "calls")) != 0 || at(out, "interaction", "withheld") != true {
 			t.Errorf("who is no member reads %v", out)
@@ -74,6 +76,37 @@ func TestACallOfARestrictedQueueIsForMembersAlone(t *testing.T) {
 			t.Errorf("who may not hear reads %v", out)
 		}
 	})
+}
+
+// hear fetches a recording by its signed address, which is good for five minutes.
+func hear(t *testing.T, w *desktest.World, url any) {
+	t.Helper()
+	if _, err := w.Desk.Blob.Put(t.Context(), "r.wav", strings.NewReader("RIFF"), 100); err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/files/{id}", graph.Files(w.Desk, w.Desk.Log))
+	get := func(method, u string) (int, string) {
+		a := httptest.NewRecorder()
+		mux.ServeHTTP(a, httptest.NewRequest(method, u, nil))
+		return a.Code, a.Body.String()
+	}
+	u, _ := url.(string)
+	u = strings.TrimPrefix(u, desktest.PublicURL)
+	if code, body := get(http.MethodGet, u); code != http.StatusOK || body != "RIFF" {
+		t.Errorf("%q gives %d %q", u, code, body)
+	}
+	if code, _ := get(http.MethodPut, u); code != http.StatusNotFound {
+		t.Errorf("a recording is written over: %d", code)
+	}
+	plain, _, _ := strings.Cut(u, "?")
+	if code, _ := get(http.MethodGet, plain); code != http.StatusForbidden {
+		t.Errorf("without a signature: %d", code)
+	}
+	w.Clock.Add(6 * time.Minute)
+	if code, _ := get(http.MethodGet, u); code != http.StatusForbidden {
+		t.Errorf("after its time: %d", code)
+	}
 }
 
 const callList = `query($n:Int){calls(first:$n){nodes{id state from{text} legs{role state agent{displayName}} interaction{id state conversation{number} customer{displayName}} quality{lossRate} waitSeconds}}}`

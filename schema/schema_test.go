@@ -185,6 +185,8 @@ var columns = map[string]string{
 	"routing_decisions.outcome": "DecisionOutcome", "participants.role": "ParticipantRole", "recipients.role": "RecipientRole", "timeline_items.type": "TimelineItemType",
 	"identities.verification": "VerificationLevel", "roles.reach": "Reach", "api_keys.kind": "KeyKind", "queues.strategy": "RoutingStrategy", "queues.recording": "RecordingPolicy",
 	"agent_status.state": "AgentState", "status_reasons.state": "AgentState", "merge_candidates.state": "SuggestionState",
+	"calls.direction": "Direction", "calls.state": "CallState", "calls.caller_proof": "CallerProof", "calls.end_cause": "CallEndCause",
+	"calls.recording_state": "RecordingState", "call_legs.role": "LegRole", "call_legs.state": "LegState",
 	"jobs.state": "", "raw_inbounds.state": "", "accesses.reason": "",
 }
 
