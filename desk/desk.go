@@ -221,10 +221,10 @@ func (o *opened) liveness() channels.Liveness {
 }
 
 // carriesText reports whether messages can be written by the channel at all. One whose settings only take in could be
-// set up to send, so what is written by it stays a visible failure; a call never carries text.
+// set up to send, so what is written by it stays a visible failure; a line never carries text.
 func (o *opened) carriesText() bool {
 	_, sends := o.channel.(channels.Sender)
-	return sends || o.liveness() != channels.Live
+	return sends || o.line() == nil
 }
 
 // surface reports whether the kind has no provider: sending is committing.
