@@ -461,6 +461,31 @@ func TestACallOfOurs(t *testing.T) {
 	w.expect("up leg_b", "ringing leg_c", "answered leg_c", "ended CUSTOMER_HUNG_UP")
 }
 
+// Keys by INFO come as fast as the phone likes, and the contract has keys of its own: none may be cut by another.
+func TestKeysOfManyGoOutOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	caller, phone, k, _ := w.talk()
+	for _, digit := range "123" {
+		phone.far(gate.Event{Kind: gate.EventDigit, Digit: byte(digit)})
+	}
+	w.eventually("the first is under way", func() bool { return k.hears("key 1") })
+	if err := w.x.Digits(t.Context(), w.ref("leg_c"), "45"); err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	w.eventually("all came out", func() bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		got = k.presses
+		return len(got) >= 5
+	})
+	if got != "12345" && got != "14523" && got != "12453" { // the verb may come between, but not into one
+		t.Errorf("the far end reads %q", got)
+	}
+	caller.far(gate.Event{Kind: gate.EventEnded})
+}
+
 func TestACallOfOursThatIsNotTaken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -30,6 +30,7 @@ type leg struct {
 	deskHeld, remoteHeld, muted bool
 
 	playing *playing
+	pressed <-chan struct{} // closed when the keys that were sent to it last are out; nil: there were none
 	closed  bool
 }
 
@@ -229,7 +230,27 @@ func (c *call) infoDigit(l *leg, d byte) {
 	if c.agent == nil || other == nil || other.link == nil {
 		return
 	}
-	go func() { _ = media.SendDigits(c.ctx, other.link, string(d)) }()
+	other.press(c.ctx, string(d))
+}
+
+// press sends keys to the far end, after those that are on their way: keys that overlap would be other keys there. It is
+// called in the call's goroutine; the channel tells when they are out, or why they are not.
+func (l *leg) press(ctx context.Context, digits string) <-chan error {
+	before, out, told := l.pressed, make(chan struct{}), make(chan error, 1)
+	l.pressed = out
+	link := l.link
+	go func() {
+		defer close(out)
+		if before != nil {
+			<-before // it has an end of its own
+		}
+		if err := ctx.Err(); err != nil {
+			told <- err
+			return
+		}
+		told <- media.SendDigits(ctx, link, digits)
+	}()
+	return told
 }
 
 // reoffered is a hold, a resume or another change by a phone.

@@ -160,7 +160,7 @@ func TestThePhoneOfAnotherNode(t *testing.T) {
 	if got, want := s.owner(), s.name(first); got != want || got == s.name(second) {
 		t.Errorf("the call is of node %q, and landed at %q", got, want)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	ok(t, customer.Digits(ctx, "12#"))
 	ok(t, phone.AwaitDigits(ctx, "12#"))
@@ -170,7 +170,9 @@ func TestThePhoneOfAnotherNode(t *testing.T) {
 	if v.At("callDigitsSend", "call").Nil() {
 		t.Errorf("keys by the contract: %s", v.JSON())
 	}
-	ok(t, customer.AwaitDigits(ctx, "734"))
+	if err := customer.AwaitDigits(ctx, "734"); err != nil {
+		t.Fatalf("%v, but %q", err, customer.DigitsReceived())
+	}
 	ann.hold(t, id, true)
 	music(t, customer)
 	ok(t, phone.Silent(ctx, time.Second))
