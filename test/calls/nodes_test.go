@@ -173,6 +173,14 @@ func TestThePhoneOfAnotherNode(t *testing.T) {
 	if err := customer.AwaitDigits(ctx, "734"); err != nil {
 		t.Fatalf("%v, but %q", err, customer.DigitsReceived())
 	}
+	keys := strings.Repeat("0123456789*#ABCD", 2) // the most at once, 5.4 s of them
+	v = ann.Must(t, `mutation($c:ID!,$d:String!){callDigitsSend(id:$c,digits:$d){call{id} userErrors{code message}}}`, rig.M{"c": id, "d": keys})
+	if v.At("callDigitsSend", "call").Nil() {
+		t.Errorf("many keys by the contract: %s", v.JSON())
+	}
+	if err := customer.AwaitDigits(ctx, "734"+keys); err != nil {
+		t.Fatalf("%v, but %q", err, customer.DigitsReceived())
+	}
 	ann.hold(t, id, true)
 	music(t, customer)
 	ok(t, phone.Silent(ctx, time.Second))
