@@ -238,6 +238,29 @@ func TestABrowserIsConnectedOnceItStands(t *testing.T) {
 	caller.far(gate.Event{Kind: gate.EventEnded})
 }
 
+func TestABrowserThatIsLoadedAgainKeepsTheCall(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.x.BackWithin = time.Minute
+	caller := w.caller()
+	w.expect("answered leg_c", "queued")
+	if _, err := w.x.Connect(t.Context(), w.ref("leg_b"), voice.ConnectOrder{Agent: "agt_1", SDPOffer: "o1"}); err != nil {
+		t.Fatal(err)
+	}
+	w.port(1).notice(media.NoticeUp, 0)
+	w.joined(w.port(0), w.port(1))
+	w.port(1).notice(media.NoticeLost, 0)
+	if answer, err := w.x.Renew(t.Context(), w.ref("leg_b"), "o2"); err != nil || answer != "renewed 1" {
+		t.Fatalf("%q, %v", answer, err)
+	}
+	w.port(1).notice(media.NoticeUp, 0)
+	w.port(1).notice(media.NoticeDigit, '1') // told only once all before it was done
+	w.expect("answered leg_c", "queued", "up leg_b", "digit leg_b 1")
+	w.joined(w.port(0), w.port(1))
+	caller.far(gate.Event{Kind: gate.EventEnded})
+	w.expect("answered leg_c", "queued", "up leg_b", "digit leg_b 1", "ended CUSTOMER_HUNG_UP")
+}
+
 func TestHoldAndMute(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -254,7 +254,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) config(node string) Config {
 	return Config{
-		Node: node, Epoch: 7, Desk: w, Lines: w, Files: w, Folder: w.t.TempDir(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Node: node, Epoch: 7, Desk: w, Lines: w, Files: w, Folder: w.t.TempDir(), BackWithin: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Port: func(prefer media.Codec) (Port, error) { return w.newPort(prefer), nil },
 		Browser: func(_ context.Context, offer string, prefer media.Codec) (Browser, string, error) {
 			return w.newPort(prefer), "sdp for " + offer, nil

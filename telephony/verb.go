@@ -104,6 +104,7 @@ func (x *Exchange) renew(ctx context.Context, to voice.Ref, offer string) (strin
 	c.post(func() {
 		if l := c.legs[to.Leg]; l != nil {
 			l.offer, l.answer = offer, answer
+			l.back() // from here on the connection itself tells whether it comes up
 		}
 	})
 	return answer, nil
