@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"tributary/channels/voice"
 	"tributary/ent"
@@ -42,8 +43,12 @@ func (d *Desk) RenewMedia(ctx context.Context, id gid.ID, sdpOffer string) (Conn
 	return out, err
 }
 
-// maxDigits is how many keys are sent at once.
-const maxDigits = 32
+const (
+	// maxDigits is how many keys are sent at once.
+	maxDigits = 32
+	// keyTime is what each takes at most.
+	keyTime = 200 * time.Millisecond
+)
 
 // SendDigits sends keys to the customer's side. One key sends them once, unless the node said that it did not.
 func (d *Desk) SendDigits(ctx context.Context, id gid.ID, digits string, key *string) (gid.ID, error) {
@@ -59,7 +64,8 @@ func (d *Desk) SendDigits(ctx context.Context, id gid.ID, digits string, key *st
 	if err != nil || !fresh {
 		return id, err
 	}
-	verb, cancel := d.verb(ctx)
+	// They are sent one after the other, which takes its time beside that of the request.
+	verb, cancel := context.WithTimeout(context.WithoutCancel(asSystem(ctx)), verbTimeout+time.Duration(len(digits))*keyTime)
 	defer cancel()
 	if err := d.Switchboard.Digits(verb, ref, digits); err != nil {
 		if key != nil {

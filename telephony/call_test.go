@@ -238,6 +238,29 @@ func TestABrowserIsConnectedOnceItStands(t *testing.T) {
 	caller.far(gate.Event{Kind: gate.EventEnded})
 }
 
+func TestABrowserThatIsLoadedAgainKeepsTheCall(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.x.BackWithin = time.Minute
+	caller := w.caller()
+	w.expect("answered leg_c", "queued")
+	if _, err := w.x.Connect(t.Context(), w.ref("leg_b"), voice.ConnectOrder{Agent: "agt_1", SDPOffer: "o1"}); err != nil {
+		t.Fatal(err)
+	}
+	w.port(1).notice(media.NoticeUp, 0)
+	w.joined(w.port(0), w.port(1))
+	w.port(1).notice(media.NoticeLost, 0)
+	if answer, err := w.x.Renew(t.Context(), w.ref("leg_b"), "o2"); err != nil || answer != "renewed 1" {
+		t.Fatalf("%q, %v", answer, err)
+	}
+	w.port(1).notice(media.NoticeUp, 0)
+	w.port(1).notice(media.NoticeDigit, '1') // told only once all before it was done
+	w.expect("answered leg_c", "queued", "up leg_b", "digit leg_b 1")
+	w.joined(w.port(0), w.port(1))
+	caller.far(gate.Event{Kind: gate.EventEnded})
+	w.expect("answered leg_c", "queued", "up leg_b", "digit leg_b 1", "ended CUSTOMER_HUNG_UP")
+}
+
 func TestHoldAndMute(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -459,6 +482,31 @@ func TestACallOfOurs(t *testing.T) {
 	}
 	d.far(gate.Event{Kind: gate.EventEnded})
 	w.expect("up leg_b", "ringing leg_c", "answered leg_c", "ended CUSTOMER_HUNG_UP")
+}
+
+// Keys by INFO come as fast as the phone likes, and the contract has keys of its own: none may be cut by another.
+func TestKeysOfManyGoOutOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	caller, phone, k, _ := w.talk()
+	for _, digit := range "123" {
+		phone.far(gate.Event{Kind: gate.EventDigit, Digit: byte(digit)})
+	}
+	w.eventually("the first is under way", func() bool { return k.hears("key 1") })
+	if err := w.x.Digits(t.Context(), w.ref("leg_c"), "45"); err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	w.eventually("all came out", func() bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		got = k.presses
+		return len(got) >= 5
+	})
+	if got != "12345" && got != "14523" && got != "12453" { // the verb may come between, but not into one
+		t.Errorf("the far end reads %q", got)
+	}
+	caller.far(gate.Event{Kind: gate.EventEnded})
 }
 
 func TestACallOfOursThatIsNotTaken(t *testing.T) {

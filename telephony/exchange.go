@@ -66,8 +66,11 @@ type Config struct {
 	Ask func(ctx context.Context, node, method string, in, out any) error
 	// Folder holds recordings while they are made.
 	Folder string
-	Log    *slog.Logger
-	Now    func() time.Time
+	// BackWithin is how long a browser whose connection is gone may take until its offer of new media; then the customer waits
+	// for the next agent. 0: DefaultBackWithin.
+	BackWithin time.Duration
+	Log        *slog.Logger
+	Now        func() time.Time
 }
 
 // Exchange holds the calls of this node.
@@ -93,6 +96,9 @@ var errStopped = errors.New("the node ends")
 func New(ctx context.Context, c Config) *Exchange {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.BackWithin <= 0 {
+		c.BackWithin = DefaultBackWithin
 	}
 	x := &Exchange{Config: c, calls: map[voice.ID]*call{}, greeting: map[*call]bool{}}
 	x.clips.files = c.Files

@@ -104,6 +104,8 @@ type fakePort struct {
 	mu      sync.Mutex
 	sink    media.Sink
 	heard   map[string]int // marks of packets that came out here
+	presses string         // keys as a far end reads them: another one wherever source or time change
+	press   [2]uint64
 	notices chan media.Notice
 	holds   bool
 	closed  bool
@@ -124,6 +126,9 @@ func (p *fakePort) Write(k *media.Packet) {
 	defer p.mu.Unlock()
 	if k.Key != nil {
 		p.heard["key "+string(k.Key.Digit)]++
+		if now := [2]uint64{k.Source, uint64(k.Timestamp)}; now != p.press {
+			p.press, p.presses = now, p.presses+string(k.Key.Digit)
+		}
 		return
 	}
 	name := "music"
@@ -255,7 +260,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) config(node string) Config {
 	return Config{
-		Node: node, Epoch: 7, Desk: w, Lines: w, Files: w, Folder: w.t.TempDir(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Node: node, Epoch: 7, Desk: w, Lines: w, Files: w, Folder: w.t.TempDir(), BackWithin: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Port: func(prefer media.Codec) (Port, error) { return w.newPort(prefer), nil },
 		Browser: func(_ context.Context, offer string, prefer media.Codec) (Browser, string, error) {
 			return w.newPort(prefer), "sdp for " + offer, nil

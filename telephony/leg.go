@@ -30,7 +30,10 @@ type leg struct {
 	deskHeld, remoteHeld, muted bool
 
 	playing *playing
+	pressed <-chan struct{} // closed when the keys that were sent to it last are out; nil: there were none
 	closed  bool
+	// away runs while an agent's browser is gone and may come back.
+	away *time.Timer
 }
 
 func (l *leg) held() bool { return l.deskHeld || l.remoteHeld }
@@ -56,6 +59,7 @@ func (l *leg) close(why string) {
 		return
 	}
 	l.closed = true
+	l.back()
 	l.hush()
 	if l.ring != nil {
 		l.ring.cancel(why)
@@ -141,6 +145,7 @@ func (c *call) noticed(l *leg, n media.Notice) {
 	}
 	switch n.Kind {
 	case media.NoticeUp:
+		l.back()
 		if l.browser != nil && !l.up {
 			c.agentUp(l)
 		}
@@ -154,13 +159,35 @@ func (c *call) noticed(l *leg, n media.Notice) {
 	}
 }
 
-// lost is a leg whose connection broke: the customer waits for the next agent, or the call is over.
+// lost is a leg whose connection broke: the customer waits for the next agent, or the call is over. A page that is loaded
+// again says goodbye as one that is closed does, so an agent's browser has a moment to come back by new media.
 func (c *call) lost(l *leg, cause voice.Cause) {
 	if l == c.customer {
 		c.finish(voice.Failed, 0)
 		return
 	}
-	c.drop(l, cause, 0)
+	if l.browser == nil || !l.admitted {
+		c.drop(l, cause, 0)
+		return
+	}
+	l.back()
+	var t *time.Timer
+	t = time.AfterFunc(c.x.BackWithin, func() {
+		c.post(func() {
+			if l.away == t {
+				c.drop(l, cause, 0)
+			}
+		})
+	})
+	l.away = t
+}
+
+// back ends the wait for a browser that is gone.
+func (l *leg) back() {
+	if l.away != nil {
+		l.away.Stop()
+		l.away = nil
+	}
 }
 
 // silent is a leg of which nothing came for long. One that holds or is held may be silent.
@@ -229,7 +256,27 @@ func (c *call) infoDigit(l *leg, d byte) {
 	if c.agent == nil || other == nil || other.link == nil {
 		return
 	}
-	go func() { _ = media.SendDigits(c.ctx, other.link, string(d)) }()
+	other.press(c.ctx, string(d))
+}
+
+// press sends keys to the far end, after those that are on their way: keys that overlap would be other keys there. It is
+// called in the call's goroutine; the channel tells when they are out, or why they are not.
+func (l *leg) press(ctx context.Context, digits string) <-chan error {
+	before, out, told := l.pressed, make(chan struct{}), make(chan error, 1)
+	l.pressed = out
+	link := l.link
+	go func() {
+		defer close(out)
+		if before != nil {
+			<-before // it has an end of its own
+		}
+		if err := ctx.Err(); err != nil {
+			told <- err
+			return
+		}
+		told <- media.SendDigits(ctx, link, digits)
+	}()
+	return told
 }
 
 // reoffered is a hold, a resume or another change by a phone.
@@ -301,6 +348,8 @@ func causeOf(code int) voice.Cause {
 const (
 	// SilentAfter is how long nothing may come before a line counts as dead.
 	SilentAfter = 60 * time.Second
+	// DefaultBackWithin is how long an agent's browser that is gone may take to come back.
+	DefaultBackWithin = 10 * time.Second
 	// connectWait is how long a browser has to stand after its offer was answered.
 	connectWait = 20 * time.Second
 )

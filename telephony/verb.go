@@ -104,6 +104,7 @@ func (x *Exchange) renew(ctx context.Context, to voice.Ref, offer string) (strin
 	c.post(func() {
 		if l := c.legs[to.Leg]; l != nil {
 			l.offer, l.answer = offer, answer
+			l.back() // from here on the connection itself tells whether it comes up
 		}
 	})
 	return answer, nil
@@ -181,16 +182,16 @@ func (x *Exchange) digits(ctx context.Context, to voice.Ref, digits string) erro
 	if err != nil {
 		return err
 	}
-	link, err := ask(ctx, c, func() (media.Link, error) {
+	sent, err := ask(ctx, c, func() (<-chan error, error) {
 		if k := c.customer; k != nil && k.up && !c.over {
-			return k.link, nil
+			return k.press(ctx, digits), nil
 		}
 		return nil, voice.ErrNoCall
 	})
 	if err != nil {
 		return err
 	}
-	return media.SendDigits(ctx, link, digits)
+	return <-sent
 }
 
 // conformTo is the verb. It returns when the call is as it is wanted, and that is stored.

@@ -33,12 +33,12 @@ const renewMedia = `mutation($id: ID!, $sdp: String!) { callMediaRenew(id: $id, 
 const holdCall = `mutation($id: ID!, $held: Boolean!) { callHold(id: $id, held: $held) { call { state } userErrors { code message } } }`;
 
 /** A desk with a trunk and a site, and one agent at it. */
-async function open(t, databaseURL) {
+async function open(t, later, databaseURL) {
   const trunk = await freeAddress();
   const node = await Node.start({ databaseURL, more: ['--sip-trunk', trunk, '--media-ports', '40000-41999'] });
-  t.after(async () => {
+  later.push(async () => {
     await node.kill();
-    if (!t.passed || process.env.TEST_LOG) console.error(node.log.slice(-8000));
+    if (!later.done || process.env.TEST_LOG) console.error(node.log.slice(-8000));
   });
   const world = await World.create(node);
   const queue = await world.queue('calls', { recording: 'ALWAYS', ringSeconds: 20 });
@@ -48,7 +48,7 @@ async function open(t, databaseURL) {
   const ann = await world.agent('Ann');
   await besides(world, ann);
   const carrier = await Carrier.start(trunk);
-  t.after(() => carrier.end());
+  later.push(() => carrier.end());
   return { node, world, ann, carrier, site, secret };
 }
 
@@ -99,8 +99,8 @@ async function talk(s, page, carrier, when) {
   assert.ok(agent.level >= 20 && far.Level >= 20);
 }
 
-async function answered(t, browser, databaseURL) {
-  const desk = await open(t, databaseURL);
+async function answered(t, later, browser, databaseURL) {
+  const desk = await open(t, later, databaseURL);
   const { world, ann, carrier } = desk;
   const call = (id) => world.admin.ask(callView, { id });
   const used = async () => (await ann.client.ask('{ viewer { agent { capacity { channelKind used } } } }')).agent.capacity.find((c) => c.channelKind === null).used;
@@ -118,7 +118,7 @@ async function answered(t, browser, databaseURL) {
   const { id } = interaction.call;
 
   const page = await CallPage.open(browser);
-  t.after(() => page.close());
+  later.push(() => page.close());
   const sdp = await page.offer();
   const key = unique('answer');
   const { sdpAnswer } = await ann.client.do(answerCall, { id, sdp, key });
@@ -176,9 +176,15 @@ function skipped(t, why) {
 }
 
 async function all(t, databaseURL) {
-  const browser = await Browser.start(name, flags);
-  t.after(() => browser.stop());
-  await answered(t, browser, databaseURL);
+  const later = []; // what has to end, the last one first
+  try {
+    const browser = await Browser.start(name, flags);
+    later.push(() => browser.stop());
+    await answered(t, later, browser, databaseURL);
+    later.done = true;
+  } finally {
+    for (const end of later.reverse()) await end();
+  }
 }
 
 test('a call answered in the browser, on sqlite', { timeout: 300_000 }, async (t) => {
@@ -189,6 +195,9 @@ test('a call answered in the browser, on sqlite', { timeout: 300_000 }, async (t
 test('a call answered in the browser, on postgres', { timeout: 300_000 }, async (t) => {
   if (skipped(t, name ? postgresMissing() : 'chromium is not installed')) return;
   const database = postgres(process.env.TEST_DATABASE_URL);
-  t.after(() => database.drop());
-  await all(t, database.url);
+  try {
+    await all(t, database.url);
+  } finally {
+    database.drop();
+  }
 });
