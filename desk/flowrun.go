@@ -28,7 +28,7 @@ func (w *work) playedFlow(ctx context.Context, v *ent.FlowVersion) (*voice.Flow,
 			files[p.ID.String()] = storedAt(p.Edges.Audio)
 		}
 	}
-	f.ID, f.Version, f.Nodes = voiceID(v.ID), v.Number, maps.Clone(f.Nodes)
+	f.ID, f.Version, f.Nodes = voiceID(v.FlowID), v.Number, maps.Clone(f.Nodes)
 	for key, n := range f.Nodes {
 		if n.Sound == nil {
 			continue
