@@ -68,6 +68,7 @@ func TestALegThatIsNotAnsweredBringsTheCallBack(t *testing.T) {
 func TestAnAcceptWhosePhoneWasNeverRungIsBroughtBackByItsTimer(t *testing.T) {
 	each(t, func(t *testing.T, w *desktest.World) {
 		l, ann := desked(t, w)
+		ok(t, w.Store.Ent.Queue.UpdateOneID(w.Queue).SetRingSeconds(120).Exec(w.Sys))
 		c := l.Call(berlin)
 		crash := "the process ends here"
 		o, _ := w.Offer(c.Interaction(), ann)
@@ -82,10 +83,10 @@ func TestAnAcceptWhosePhoneWasNeverRungIsBroughtBackByItsTimer(t *testing.T) {
 		}()
 		l.Does(nil)
 		inState(t, c.Interaction(), interaction.StateOFFERED)
-		w.Clock.Add(21 * time.Second) // the leg has rung as long as the queue says; the offer lives on for the node's own word
+		w.Clock.Add(40 * time.Second) // the time of the offer itself is over, that of its leg is not
 		w.Work()
 		inState(t, c.Interaction(), interaction.StateOFFERED)
-		w.Clock.Add(5 * time.Second)
+		w.Clock.Add(90 * time.Second)
 		w.Work()
 		i := c.Interaction()
 		inState(t, i, interaction.StateQUEUED)
@@ -100,12 +101,13 @@ func TestAnAcceptWhosePhoneWasNeverRungIsBroughtBackByItsTimer(t *testing.T) {
 func TestAnOfferLivesWhileItsLegRings(t *testing.T) {
 	each(t, func(t *testing.T, w *desktest.World) {
 		l, ann := desked(t, w)
+		ok(t, w.Store.Ent.Queue.UpdateOneID(w.Queue).SetRingSeconds(120).Exec(w.Sys))
 		c := l.Call(berlin)
 		o, _ := w.Offer(c.Interaction(), ann)
-		w.Clock.Add(28 * time.Second)
+		w.Clock.Add(10 * time.Second)
 		_, err := w.Desk.AcceptOffer(ann, o.ID, nil)
 		ok(t, err)
-		w.Clock.Add(10 * time.Second) // 38 s after the offer of 30 s
+		w.Clock.Add(40 * time.Second) // 50 s after the offer of 30 s
 		w.Work()
 		inState(t, c.Interaction(), interaction.StateOFFERED)
 		c.Must(voice.Fact{Kind: voice.Up, Leg: c.Legs(ann)[0]})
