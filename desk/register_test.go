@@ -247,7 +247,7 @@ func TestTheRouterIsToldByKind(t *testing.T) {
 func talkingLeg(t *testing.T, w *desktest.World, i *ent.Interaction, a *desktest.Agent) {
 	t.Helper()
 	c, err := w.Store.Ent.Call.Create().SetInteractionID(i.ID).SetNillableChannelID(i.ChannelID).SetDirection("INBOUND").SetState("ACTIVE").
-		SetFrom(personal.Of("+8613800138000")).SetTo(personal.Of("+862112345678")).SetNode("test").SetEpoch(1).SetArrival(w.Unique("arrival")).SetCallerProof("CLAIMED").SetBeatAt(w.Clock.Now().Add(24*time.Hour)).Save(w.Sys)
+		SetFrom(personal.Of("+8613800138000")).SetTo(personal.Of("+862112345678")).SetNode("test").SetEpoch(1).SetArrival(w.Unique("arrival")).SetCallerProof("CLAIMED").SetBeatAt(w.Clock.Now().Add(24 * time.Hour)).Save(w.Sys)
 	ok(t, err)
 	ok(t, w.Store.Ent.CallLeg.Create().SetCallID(c.ID).SetRole(callleg.RoleAGENT).SetAgentID(a.ID).SetState(callleg.StateACTIVE).Exec(w.Sys))
 }

@@ -94,7 +94,9 @@ func (l *leg) play(c *call, s voice.Sound, loop bool, then func()) {
 	p := &playing{sound: s, loop: loop, stop: cancel}
 	l.playing = p
 	link := l.link
+	c.x.live.Add(1) // the call is counted, so nobody has waited yet
 	go func() {
+		defer c.x.live.Done()
 		defer cancel()
 		clip, err := c.x.clips.get(ctx, s)
 		if err != nil {
