@@ -224,7 +224,7 @@ func TestTheNodeOfThePhoneDiesWhileTheyTalk(t *testing.T) {
 
 func TestTheNodeOfThePhoneDiesWhileItRings(t *testing.T) {
 	t.Parallel()
-	s := openTwo(t, testdb.Redis(t), rig.M{"ringSeconds": 30})
+	s := openTwo(t, testdb.Redis(t), rig.M{"ringSeconds": 60}) // longer than anything here waits
 	ann := s.at(second, "Ann")
 	customer := s.ringIn(siptest.Options{From: "13800138001", PAI: "+8613800138001", Tone: fromCaller})
 	offer := ann.offer(t)
@@ -235,8 +235,8 @@ func TestTheNodeOfThePhoneDiesWhileItRings(t *testing.T) {
 	later := s.ringIn(siptest.Options{From: "13800138002", PAI: "+8613800138002"})
 	ann.URL = s.nodes[first].URL
 	s.nodes[second].Kill()
-	ann.SetStatus(t, "BREAK")
 	s.eventually("the customer waits again", func() bool { return s.call(id).At("state").String() == "QUEUED" })
+	ann.SetStatus(t, "BREAK") // not before: that alone would take the call from her
 	stays(t, "the customer", customer)
 	bob.SetStatus(t, "AVAILABLE")
 	again, _ := s.talk(bob, customer)
