@@ -233,9 +233,14 @@ func TestTheNodeOfThePhoneDiesWhileItRings(t *testing.T) {
 	bob := s.at(first, "Bob")
 	bob.SetStatus(t, "BREAK")
 	later := s.ringIn(siptest.Options{From: "13800138002", PAI: "+8613800138002"})
+	if c := s.call(id); c.At("state").String() != "RINGING" {
+		t.Fatalf("before the node dies: %s", c.JSON())
+	}
 	ann.URL = s.nodes[first].URL
 	s.nodes[second].Kill()
+	killed := time.Now()
 	s.eventually("the customer waits again", func() bool { return s.call(id).At("state").String() == "QUEUED" })
+	t.Logf("FIGURE the customer waits again %s after the phone's node died: %s", time.Since(killed).Round(time.Millisecond), s.call(id).JSON())
 	ann.SetStatus(t, "BREAK") // not before: that alone would take the call from her
 	stays(t, "the customer", customer)
 	bob.SetStatus(t, "AVAILABLE")
