@@ -224,7 +224,7 @@ func TestTheNodeOfThePhoneDiesWhileTheyTalk(t *testing.T) {
 
 func TestTheNodeOfThePhoneDiesWhileItRings(t *testing.T) {
 	t.Parallel()
-	s := openTwo(t, testdb.Redis(t), rig.M{"ringSeconds": 30})
+	s := openTwo(t, testdb.Redis(t), rig.M{"ringSeconds": 60}) // longer than anything here waits
 	ann := s.at(second, "Ann")
 	customer := s.ringIn(siptest.Options{From: "13800138001", PAI: "+8613800138001", Tone: fromCaller})
 	offer := ann.offer(t)
@@ -233,10 +233,15 @@ func TestTheNodeOfThePhoneDiesWhileItRings(t *testing.T) {
 	bob := s.at(first, "Bob")
 	bob.SetStatus(t, "BREAK")
 	later := s.ringIn(siptest.Options{From: "13800138002", PAI: "+8613800138002"})
+	if c := s.call(id); c.At("state").String() != "RINGING" {
+		t.Fatalf("before the node dies: %s", c.JSON())
+	}
 	ann.URL = s.nodes[first].URL
 	s.nodes[second].Kill()
-	ann.SetStatus(t, "BREAK")
+	killed := time.Now()
 	s.eventually("the customer waits again", func() bool { return s.call(id).At("state").String() == "QUEUED" })
+	t.Logf("FIGURE the customer waits again %s after the phone's node died: %s", time.Since(killed).Round(time.Millisecond), s.call(id).JSON())
+	ann.SetStatus(t, "BREAK") // not before: that alone would take the call from her
 	stays(t, "the customer", customer)
 	bob.SetStatus(t, "AVAILABLE")
 	again, _ := s.talk(bob, customer)
