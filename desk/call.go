@@ -26,6 +26,8 @@ func (d *Desk) Voice() *Voice { return &Voice{d} }
 const (
 	// CallLostAfter is how long a call lives without a sign of its node (TELEPHONY's lease of nodes, and two beats more).
 	CallLostAfter = 8 * time.Second
+	// twoPulses is what a node needs to say that it lives, after a database was away.
+	twoPulses = 4 * time.Second
 	// RedialWithin is how long a caller whose call was lost keeps his place (MODEL 2).
 	RedialWithin = 2 * time.Minute
 	// verbTimeout bounds a request to the node of a call.

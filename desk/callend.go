@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"tributary/channels/voice"
@@ -90,14 +91,40 @@ func (w *work) callLost(ctx context.Context, conv *ent.Conversation, i *ent.Inte
 	return err
 }
 
-// sweepCalls finds the calls whose node has given no sign for CallLostAfter.
+// sweepCalls finds the calls whose node has given no sign for CallLostAfter, twice: a database that was away kept the signs
+// of all nodes away, too, and they come with the next pulse.
 func (d *Desk) sweepCalls(ctx context.Context) error {
 	old := d.now().Add(-CallLostAfter)
 	rows, err := d.db.Call.Query().Where(call.StateNEQ(call.StateENDED), call.BeatAtLT(old)).Order(ent.Asc(call.FieldBeatAt)).Limit(200).All(within(viewer.Global(ctx)))
 	if err != nil {
 		return fmt.Errorf("read calls without a sign: %w", err)
 	}
-	return d.loseCalls(ctx, rows, func(c *ent.Call) bool { return c.BeatAt.Before(old) })
+	return d.loseCalls(ctx, d.unheard.longEnough(rows, d.now()), func(c *ent.Call) bool { return c.BeatAt.Before(old) })
+}
+
+// unheard remembers since when this process, which sweeps, has missed the sign of a call.
+type unheard struct {
+	mu    sync.Mutex
+	since map[gid.ID]time.Time
+}
+
+// longEnough are the calls that were missed by looks at least two pulses apart, and remembers the others.
+func (s *unheard) longEnough(rows []*ent.Call, now time.Time) []*ent.Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	since, out := make(map[gid.ID]time.Time, len(rows)), []*ent.Call(nil)
+	for _, c := range rows {
+		first, known := s.since[c.ID]
+		if !known {
+			first = now
+		}
+		since[c.ID] = first
+		if now.Sub(first) >= twoPulses {
+			out = append(out, c)
+		}
+	}
+	s.since = since
+	return out
 }
 
 // recoverCalls ends what an earlier life of this node has left.

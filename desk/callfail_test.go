@@ -319,6 +319,10 @@ func TestTheCallsOfALostNodeEndAndTheirCallersKeepTheirPlace(t *testing.T) {
 		w.Clock.Add(desk.CallLostAfter)
 		beat(t, w, alive)
 		ok(t, w.Desk.Sweep(viewer.Global(t.Context())))
+		callIs(t, talking, call.StateACTIVE) // the first look that misses them: the database may have been away
+		w.Clock.Add(desk.CallLostAfter)
+		beat(t, w, alive)
+		ok(t, w.Desk.Sweep(viewer.Global(t.Context())))
 		for _, c := range []*desktest.Caller{talking, waiting} {
 			if row := callIs(t, c, call.StateENDED); *row.EndCause != call.EndCauseLOST {
 				t.Errorf("ended by %s", *row.EndCause)
@@ -350,6 +354,24 @@ func TestTheCallsOfALostNodeEndAndTheirCallersKeepTheirPlace(t *testing.T) {
 		if i := back.Interaction(); !is(i.PreferID, ann.ID) || !is(back.Row().ResumedFromID, talking.ID) {
 			t.Errorf("prefers %v", i.PreferID)
 		}
+	})
+}
+
+// A database that was away kept everybody's signs away: who comes back with it has lost nothing.
+func TestADatabaseThatWasAwayLosesNoCall(t *testing.T) {
+	each(t, func(t *testing.T, w *desktest.World) {
+		l, ann := desked(t, w)
+		c := l.Call(berlin)
+		c.Talks(ann)
+		w.Clock.Add(2 * desk.CallLostAfter) // nobody could write
+		ok(t, w.Desk.Sweep(viewer.Global(t.Context())))
+		w.Clock.Add(time.Second)
+		ok(t, w.Desk.Sweep(viewer.Global(t.Context())))
+		beat(t, w, c)
+		w.Clock.Add(desk.CallLostAfter / 2)
+		ok(t, w.Desk.Sweep(viewer.Global(t.Context())))
+		callIs(t, c, call.StateACTIVE)
+		inState(t, c.Interaction(), interaction.StateACTIVE)
 	})
 }
 

@@ -71,6 +71,8 @@ type Desk struct {
 	open   openChannels
 	live   connections
 	viewer viewerCache
+	// unheard are calls whose node gives no sign.
+	unheard unheard
 	// conform makes calls as the desk wants them, after each commit that concerns one.
 	conform conformer
 }
