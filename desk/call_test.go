@@ -206,7 +206,7 @@ func TestAFlowServesFirstAndHandsOverToItsQueue(t *testing.T) {
 		a := l.Arrive(berlin)
 		c := l.Greet(a)
 		inState(t, c.Interaction(), interaction.StateIN_FLOW)
-		if c.Flow == nil || c.Flow.Version != 3 || c.Flow.ID != voice.ID(version.String()) || c.Interaction().QueuedAt != nil {
+		if c.Flow == nil || c.Flow.Version != 3 || !is(c.Row().FlowVersionID, version) || c.Interaction().QueuedAt != nil {
 			t.Fatalf("greeted with %+v", c.Greeting)
 		}
 		if again := l.Known(a); again.Flow == nil || again.Flow.ID != c.Flow.ID {

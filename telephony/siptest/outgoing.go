@@ -326,11 +326,14 @@ func (c *Call) Cancel(ctx context.Context) error {
 	if !res.IsSuccess() {
 		return &StatusError{Method: "CANCEL", Code: res.StatusCode, Reason: res.Reason}
 	}
-	if closed(c.answered) {
-		return c.Bye(ctx) // it crossed the 200
+	select {
+	case <-c.answered:
+		return c.Bye(ctx) // it crossed the 200, which may come after the answer to CANCEL
+	case <-c.ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("CANCEL: %w", ctx.Err())
 	}
-	_, err = c.AwaitEnd(ctx)
-	return err
 }
 
 // RepeatInvite sends the same INVITE n times more, as over a net that repeats datagrams.

@@ -87,13 +87,13 @@ func (d *desk) shortCall(ctx context.Context, r *rand.Rand, n int, outcomes *syn
 		v, _ := outcomes.LoadOrStore(what, &atomic.Int64{})
 		v.(*atomic.Int64).Add(1)
 	}
-	if r.IntN(10) == 0 { // before anything
-		count("cancelled at once")
-		_ = c.Cancel(ctx)
-		return wait(ctx, c)
-	}
 	give, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	if r.IntN(10) == 0 { // before anything
+		count("cancelled at once")
+		_ = c.Cancel(give)
+		return wait(ctx, c)
+	}
 	if err := c.AwaitAnswer(give); err != nil {
 		return fmt.Errorf("not answered: %w", err)
 	}
