@@ -128,10 +128,10 @@ func (d *door) addr(network string) netip.AddrPort {
 }
 
 func (d *door) close() {
+	d.tx.Close() // first: a repetition that finds no socket would make the library open one
 	for _, l := range d.listeners {
 		l.close()
 	}
-	d.tx.Close()
 	d.tp.Close()
 }
 

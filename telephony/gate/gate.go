@@ -263,6 +263,9 @@ func (g *Gate) Close() {
 		}
 	}
 	g.life.Wait()
+	for _, d := range g.doors() { // what was being sent while the sockets closed may have made the library open one more
+		_ = d.tp.Close()
+	}
 }
 
 // Addr is where a door listens, by door ("trunk", "phone") and network ("udp", "tcp", "tls"); invalid where it does not.
