@@ -88,6 +88,7 @@ func FuzzScan(f *testing.F) {
 	const rest = "Via: SIP/2.0/0 0\r\nCall-ID: 0\r\nCSeq: 0 REGISTER\r\nFrom: <A:0>\r\nTo: <A:0>\r\n"
 	f.Add([]byte("SIP/2.0 100\r\n" + rest + "\r\n"))
 	f.Add([]byte("REGISTER sip:0 SIP/2.0\r\n" + rest + "Referred-By: \r\nContent-Type:\r\n\r\n"))
+	f.Add([]byte("REGISTER sip:* SIP/2.0\r\n" + rest + "\r\n"))
 	g, _ := bare()
 	parser := newParser()
 	f.Fuzz(func(t *testing.T, data []byte) {

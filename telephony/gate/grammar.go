@@ -300,7 +300,7 @@ func checkURI(s string) error {
 	if err := sip.ParseUri(s, &u); err != nil {
 		return errGrammar
 	}
-	if isSIP(s) && (u.Host == "" || u.Port < 0 || u.Port > 65535) {
+	if isSIP(s) && (u.Host == "" || u.Wildcard || u.Port < 0 || u.Port > 65535) {
 		return errGrammar
 	}
 	return nil
