@@ -583,3 +583,34 @@ func (w *world) tryPhone(name string, e gate.Event) {
 		d.far(e)
 	}
 }
+
+func TestANodeWithoutLinesRefusesCalls(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cfg := w.config("b")
+	cfg.Port, cfg.Browser = nil, nil
+	x := New(t.Context(), cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- x.Run(ctx) }()
+	to := w.ref("leg_c")
+	to.Node = "b"
+	if _, err := x.Dial(t.Context(), to, voice.DialOrder{AgentLeg: "leg_b", Connect: &voice.ConnectOrder{SDPOffer: "o"}}); !errors.Is(err, voice.ErrUnreachable) {
+		t.Errorf("a call of a browser: %v", err)
+	}
+	w.eventually("nothing is left", func() bool { return x.Calls() == 0 })
+	ring := voice.RingOrder{Seconds: 5, At: []voice.Registration{{Node: "b", Contact: "desk"}}}
+	if _, err := x.Dial(t.Context(), to, voice.DialOrder{AgentLeg: "leg_b", Ring: &ring}); !errors.Is(err, voice.ErrUnreachable) {
+		t.Errorf("a call of a phone: %v", err)
+	}
+	w.eventually("nothing is left", func() bool { return x.Calls() == 0 })
+	d := newDialog("caller")
+	x.Incoming(&gate.Incoming{Dialog: d, SDP: []byte("pcma")})
+	if !d.has("refuse 503") {
+		t.Errorf("a caller: %v", d.did)
+	}
+	cancel()
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+}

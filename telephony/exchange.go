@@ -58,9 +58,9 @@ type Config struct {
 	Desk  voice.Desk
 	Lines Lines
 	Files Files
-	// Port makes the sound of a SIP leg, which offers the preferred codec first.
+	// Port makes the sound of a SIP leg, which offers the preferred codec first; nil: this node has none, and refuses calls.
 	Port func(prefer media.Codec) (Port, error)
-	// Browser answers a browser's offer.
+	// Browser answers a browser's offer; nil: as Port.
 	Browser func(ctx context.Context, sdpOffer string, prefer media.Codec) (Browser, string, error)
 	// Ask asks another node by its name; nil: there is none. Its errors are voice's and passing ones.
 	Ask func(ctx context.Context, node, method string, in, out any) error
@@ -99,6 +99,14 @@ func New(ctx context.Context, c Config) *Exchange {
 	}
 	if c.BackWithin <= 0 {
 		c.BackWithin = DefaultBackWithin
+	}
+	if c.Port == nil {
+		c.Port = func(media.Codec) (Port, error) { return nil, voice.ErrUnreachable }
+	}
+	if c.Browser == nil {
+		c.Browser = func(context.Context, string, media.Codec) (Browser, string, error) {
+			return nil, "", voice.ErrUnreachable
+		}
 	}
 	x := &Exchange{Config: c, calls: map[voice.ID]*call{}, greeting: map[*call]bool{}}
 	x.clips.files = c.Files

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"sync/atomic"
 	"testing"
@@ -72,6 +73,9 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestChromium(t *testing.T) {
 	binary, err := exec.LookPath("chromium")
 	if err != nil {
+		if os.Getenv("TEST_REQUIRE_SERVERS") == "1" {
+			t.Fatal("there is no chromium here, and no real browser was asked")
+		}
 		t.Skip("SKIPPED: there is no chromium here, and no real browser was asked")
 	}
 	p := &page{

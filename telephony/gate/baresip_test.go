@@ -15,6 +15,9 @@ import (
 func TestBaresip(t *testing.T) {
 	path, err := exec.LookPath("baresip")
 	if err != nil {
+		if os.Getenv("TEST_REQUIRE_SERVERS") == "1" {
+			t.Fatal("baresip is not installed (package baresip-core)")
+		}
 		t.Skip("SKIPPED: baresip is not installed (package baresip-core)")
 	}
 	for _, network := range []string{"udp", "tcp"} {

@@ -25,6 +25,9 @@ func sipp(t *testing.T, seconds int, args ...string) (string, error) {
 	t.Helper()
 	path, err := exec.LookPath("sipp")
 	if err != nil {
+		if os.Getenv("TEST_REQUIRE_SERVERS") == "1" {
+			t.Fatal("sipp is not installed (package sip-tester)")
+		}
 		t.Skip("SKIPPED: sipp is not installed (package sip-tester)")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(seconds)*time.Second)
