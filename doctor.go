@@ -39,6 +39,11 @@ func doctor(ctx context.Context, cfg *config.Config, out io.Writer, _ *slog.Logg
 	if cfg.Peer.On() {
 		checks = append(checks, check{"peer " + cfg.Peer.String(), func() error { return free(ctx, cfg.Peer.Address()) }})
 	}
+	for name, at := range map[string]config.HostPort{"sip-trunk": cfg.SIPTrunk, "sip-phone": cfg.SIPPhone} {
+		if at.On() && cfg.Chosen(name) { // a default that is taken is given up for a free one
+			checks = append(checks, check{name + " " + at.String(), func() error { return freeForSIP(ctx, at.Address()) }})
+		}
+	}
 	sick := 0
 	for _, c := range checks {
 		line := "ok    " + c.name
@@ -53,6 +58,15 @@ func doctor(ctx context.Context, cfg *config.Config, out io.Writer, _ *slog.Logg
 		return fmt.Errorf("%d of %d checks failed", sick, len(checks))
 	}
 	return nil
+}
+
+// freeForSIP asks for both, as SIP is spoken by both.
+func freeForSIP(ctx context.Context, addr string) error {
+	c, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp", addr)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.Close(), free(ctx, addr))
 }
 
 func writable(dir string) error {
